@@ -1,0 +1,6 @@
+//! The pure core: same log in, same bytes out, whatever the batch size or the partition count.
+//!
+//! No input or output, clock, randomness, async or hash order. Stages in the order an event takes them.
+
+pub mod event;
+pub mod types;

@@ -1,0 +1,46 @@
+//! Every bound, with its unit in its name, asserted against the others where they depend on each other.
+
+/// Raw record. A larger one is a dead letter that carries its first bytes and its size.
+pub const RECORD_BYTES_MAX: usize = 256 * 1024;
+/// How much of an oversized or broken record a dead letter keeps.
+pub const DEAD_LETTER_BYTES_MAX: usize = RECORD_BYTES_MAX;
+/// Nesting of arrays and objects.
+pub const JSON_DEPTH_MAX: usize = 32;
+/// Digits, sign, point and exponent of one number.
+pub const JSON_NUMBER_BYTES_MAX: usize = 32;
+/// Fields of one object, known and unknown together.
+pub const JSON_FIELDS_MAX: usize = 512;
+/// Unknown fields that a threat shows of its event, and the bytes of all of them together.
+pub const EXTRA_SHOWN_MAX: usize = 32;
+pub const EXTRA_SHOWN_BYTES_MAX: usize = 4 * 1024;
+
+/// Characters, not bytes (product.md 1.1).
+pub const PROTOCOL_CHARS_MAX: usize = 10;
+pub const EVENT_TYPE_CHARS_MAX: usize = 50;
+pub const USER_AGENT_CHARS_MAX: usize = 500;
+pub const USER_ID_CHARS_MAX: usize = 100;
+pub const STRING_CHARS_MAX: usize = 1000;
+
+/// 1990-01-01T00:00:00Z; anything before is not an event time.
+pub const EVENT_TIME_MIN_MICROS: i64 = 631_152_000_000_000;
+/// 2100-01-01T00:00:00Z, the bound where a record carries no time of its own.
+pub const EVENT_TIME_MAX_MICROS: i64 = 4_102_444_800_000_000;
+/// An event may be this much ahead of its record's own timestamp; more is clamped to it.
+pub const EVENT_AHEAD_OF_RECORD_MICROS_MAX: i64 = 24 * 3_600 * 1_000_000;
+
+/// Events of one batch and one partition.
+pub const BATCH_EVENTS_MAX: usize = 8_192;
+/// Raw bytes of one batch.
+pub const BATCH_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// A Redis value of one entity.
+pub const STATE_VALUE_BYTES_MAX: usize = 4 * 1024;
+/// Values written by one checkpoint script; larger ones block the server.
+pub const CHECKPOINT_CHUNK_ENTITIES_MAX: usize = 500;
+
+/// One published record. Larger outputs are truncated with a flag, so that a batch can never fail for ever.
+pub const OUTPUT_BYTES_MAX: usize = 900 * 1024;
+
+const _: () = assert!(BATCH_BYTES_MAX > RECORD_BYTES_MAX);
+const _: () = assert!(OUTPUT_BYTES_MAX > DEAD_LETTER_BYTES_MAX * 4 / 3 + 16 * 1024, "a dead letter in base64 must fit an output");
+const _: () = assert!(EVENT_TIME_MIN_MICROS < EVENT_TIME_MAX_MICROS);
