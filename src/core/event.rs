@@ -69,9 +69,30 @@ impl FieldId {
     pub const COUNT: usize = 24;
     /// Field names in the `threatguard` codec and in `mapping:`; those of `geo` are nested there. Same order as the variants.
     pub const NAMES: [&'static str; Self::COUNT] = [
-        "timestamp", "source_ip", "dest_ip", "protocol", "port", "bytes_transferred", "event_type", "user_agent", "user_id",
-        "resource", "action", "outcome", "device_id", "session_id", "geo.lat", "geo.lon", "geo.country", "geo.city", "geo.asn",
-        "bytes_out", "bytes_in", "packets", "duration", "file_hash",
+        "timestamp",
+        "source_ip",
+        "dest_ip",
+        "protocol",
+        "port",
+        "bytes_transferred",
+        "event_type",
+        "user_agent",
+        "user_id",
+        "resource",
+        "action",
+        "outcome",
+        "device_id",
+        "session_id",
+        "geo.lat",
+        "geo.lon",
+        "geo.country",
+        "geo.city",
+        "geo.asn",
+        "bytes_out",
+        "bytes_in",
+        "packets",
+        "duration",
+        "file_hash",
     ];
 }
 
