@@ -3,6 +3,7 @@
 //! No input or output, clock, randomness, async or hash order. Stages in the order an event takes them.
 
 pub mod detect;
+pub mod ensemble;
 pub mod event;
 pub mod features;
 pub mod settings;
