@@ -16,5 +16,7 @@ pub mod features;
 
 pub mod detect;
 
+pub mod ensemble;
+
 pub mod engine;
 pub mod ledger;

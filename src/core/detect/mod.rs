@@ -3,6 +3,8 @@
 //! Scores are surprise in nats (0 ordinary, larger rarer) except for the isolation forest, whose score is in 0..1; the
 //! ensemble turns each into a calibrated p-value. A detector never sees the state and never another entity's row.
 
+pub mod forest;
+
 use super::features::row::{FeatureRows, ModelRow, SignalRow};
 
 /// A detector: called once a batch, infallible, deterministic.
