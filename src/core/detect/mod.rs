@@ -49,3 +49,5 @@ pub struct Contribution {
     /// Nats.
     pub weight: f32,
 }
+
+pub const NAMES: [&str; 7] = ["isolation_forest", "behavior", "beaconing", "brute_force", "fan_out", "dns_tunnel", "threat_intel"];
