@@ -2,8 +2,13 @@
 //!
 //! No input or output, clock, randomness, async or hash order. Stages in the order an event takes them.
 
-pub mod detect;
 pub mod event;
-pub mod features;
+pub mod numeric;
 pub mod settings;
 pub mod types;
+
+pub mod state;
+
+pub mod features;
+
+pub mod detect;
