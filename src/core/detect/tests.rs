@@ -116,7 +116,7 @@ const CASES: &[Case] = &[
         BEHAVIOR,
         &[(S::Resources, 200.0), (S::NewResource, 1.0)],
         "unusual_resources",
-        "Used 200 resources within an hour, this one for the first time; 7.0 would",
+        "Used 200 resources within an hour, this one for the first time; 7 would",
         11.5..60.0,
     ),
     Case("somebody else's session", BEHAVIOR, &[(S::NewCountry, 1.0), (S::NewDevice, 1.0)], "credential_compromise", "device", 6.0..7.0),
