@@ -2,7 +2,11 @@
 //!
 //! No input or output, clock, randomness, async or hash order. Stages in the order an event takes them.
 
+pub mod detect;
 pub mod event;
+pub mod features;
 pub mod intel;
+pub mod output;
 pub mod printable;
+pub mod settings;
 pub mod types;
