@@ -208,6 +208,7 @@ proptest! {
 }
 
 /// The text of a compressed file of the data folder, or nothing, said plainly, where there is no such folder.
+#[allow(clippy::print_stdout, reason = "a skipped test says so")]
 fn real(name: &str) -> Option<String> {
     #[allow(clippy::disallowed_methods, reason = "the one setting of the tests: where the real data are")]
     let folder = std::env::var("THREATGUARD_DATA").unwrap_or_else(|_| concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/data").to_owned());
