@@ -2,8 +2,7 @@
 //!
 //! No input or output, clock, randomness, async or hash order. Stages in the order an event takes them.
 
-pub mod detect;
+pub mod decode;
 pub mod event;
-pub mod features;
-pub mod settings;
+pub mod sanitize;
 pub mod types;
