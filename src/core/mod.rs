@@ -4,11 +4,19 @@
 
 pub mod event;
 pub mod numeric;
+pub mod printable;
 pub mod settings;
 pub mod types;
+
+pub mod intel;
 
 pub mod state;
 
 pub mod features;
 
 pub mod detect;
+
+pub mod ensemble;
+
+pub mod engine;
+pub mod ledger;

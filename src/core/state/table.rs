@@ -31,7 +31,7 @@ struct Meta {
     seen: bool,
     dirty: bool,
     /// Detectors switched off for this entity.
-    exempt: u8,
+    exempt: u16,
 }
 
 const EMPTY: Meta = Meta { key: EntityKey(0), occupied: false, established: false, seen: false, dirty: false, exempt: 0 };
@@ -108,7 +108,7 @@ impl Table {
 
     /// Adds an entity that is not there. Without a store the table evicts to keep its bound, so that what stays depends on the
     /// order of events alone and not on batches.
-    pub fn insert(&mut self, key: EntityKey, state: EntityState, exempt: u8) -> Slot {
+    pub fn insert(&mut self, key: EntityKey, state: EntityState, exempt: u16) -> Slot {
         if !self.stored && self.len() >= self.capacity {
             self.evict_one();
         }
@@ -131,9 +131,22 @@ impl Table {
     pub fn state_mut(&mut self, slot: Slot) -> &mut EntityState {
         &mut self.states[slot.0 as usize / CHUNK][slot.0 as usize % CHUNK]
     }
+    /// Marks an entity whose exemptions are looked up at its next event.
+    pub const MASK_UNKNOWN: u16 = u16::MAX;
+
+    /// Detectors switched off for the entity, looked up by `mask` where that was not known yet.
+    pub fn exempt_or(&mut self, slot: Slot, mask: impl FnOnce() -> u8) -> u8 {
+        let meta = self.meta_mut(slot);
+        if meta.exempt == Self::MASK_UNKNOWN {
+            meta.exempt = u16::from(mask());
+        }
+        meta.exempt as u8
+    }
+    /// Whether the slot still belongs to the entity.
     #[must_use]
-    pub fn exempt(&self, slot: Slot) -> u8 {
-        self.meta_of(slot).exempt
+    pub fn holds(&self, slot: Slot, key: EntityKey) -> bool {
+        let meta = self.meta_of(slot);
+        meta.occupied && meta.key == key
     }
 
     /// Notes that the event at `offset` changed the state in `slot`.
