@@ -5,6 +5,8 @@
 pub mod event;
 pub mod numeric;
 pub mod printable;
+#[cfg(test)]
+pub(crate) mod samples;
 pub mod settings;
 pub mod types;
 

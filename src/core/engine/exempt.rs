@@ -4,7 +4,7 @@ use crate::core::detect;
 use crate::core::event::Entity;
 use crate::core::intel::Network;
 use crate::core::settings::ExemptSettings;
-use crate::core::types::{EntityKind, EntityKey};
+use crate::core::types::{EntityKey, EntityKind};
 use crate::error::{Error, Result};
 
 #[derive(Clone, Debug)]
@@ -55,9 +55,10 @@ fn mask(detectors: &[String]) -> Result<u8> {
         return Ok(u8::MAX);
     }
     let known = |name: &String| {
-        detect::NAMES.iter().position(|known| known == name).ok_or_else(|| {
-            Error::config(format!("exempt detector '{name}' is not known; known are {}", detect::NAMES.join(", ")))
-        })
+        detect::NAMES
+            .iter()
+            .position(|known| known == name)
+            .ok_or_else(|| Error::config(format!("exempt detector '{name}' is not known; known are {}", detect::NAMES.join(", "))))
     };
     detectors.iter().try_fold(0, |mask, name| Ok(mask | 1 << known(name)?))
 }

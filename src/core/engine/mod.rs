@@ -124,7 +124,8 @@ impl Engine {
     pub fn new(settings: &CoreSettings, parts: Parts) -> Result<Self> {
         let behavior = &settings.detectors.behavior;
         let network = |text: &String| {
-            Network::parse(text).ok_or_else(|| Error::config(format!("travel_exempt_networks: '{text}' is not a network; write 10.0.0.0/8")))
+            Network::parse(text)
+                .ok_or_else(|| Error::config(format!("travel_exempt_networks: '{text}' is not a network; write 10.0.0.0/8")))
         };
         Ok(Self {
             schema: settings.features,
@@ -360,7 +361,8 @@ impl Engine {
     }
 
     fn is_travel_exempt(&self, event: &Event<'_>) -> bool {
-        self.travel_exempt_asns.contains(&event.geo.asn) || self.travel_exempt_networks.iter().any(|network| network.contains(event.source_ip))
+        self.travel_exempt_asns.contains(&event.geo.asn)
+            || self.travel_exempt_networks.iter().any(|network| network.contains(event.source_ip))
     }
 
     fn settle(&mut self, records: usize) {

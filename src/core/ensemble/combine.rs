@@ -62,7 +62,8 @@ impl Ensemble {
         if rows == 0 {
             return;
         }
-        for (index, ((member, raw), parts)) in self.members.iter().zip(raw.chunks_exact(rows)).zip(parts.chunks_exact_mut(rows)).enumerate() {
+        for (index, ((member, raw), parts)) in self.members.iter().zip(raw.chunks_exact(rows)).zip(parts.chunks_exact_mut(rows)).enumerate()
+        {
             member.surprises(raw, parts);
             for (part, exempt) in parts.iter_mut().zip(exempt) {
                 if exempt >> index & 1 == 1 {
@@ -110,7 +111,8 @@ impl Ensemble {
         match &self.combined {
             Some(calibration) => calibration.surprise(sum),
             None => {
-                let weights = self.members.iter().filter_map(|m| if let Source::Learned { weight, .. } = m.source { Some(weight) } else { None });
+                let weights =
+                    self.members.iter().filter_map(|m| if let Source::Learned { weight, .. } = m.source { Some(weight) } else { None });
                 let (total, count) = weights.filter(|w| *w > 0.0).fold((0.0, 0), |(total, count), w| (total + w, count + 1));
                 if count == 0 { 0.0 } else { fisher(sum / (total / count as f32), count) }
             }

@@ -14,6 +14,8 @@ pub mod persist;
 mod rates;
 mod sketch;
 pub mod table;
+#[cfg(test)]
+mod tests;
 mod volume;
 mod windows;
 

@@ -63,11 +63,6 @@ impl<const N: usize> Histogram<N> {
             self.refresh();
         }
     }
-    /// Values kept, after fading.
-    #[must_use]
-    pub fn count(&self) -> u16 {
-        self.total
-    }
     #[must_use]
     pub fn median(&self) -> f32 {
         self.median
@@ -302,7 +297,7 @@ mod tests {
         for _ in 0..100_000 {
             histogram.add(31.0);
         }
-        assert!(histogram.count() <= 255 * 32 && histogram.median() > 30.0);
+        assert!(histogram.total <= 255 * 32 && histogram.median() > 30.0);
     }
 
     #[test]
