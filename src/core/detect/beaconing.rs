@@ -12,6 +12,10 @@ use crate::core::features::row::{FeatureRows, ModelRow, Signal, SignalRow, signa
 pub const COUNT_MIN: f32 = 4.0;
 /// Nats of regularity up to which evidence counts in full: one harmless periodic series among some fifty destinations.
 const KNEE: f32 = 4.0;
+/// Jitter is an average over about so many intervals: more of them prove no more regularity, only that it goes on.
+const COUNT_JUDGED: f32 = 64.0;
+/// What each e-fold of going on beyond that adds.
+const LONG_LIVED: f32 = 0.15;
 /// A regular contact inside is mostly monitoring, but command servers relay through inside hosts too.
 const INTERNAL_WEIGHT: f32 = 0.35;
 /// What a series keeps that is as old as the entity itself: it may have been infected before we looked.
@@ -27,7 +31,16 @@ pub struct Beaconing;
 #[inline]
 fn nats(row: &SignalRow) -> f32 {
     let (count, jitter) = (signal(row, Signal::PeriodCount), signal(row, Signal::PeriodJitter));
-    if count >= COUNT_MIN && jitter < 0.5 { weight(row) * compressed(periodic_excess(count, jitter), KNEE) } else { 0.0 }
+    if count >= COUNT_MIN && jitter < 0.5 {
+        weight(row) * long_lived(count) * compressed(periodic_excess(count.min(COUNT_JUDGED), jitter), KNEE)
+    } else {
+        0.0
+    }
+}
+
+#[inline]
+fn long_lived(count: f32) -> f32 {
+    if count > COUNT_JUDGED { 1.0 + LONG_LIVED * libm::logf(count / COUNT_JUDGED) } else { 1.0 }
 }
 
 /// How interesting a regular series to this destination would be, 0..1.

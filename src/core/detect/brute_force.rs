@@ -15,7 +15,8 @@ const HABIT_HOURS: f32 = 24.0;
 const ALLOWED: [f32; 3] = [1.5, 3.0, 6.0];
 /// Attempts of a decayed hour expected in each window.
 const WINDOW_HOURS: [f32; 3] = [1.0 / 12.0, 1.0, 24.0];
-/// Users that may fail from one source in an hour: a family, a shared computer. More at a gateway, which has its own average.
+/// Users that may fail from one source (or, for a user, sources) in an hour: a family, a shared computer. More at a gateway,
+/// which has its own average.
 const ALLOWED_USERS: f32 = 1.5;
 /// Failures come in bursts: negative binomial with this shape is geometric.
 const SHAPE: f32 = 1.0;
@@ -123,8 +124,8 @@ impl Detector for BruteForce {
         let (users, users_usual) = (signal(row, Signal::FailedUsers), users_expected(row));
         out.add("many_users_tried", "failed_users", Figures { observed: users, expected: users_usual, surprise: parts.users }, || {
             format!(
-                "{} failed to log in from this source within an hour; {} would be ordinary.",
-                words::plural(users, "user", "users"),
+                "Log-ins failed for {} within an hour; {} would be ordinary.",
+                words::plural(users, "other party", "different parties"),
                 words::count(users_usual)
             )
         });

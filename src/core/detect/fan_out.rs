@@ -45,7 +45,8 @@ fn usual(row: &SignalRow, mean: Signal, allowed: f32) -> f32 {
 #[inline]
 fn parts(row: &SignalRow) -> Parts {
     let (ports, hosts) = (signal(row, Signal::Ports), signal(row, Signal::Hosts));
-    let failing = ramp(signal(row, Signal::Failures5m), 0.0, ports.max(hosts).max(1.0));
+    let failing =
+        ramp(signal(row, Signal::Failures5m), 0.0, ports.max(hosts).max(1.0)).max(ramp(signal(row, Signal::FailureShare), 0.0, 1.0));
     Parts {
         ports: count_excess(ports, usual(row, Signal::PortsMean, ALLOWED_PORTS), SHAPE),
         hosts: count_excess(hosts, usual(row, Signal::HostsMean, ALLOWED_HOSTS), SHAPE),
@@ -95,6 +96,6 @@ impl Detector for FanOut {
             )
         });
         let surprise = parts.total() * (1.0 - 1.0 / parts.failing);
-        out.support("failures_5m", Figures { observed: signal(row, Signal::Failures5m), expected: 0.0, surprise });
+        out.support("failure_ratio", Figures { observed: signal(row, Signal::FailureShare), expected: 0.0, surprise });
     }
 }

@@ -85,7 +85,7 @@ const CASES: &[Case] = &[
         18.0..22.0,
     ),
     Case("just above the limit", BEHAVIOR, &[(S::TravelSpeed, 1001.0), (S::TravelDistance, 2000.0)], "impossible_travel", "1001", 4.0..7.0),
-    Case("a night shift of one's own making", BEHAVIOR, &[(S::HourRarity, 8.0)], "unusual_time", "1 of 2981", 7.9..8.1),
+    Case("a night shift of one's own making", BEHAVIOR, &[(S::HourRarity, 8.0)], "unusual_time", "active 2981 times less", 7.9..8.1),
     Case(
         "database uploaded to somewhere new",
         BEHAVIOR,
@@ -141,7 +141,7 @@ const CASES: &[Case] = &[
         BRUTE_FORCE,
         &[(S::Failures5m, 300.0), (S::Failures1h, 310.0), (S::Failures24h, 310.0), (S::Attempts1h, 310.0)],
         "brute_force",
-        "300 failed log-ins within 5 minutes; 3.3 would be ordinary",
+        "300 failed log-ins within 5 minutes; 2.8 would be ordinary",
         18.4..200.0,
     ),
     Case(

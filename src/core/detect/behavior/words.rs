@@ -58,8 +58,8 @@ fn travel(parts: &Parts, limit: f32, row: &SignalRow, out: &mut Explanation) {
 fn time(parts: &Parts, row: &SignalRow, out: &mut Explanation) {
     let rarity = signal(row, Signal::HourRarity);
     out.add("unusual_time", "hour_rarity", Figures { observed: rarity, expected: 0.0, surprise: parts.time }, || {
-        let one_in = libm::expf(rarity.min(60.0));
-        format!("This entity is hardly ever active at this hour of the week: about 1 of {} of its events.", words::count(one_in))
+        let less = libm::expf(rarity.min(60.0));
+        format!("At this hour of the week this entity is active {} times less than at its usual hours.", words::count(less))
     });
 }
 
