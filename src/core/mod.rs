@@ -10,6 +10,10 @@ pub(crate) mod samples;
 pub mod settings;
 pub mod types;
 
+pub mod decode;
+
+pub mod sanitize;
+
 pub mod intel;
 
 pub mod state;
@@ -22,3 +26,5 @@ pub mod ensemble;
 
 pub mod engine;
 pub mod ledger;
+
+pub mod output;
