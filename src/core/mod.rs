@@ -20,5 +20,7 @@ pub mod detect;
 
 pub mod ensemble;
 
+pub mod verdict;
+
 pub mod engine;
 pub mod ledger;

@@ -6,7 +6,6 @@
 use super::features::row::{FeatureRows, ModelRow, Signal, SignalRow};
 use super::settings::DetectorsSettings;
 
-pub mod forest;
 pub mod surprise;
 pub mod threat_type;
 pub mod words;
