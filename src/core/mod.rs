@@ -24,6 +24,8 @@ pub mod detect;
 
 pub mod ensemble;
 
+pub mod verdict;
+
 pub mod engine;
 pub mod ledger;
 
