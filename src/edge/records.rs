@@ -73,41 +73,21 @@ impl Records {
 
     /// Appends one record, copying it. What exceeds [`RECORD_BYTES_MAX`] of the key or the payload is left out.
     pub fn push(&mut self, offset: Offset, time: Option<EventTime>, key: Option<&[u8]>, payload: &[u8]) {
-        let start = self.begin();
-        if let Some(key) = key {
-            self.bytes.extend_from_slice(cut(key));
-        }
-        let key_len = key.map(|key| cut(key).len());
-        self.bytes.extend_from_slice(cut(payload));
-        self.finish(start, offset, time, key_len, payload.len() as u64);
+        self.push_of(offset, time, key, payload, payload.len() as u64);
     }
 
-    /// Where the next record starts, for a reader that appends its payload piece by piece.
-    pub(crate) fn begin(&mut self) -> usize {
-        self.bytes.len()
-    }
-    /// Appends to the record begun at `start`, up to [`RECORD_BYTES_MAX`].
-    pub(crate) fn extend(&mut self, start: usize, piece: &[u8]) {
-        let room = RECORD_BYTES_MAX - (self.bytes.len() - start).min(RECORD_BYTES_MAX);
-        self.bytes.extend_from_slice(&piece[..piece.len().min(room)]);
-    }
-    /// Drops the last byte of the record begun at `start` if it is this one.
-    pub(crate) fn trim_end(&mut self, start: usize, byte: u8) -> bool {
-        let ends = self.bytes.len() > start && self.bytes.last() == Some(&byte);
-        if ends {
-            self.bytes.pop();
-        }
-        ends
-    }
-    pub(crate) fn finish(&mut self, start: usize, offset: Offset, time: Option<EventTime>, key_len: Option<usize>, whole_len: u64) {
-        let payload_len = self.bytes.len() - start - key_len.unwrap_or(0);
-        debug_assert!(payload_len <= RECORD_BYTES_MAX && key_len.unwrap_or(0) <= RECORD_BYTES_MAX);
+    /// As [`Records::push`], for a reader that already cut a payload of `whole_len` bytes.
+    pub fn push_of(&mut self, offset: Offset, time: Option<EventTime>, key: Option<&[u8]>, payload: &[u8], whole_len: u64) {
+        let (key, payload) = (key.map(cut), cut(payload));
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(key.unwrap_or_default());
+        self.bytes.extend_from_slice(payload);
         self.entries.push(Entry {
             offset: offset.0,
             time: time.map_or(NO_TIME, |time| time.0),
             start,
-            key_len: key_len.map_or(NO_KEY, |len| len as u32),
-            payload_len: payload_len as u32,
+            key_len: key.map_or(NO_KEY, |key| key.len() as u32),
+            payload_len: payload.len() as u32,
             whole_len,
         });
     }
