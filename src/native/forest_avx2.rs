@@ -3,8 +3,8 @@
 //! Must never give another sum than `path_sums_portable`, nor be called on a machine without AVX2 and BMI2.
 
 use std::arch::x86_64::{
-    __m256, __m256i, _CMP_GE_OQ, _mm256_blendv_ps, _mm256_castsi256_ps, _mm256_cmp_ps, _mm256_load_ps, _mm256_load_si256, _mm256_movemask_ps,
-    _mm256_permutevar8x32_ps, _mm256_slli_epi32,
+    __m256, __m256i, _CMP_GE_OQ, _mm256_blendv_ps, _mm256_castsi256_ps, _mm256_cmp_ps, _mm256_load_ps, _mm256_load_si256,
+    _mm256_movemask_ps, _mm256_permutevar8x32_ps, _mm256_slli_epi32,
 };
 
 use crate::core::detect::forest::layout::{Block, LEAF_OF_MASK, Row, Tree};

@@ -2,7 +2,9 @@
 //!
 //! Must never give another sum than `path_sums_portable`, nor be called on a machine without AVX-512F and BMI2.
 
-use std::arch::x86_64::{__m512, __m512i, _CMP_GE_OQ, _mm512_castsi512_ps, _mm512_cmp_ps_mask, _mm512_load_ps, _mm512_load_si512, _mm512_permutexvar_ps};
+use std::arch::x86_64::{
+    __m512, __m512i, _CMP_GE_OQ, _mm512_castsi512_ps, _mm512_cmp_ps_mask, _mm512_load_ps, _mm512_load_si512, _mm512_permutexvar_ps,
+};
 
 use crate::core::detect::forest::layout::{Block, LEAF_OF_MASK, Row, Tree};
 

@@ -114,8 +114,7 @@ impl Calibration {
     #[must_use]
     pub fn surprise(&self, score: f32) -> f32 {
         let (scores, surprises) = (&self.stored.scores, &self.stored.surprises);
-        // Written so that NaN returns here too.
-        if !(score > scores[0]) {
+        if score.is_nan() || score <= scores[0] {
             return 0.0;
         }
         let last = scores.len() - 1;
@@ -243,12 +242,7 @@ impl FittedTail {
 
     fn beyond(&self, last: f32, unit: Unit) -> Tail {
         let beyond = self.pareto.beyond(f64::from(last) - f64::from(self.start));
-        Tail {
-            fitted_to: self.count as u64,
-            scale: beyond.scale.max(unit.scale_min()) as f32,
-            shape: beyond.shape as f32,
-            jump: 0.0,
-        }
+        Tail { fitted_to: self.count as u64, scale: beyond.scale.max(unit.scale_min()) as f32, shape: beyond.shape as f32, jump: 0.0 }
     }
 }
 
@@ -320,7 +314,10 @@ impl TryFrom<Stored> for Calibration {
         if !surprises.iter().all(|s| (0.0..=SURPRISE_NATS_MAX).contains(s)) || !surprises.is_sorted() {
             return Err(format!("a calibration's surprises must not fall and lie in 0..={SURPRISE_NATS_MAX}"));
         }
-        let sound = tail.scale.is_finite() && tail.scale > 0.0 && (0.0..=1.0).contains(&tail.shape) && (0.0..=SURPRISE_NATS_MAX).contains(&tail.jump);
+        let sound = tail.scale.is_finite()
+            && tail.scale > 0.0
+            && (0.0..=1.0).contains(&tail.shape)
+            && (0.0..=SURPRISE_NATS_MAX).contains(&tail.jump);
         if !sound {
             return Err("a calibration's tail needs a scale above 0, a shape in 0..=1 and a jump in nats".into());
         }

@@ -4,6 +4,8 @@
 //! of benign events. Sums are taken in declared order, so that the same event has the same bits everywhere. Must never drop a
 //! part, and never let a detector that was not calibrated count for more than its raw nats.
 
+use std::collections::BTreeMap;
+
 use super::calibrate::{Calibration, SURPRISE_NATS_MAX};
 use crate::core::settings::ThresholdSettings;
 
@@ -27,6 +29,15 @@ pub struct Member {
     pub source: Source,
 }
 
+/// What an ensemble is declared from: a detector's name and how it counts.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Column {
+    pub name: String,
+    pub weight: f32,
+    /// Fixed evidence in nats: never calibrated, not weighted.
+    pub evidence: bool,
+}
+
 /// The detectors in declared order and the calibration of their sum.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Ensemble {
@@ -38,6 +49,17 @@ impl Ensemble {
     #[must_use]
     pub fn new(members: Vec<Member>, combined: Option<Calibration>) -> Self {
         Self { members, combined }
+    }
+
+    /// The declared detectors with the calibrations there are. The calibration of the sum only holds for the detectors it was
+    /// learned with, so the caller passes `None` where those are others.
+    #[must_use]
+    pub fn declared(columns: &[Column], calibrations: &BTreeMap<String, Calibration>, combined: Option<Calibration>) -> Self {
+        let member = |column: &Column| {
+            let calibration = calibrations.get(&column.name).cloned();
+            if column.evidence { Member::evidence(&column.name) } else { Member::learned(&column.name, calibration, column.weight) }
+        };
+        Self::new(columns.iter().map(member).collect(), combined)
     }
 
     #[must_use]
@@ -62,7 +84,8 @@ impl Ensemble {
         if rows == 0 {
             return;
         }
-        for (index, ((member, raw), parts)) in self.members.iter().zip(raw.chunks_exact(rows)).zip(parts.chunks_exact_mut(rows)).enumerate() {
+        for (index, ((member, raw), parts)) in self.members.iter().zip(raw.chunks_exact(rows)).zip(parts.chunks_exact_mut(rows)).enumerate()
+        {
             member.surprises(raw, parts);
             for (part, exempt) in parts.iter_mut().zip(exempt) {
                 if exempt >> index & 1 == 1 {
@@ -110,7 +133,8 @@ impl Ensemble {
         match &self.combined {
             Some(calibration) => calibration.surprise(sum),
             None => {
-                let weights = self.members.iter().filter_map(|m| if let Source::Learned { weight, .. } = m.source { Some(weight) } else { None });
+                let weights =
+                    self.members.iter().filter_map(|m| if let Source::Learned { weight, .. } = m.source { Some(weight) } else { None });
                 let (total, count) = weights.filter(|w| *w > 0.0).fold((0.0, 0), |(total, count), w| (total + w, count + 1));
                 if count == 0 { 0.0 } else { fisher(sum / (total / count as f32), count) }
             }

@@ -64,7 +64,11 @@ impl Pareto {
 
     /// The distribution of what exceeds `excess`, which is of the same family; an exponential one where the tail would end.
     pub(super) fn beyond(self, excess: f64) -> Self {
-        if self.shape > 0.0 { Self { scale: self.scale + self.shape * excess.max(0.0), shape: self.shape } } else { Self { shape: 0.0, ..self } }
+        if self.shape > 0.0 {
+            Self { scale: self.scale + self.shape * excess.max(0.0), shape: self.shape }
+        } else {
+            Self { shape: 0.0, ..self }
+        }
     }
 }
 

@@ -9,9 +9,7 @@ use crate::native::Kernel;
 fn path(node: &Node, row: &Row) -> u32 {
     match node {
         Node::Leaf(path) => u32::from(*path),
-        Node::Split { word, left, right } => {
-            path(if row.0[(word & 15) as usize] >= f32::from_bits(*word) { right } else { left }, row)
-        }
+        Node::Split { word, left, right } => path(if row.0[(word & 15) as usize] >= f32::from_bits(*word) { right } else { left }, row),
     }
 }
 

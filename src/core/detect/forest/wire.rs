@@ -1,7 +1,7 @@
 //! A forest as bytes: a header and the words of every tree, little-endian. Must never panic on bytes from outside.
 
-use super::layout::{BLOCKS, Block, FEATURES, LEAVES, NO_SPLIT, Tree};
 use super::Forest;
+use super::layout::{BLOCKS, Block, FEATURES, LEAVES, NO_SPLIT, Tree};
 use crate::error::{Error, Result};
 use crate::limits::FOREST_TREES_MAX;
 
