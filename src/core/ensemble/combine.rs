@@ -4,6 +4,8 @@
 //! of benign events. Sums are taken in declared order, so that the same event has the same bits everywhere. Must never drop a
 //! part, and never let a detector that was not calibrated count for more than its raw nats.
 
+use std::collections::BTreeMap;
+
 use super::calibrate::{Calibration, SURPRISE_NATS_MAX};
 pub use crate::core::output::Severity;
 use crate::core::settings::ThresholdSettings;
@@ -28,6 +30,15 @@ pub struct Member {
     pub source: Source,
 }
 
+/// What an ensemble is declared from: a detector's name and how it counts.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Column {
+    pub name: String,
+    pub weight: f32,
+    /// Fixed evidence in nats: never calibrated, not weighted.
+    pub evidence: bool,
+}
+
 /// The detectors in declared order and the calibration of their sum.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Ensemble {
@@ -39,6 +50,17 @@ impl Ensemble {
     #[must_use]
     pub fn new(members: Vec<Member>, combined: Option<Calibration>) -> Self {
         Self { members, combined }
+    }
+
+    /// The declared detectors with the calibrations there are. The calibration of the sum only holds for the detectors it was
+    /// learned with, so the caller passes `None` where those are others.
+    #[must_use]
+    pub fn declared(columns: &[Column], calibrations: &BTreeMap<String, Calibration>, combined: Option<Calibration>) -> Self {
+        let member = |column: &Column| {
+            let calibration = calibrations.get(&column.name).cloned();
+            if column.evidence { Member::evidence(&column.name) } else { Member::learned(&column.name, calibration, column.weight) }
+        };
+        Self::new(columns.iter().map(member).collect(), combined)
     }
 
     #[must_use]

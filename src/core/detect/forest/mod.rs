@@ -3,13 +3,17 @@
 //! Source: Liu, Ting, Zhou, "Isolation Forest", ICDM 2008. Inference only; growing trees is `models::forest_fit`. Path lengths are
 //! integers, so a score has the same bits with every kernel, batch size and tree order. Must never panic on any row.
 
+mod detector;
 pub mod layout;
 mod wire;
 
+pub use detector::IsolationForest;
 
 use crate::native::{Kernel, forest_path_sums};
 use layout::{FEATURES, PATH_ONE, Row, Tree};
 
+/// The detector's name in outputs, metrics and bundles.
+pub const NAME: &str = "isolation_forest";
 /// Rows that are cleaned and walked at a time, on the stack.
 const CHUNK: usize = 64;
 
