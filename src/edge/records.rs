@@ -1,8 +1,8 @@
-//! Records of one batch in one contiguous buffer that the batch owns. Payloads are cut at `RECORD_BYTES_MAX`, never dropped.
+//! Records of one batch in one contiguous buffer that the batch owns. Payloads are cut at `RECORD_KEPT_BYTES`, never dropped.
 
 use crate::core::event::Record;
 use crate::core::types::{EventTime, Offset, Partition, Position};
-use crate::limits::RECORD_BYTES_MAX;
+use crate::codec::frame::OVERSIZE_KEPT_BYTES as RECORD_KEPT_BYTES;
 
 /// Payloads, keys, offsets and timestamps, in the order they were read.
 #[derive(Clone, Debug, Default)]
@@ -26,7 +26,7 @@ struct Entry {
 
 const NO_KEY: u32 = u32::MAX;
 const NO_TIME: i64 = i64::MIN;
-const _: () = assert!(RECORD_BYTES_MAX < NO_KEY as usize);
+const _: () = assert!(RECORD_KEPT_BYTES < NO_KEY as usize);
 
 /// One record, borrowed from its batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,7 +34,7 @@ pub struct RecordRef<'r> {
     pub offset: Offset,
     pub time: Option<EventTime>,
     pub key: Option<&'r [u8]>,
-    /// At most [`RECORD_BYTES_MAX`] bytes.
+    /// At most [`RECORD_KEPT_BYTES`] bytes.
     pub payload: &'r [u8],
     /// Length before it was cut; larger than the payload's only then.
     pub whole_len: u64,
@@ -71,7 +71,7 @@ impl Records {
         self.entries.clear();
     }
 
-    /// Appends one record, copying it. What exceeds [`RECORD_BYTES_MAX`] of the key or the payload is left out.
+    /// Appends one record, copying it. What exceeds [`RECORD_KEPT_BYTES`] of the key or the payload is left out.
     pub fn push(&mut self, offset: Offset, time: Option<EventTime>, key: Option<&[u8]>, payload: &[u8]) {
         self.push_of(offset, time, key, payload, payload.len() as u64);
     }
@@ -118,7 +118,7 @@ impl Records {
 }
 
 fn cut(bytes: &[u8]) -> &[u8] {
-    &bytes[..bytes.len().min(RECORD_BYTES_MAX)]
+    &bytes[..bytes.len().min(RECORD_KEPT_BYTES)]
 }
 
 #[cfg(test)]
@@ -128,7 +128,7 @@ mod tests {
     #[test]
     fn records_come_back_as_they_were_and_large_ones_are_cut() {
         let mut records = Records::default();
-        let large = vec![b'x'; RECORD_BYTES_MAX + 7];
+        let large = vec![b'x'; RECORD_KEPT_BYTES + 7];
         records.push(Offset(5), Some(EventTime(9)), Some(b"key"), b"value");
         records.push(Offset(6), None, None, b"");
         records.push(Offset(8), None, Some(b""), &large);
@@ -138,7 +138,7 @@ mod tests {
         let second = records.get(1).unwrap();
         assert_eq!((second.time, second.key, second.payload), (None, None, &b""[..]));
         let third = records.last().unwrap();
-        assert_eq!((third.key, third.payload.len(), third.whole_len), (Some(&b""[..]), RECORD_BYTES_MAX, RECORD_BYTES_MAX as u64 + 7));
+        assert_eq!((third.key, third.payload.len(), third.whole_len), (Some(&b""[..]), RECORD_KEPT_BYTES, RECORD_KEPT_BYTES as u64 + 7));
         assert!(third.is_cut());
         assert_eq!(records.iter().len(), 3);
         records.clear();

@@ -1,7 +1,7 @@
 //! A pipeline file made ready to run: codec, sanitizer, intelligence, geo, and the engine's parts.
 
+use std::collections::BTreeMap;
 use std::io::Read;
-use std::path::Path;
 use std::sync::Arc;
 
 use bumpalo::Bump;
@@ -9,11 +9,11 @@ use bumpalo::Bump;
 use crate::codec::{self, Codec};
 use crate::config::pipeline::{MappingSettings, PipelineFile};
 use crate::core::decode::{Decoded, decode_batch};
-use crate::core::detect::{self, Detector, NAMES, THREAT_INTEL, forest::ForestDetector};
+use crate::core::detect::{self, NAMES, THREAT_INTEL};
 use crate::core::engine::{Engine, Parts, Scorer};
-use crate::core::ensemble::{Ensemble, Member, SeverityThresholds};
+use crate::core::ensemble::combine::Column;
+use crate::core::ensemble::{Ensemble, SeverityThresholds};
 use crate::core::event::Record;
-use crate::core::features::row::MODEL_WIDTH;
 use crate::core::intel::geo::{GeoLookup, NoGeo};
 use crate::core::intel::{IntelBuilder, IntelSet, ListKind, Purpose, parse_list};
 use crate::core::sanitize::{KeyChoice, Sanitizer};
@@ -68,27 +68,24 @@ impl Pipeline {
     /// # Errors
     /// `Config`: the bundle was made for other features.
     pub fn scorer(&self, bundle: Option<&Bundle>) -> Result<Scorer> {
-        let detectors_settings = &self.settings.detectors;
-        let mut detectors = detect::rules(detectors_settings);
-        if let Some(bundle) = bundle {
-            self.check_features(bundle)?;
-            if let Some(forest) = bundle.forest.as_ref().filter(|_| detectors_settings.isolation_forest.enabled) {
-                let version = bundle.manifest.version.clone();
-                let ordinary = bundle.manifest.medians;
-                let forest: Box<dyn Detector> = Box::new(ForestDetector::new(forest.clone(), version, self.settings.features, ordinary));
-                detectors.insert(0, forest);
-            }
+        let thresholds = SeverityThresholds::new(&self.settings.thresholds);
+        let mut detectors = detect::rules(&self.settings.detectors);
+        let columns = self.columns();
+        let Some(bundle) = bundle else {
+            let ensemble = Ensemble::declared(&columns, &BTreeMap::new(), None);
+            return Ok(Scorer::new(detectors, ensemble, thresholds, true));
+        };
+        self.check_features(bundle)?;
+        if self.settings.detectors.isolation_forest.enabled && bundle.forest.is_some() {
+            detectors.insert(0, Box::new(bundle.isolation_forest()));
         }
-        let members = NAMES.iter().enumerate().map(|(index, name)| {
-            if index == THREAT_INTEL {
-                return Member::evidence(*name);
-            }
-            let calibration = bundle.and_then(|bundle| bundle.calibrations.get(*name).cloned());
-            Member::learned(*name, calibration, weight(&self.settings, name, bundle))
-        });
-        let combined = bundle.and_then(|bundle| bundle.combined.clone());
-        let ensemble = Ensemble::new(members.collect(), combined);
-        Ok(Scorer::new(detectors, ensemble, SeverityThresholds::new(&self.settings.thresholds), bundle.is_none()))
+        Ok(Scorer::new(detectors, bundle.ensemble(&columns), thresholds, false))
+    }
+
+    /// The detectors as the ensemble declares them. One that is off weighs nothing.
+    #[must_use]
+    pub fn columns(&self) -> Vec<Column> {
+        NAMES.iter().enumerate().map(|(index, name)| Column { name: (*name).to_owned(), weight: weight(&self.settings, name), evidence: index == THREAT_INTEL }).collect()
     }
 
     fn check_features(&self, bundle: &Bundle) -> Result<()> {
@@ -104,13 +101,10 @@ impl Pipeline {
     }
 }
 
-/// Weight of a detector in the sum. One that is off, or a forest that is not there yet, weighs nothing.
-fn weight(settings: &CoreSettings, name: &str, bundle: Option<&Bundle>) -> f32 {
+fn weight(settings: &CoreSettings, name: &str) -> f32 {
     let all = &settings.detectors;
     let (enabled, weight) = match name {
-        "isolation_forest" => {
-            (all.isolation_forest.enabled && bundle.is_some_and(|bundle| bundle.forest.is_some()), all.isolation_forest.weight)
-        }
+        "isolation_forest" => (all.isolation_forest.enabled, all.isolation_forest.weight),
         "behavior" => (all.behavior.enabled, all.behavior.weight),
         "beaconing" => (all.beaconing.enabled, all.beaconing.weight),
         "brute_force" => (all.brute_force.enabled, all.brute_force.weight),
@@ -120,8 +114,6 @@ fn weight(settings: &CoreSettings, name: &str, bundle: Option<&Bundle>) -> f32 {
     };
     if enabled { weight } else { 0.0 }
 }
-
-const _: () = assert!(MODEL_WIDTH == 16);
 
 fn choice(part: &KeyPart) -> KeyChoice {
     match part {
@@ -155,12 +147,13 @@ fn load_intel(settings: &CoreSettings) -> Result<IntelSet> {
 /// A list's text, unpacked; bounded, because a small file may unpack to anything.
 fn read_text(path: &str) -> Result<String> {
     const LIST_BYTES_MAX: u64 = 1 << 30;
-    let (mut text, mut bytes) = (String::new(), vec![]);
-    let mut input = crate::edge::file::open_input(Path::new(path))?.take(LIST_BYTES_MAX);
-    let failed = |error| Error::config(format!("cannot read the list {path}")).because(error);
-    input.read_to_end(&mut bytes).map_err(failed)?;
-    text.push_str(&String::from_utf8_lossy(&bytes));
-    Ok(text)
+    let mut input = crate::edge::file::open_input(path)?;
+    let mut bytes = vec![];
+    while let Some(file) = input.next_file()? {
+        let read = file.reader.take(LIST_BYTES_MAX).read_to_end(&mut bytes);
+        read.map_err(|error| Error::config(format!("cannot read the list {path}")).because(error))?;
+    }
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 fn open_geo(_file: &PipelineFile) -> Result<Box<dyn GeoLookup>> {

@@ -5,9 +5,11 @@ use crate::core::engine::{Engine, PARTS, Verdict, traffic::Window};
 use crate::core::ensemble::{combine::p_value, threat_score};
 use crate::core::event::{Event, Reject};
 use crate::core::output::{
-    AnalyticsCounts, AnalyticsKind, AnalyticsRecord, DeadLetterRecord, DetectorVerdict, Envelope, EvidenceRecord, VerdictRecord,
-    WindowRecord, output_id, write_record,
+    AnalyticsCounts, AnalyticsKind, AnalyticsRecord, AnomalyRecord, ContributionRecord, DeadLetterRecord, DetectorRecord,
+    DetectorVerdict, Envelope, EvidenceRecord, MitreRecord, Severity, ThreatRecord, ThreatStatus, VerdictRecord, WindowRecord,
+    output_id, write_record,
 };
+use crate::core::verdict::{self, DetectorPart, Scored, Share, Technique, Threat, ThreatAnomaly};
 use crate::core::types::{EventTime, Partition, Position};
 use crate::edge::TopicRole;
 use crate::run::outbox::Outbox;
@@ -29,6 +31,56 @@ impl Origin {
             let reason = reject.reason.as_str();
             let record = DeadLetterRecord::new(&self.pipeline, evidence, time, reason, &reject.detail, reject.raw, size);
             outbox.push(TopicRole::DeadLetters, record.id.as_bytes(), |out| write_record(out, &record));
+        }
+    }
+
+    /// `threat.detected` for each verdict that is one, keyed by its entity.
+    pub fn threats(&self, engine: &Engine, events: &[Event<'_>], verdicts: &[Verdict], outbox: &mut Outbox, mut each: impl FnMut(&ThreatRecord)) {
+        for verdict in verdicts {
+            let Some(severity) = verdict.severity else { continue };
+            let record = self.threat(engine, &events[verdict.event as usize], verdict, severity);
+            each(&record);
+            let key = record.entity.clone();
+            outbox.push(TopicRole::Threats, key.as_bytes(), |out| Envelope::ThreatDetected(record).write_json(out));
+        }
+    }
+
+    fn threat(&self, engine: &Engine, event: &Event<'_>, verdict: &Verdict, severity: Severity) -> ThreatRecord {
+        let (scorer, row) = (engine.scorer(), verdict.row as usize);
+        let scored = Scored {
+            surprise: verdict.surprise,
+            severity,
+            parts: engine.scores().raw(row),
+            parts_surprise: scorer.weighted(engine.scores().parts(row)),
+            learning: scorer.is_learning(),
+        };
+        let rows = (&engine.rows().model[row], &engine.rows().signals[row]);
+        let threat = verdict::threat(event, rows, &scored, scorer.detectors(), scorer.thresholds());
+        let id = output_id(&self.pipeline, &self.topic, event.at, "threat");
+        self.record(threat, id)
+    }
+
+    fn record(&self, threat: Threat<'_>, id: String) -> ThreatRecord {
+        ThreatRecord {
+            id,
+            threat_type: threat.kind.name.to_owned(),
+            severity: threat.severity,
+            threat_score: f64::from(threat.threat_score),
+            risk_score: f64::from(threat.risk_score),
+            confidence: f64::from(threat.confidence),
+            status: ThreatStatus::Detected,
+            timestamp: threat.time,
+            source: threat.source,
+            target: threat.target,
+            entity: format!("{}:{}", threat.entity.kind.as_str(), threat.entity.name),
+            description: threat.description,
+            anomalies: threat.anomalies.into_iter().map(anomaly).collect(),
+            contributions: threat.contributions.into_iter().map(contribution).collect(),
+            detectors: threat.detectors.into_iter().map(detector).collect(),
+            mitre: threat.kind.mitre.iter().map(technique).collect(),
+            recommendations: threat.kind.recommendations.iter().map(|text| (*text).to_owned()).collect(),
+            evidence: EvidenceRecord::new(&self.topic, threat.at),
+            metadata: threat.metadata,
         }
     }
 
@@ -90,4 +142,32 @@ impl Origin {
             },
         }
     }
+}
+
+fn anomaly(anomaly: ThreatAnomaly) -> AnomalyRecord {
+    let ThreatAnomaly { anomaly, severity } = anomaly;
+    AnomalyRecord {
+        name: anomaly.name.to_owned(),
+        description: anomaly.description,
+        observed: f64::from(anomaly.observed),
+        expected: f64::from(anomaly.expected),
+        severity,
+    }
+}
+
+fn contribution(share: Share) -> ContributionRecord {
+    ContributionRecord {
+        feature: share.feature.to_owned(),
+        observed: f64::from(share.observed),
+        expected: f64::from(share.expected),
+        share: f64::from(share.share),
+    }
+}
+
+fn detector(part: DetectorPart) -> DetectorRecord {
+    DetectorRecord { name: part.name.to_owned(), model_version: part.version, score: f64::from(part.score), p_value: part.p }
+}
+
+fn technique(technique: &Technique) -> MitreRecord {
+    MitreRecord { technique: technique.id.to_owned(), name: technique.name.to_owned(), tactic: technique.tactic.to_owned() }
 }

@@ -1,7 +1,7 @@
 //! Detectors and their ensemble, applied to the rows of a batch.
 
 use crate::core::detect::{Detector, NAMES};
-use crate::core::ensemble::{Ensemble, Severity, SeverityThresholds};
+use crate::core::ensemble::{Ensemble, Severity, SeverityThresholds, Source};
 use crate::core::features::row::{FeatureRows, ModelRow, Schema, Signal, SignalRow};
 
 /// Number of detectors, and so of parts of a score.
@@ -42,6 +42,21 @@ impl Scorer {
     #[must_use]
     pub fn severity(&self, surprise: f32) -> Option<Severity> {
         self.thresholds.severity(surprise)
+    }
+
+    #[must_use]
+    pub fn thresholds(&self) -> &SeverityThresholds {
+        &self.thresholds
+    }
+    /// What each detector adds to the combination of a row, nats: its calibrated surprise times its weight.
+    #[must_use]
+    pub fn weighted(&self, mut parts: [f32; PARTS]) -> [f32; PARTS] {
+        for (part, member) in parts.iter_mut().zip(self.ensemble.members()) {
+            if let Source::Learned { weight, .. } = member.source {
+                *part *= weight;
+            }
+        }
+        parts
     }
 
     /// Stage 5: raw scores of every row.

@@ -114,8 +114,7 @@ impl Calibration {
     #[must_use]
     pub fn surprise(&self, score: f32) -> f32 {
         let (scores, surprises) = (&self.stored.scores, &self.stored.surprises);
-        // Written so that NaN returns here too.
-        if !(score > scores[0]) {
+        if score.is_nan() || score <= scores[0] {
             return 0.0;
         }
         let last = scores.len() - 1;

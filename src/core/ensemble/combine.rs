@@ -4,7 +4,10 @@
 //! of benign events. Sums are taken in declared order, so that the same event has the same bits everywhere. Must never drop a
 //! part, and never let a detector that was not calibrated count for more than its raw nats.
 
+use std::collections::BTreeMap;
+
 use super::calibrate::{Calibration, SURPRISE_NATS_MAX};
+pub use crate::core::output::Severity;
 use crate::core::settings::ThresholdSettings;
 
 /// A p-value of 1e-12 is a threat score of 100.
@@ -27,6 +30,15 @@ pub struct Member {
     pub source: Source,
 }
 
+/// What an ensemble is declared from: a detector's name and how it counts.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Column {
+    pub name: String,
+    pub weight: f32,
+    /// Fixed evidence in nats: never calibrated, not weighted.
+    pub evidence: bool,
+}
+
 /// The detectors in declared order and the calibration of their sum.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Ensemble {
@@ -38,6 +50,17 @@ impl Ensemble {
     #[must_use]
     pub fn new(members: Vec<Member>, combined: Option<Calibration>) -> Self {
         Self { members, combined }
+    }
+
+    /// The declared detectors with the calibrations there are. The calibration of the sum only holds for the detectors it was
+    /// learned with, so the caller passes `None` where those are others.
+    #[must_use]
+    pub fn declared(columns: &[Column], calibrations: &BTreeMap<String, Calibration>, combined: Option<Calibration>) -> Self {
+        let member = |column: &Column| {
+            let calibration = calibrations.get(&column.name).cloned();
+            if column.evidence { Member::evidence(&column.name) } else { Member::learned(&column.name, calibration, column.weight) }
+        };
+        Self::new(columns.iter().map(member).collect(), combined)
     }
 
     #[must_use]
@@ -169,16 +192,6 @@ pub fn risk_score(surprise: f32) -> f32 {
 #[must_use]
 pub fn p_value(surprise: f32) -> f64 {
     libm::exp(-f64::from(surprise))
-}
-
-/// How bad a threat is, lowest first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Severity {
-    Low,
-    Medium,
-    High,
-    Critical,
 }
 
 /// The surprises from which each severity starts, compiled from p-values.

@@ -4,5 +4,5 @@ pub mod calibrate;
 pub mod combine;
 mod tail;
 
-pub use calibrate::{Calibration, Unit};
-pub use combine::{Ensemble, Member, Severity, SeverityThresholds, Source, risk_score, threat_score};
+pub use calibrate::{Calibration, SURPRISE_NATS_MAX, Tail, Unit};
+pub use combine::{Column, Ensemble, Member, Severity, SeverityThresholds, Source, fisher, p_value, risk_score, threat_score};
