@@ -99,7 +99,7 @@ mod tests {
         let (model, signals) = ([[9.0; 16]; 2], [[0.0; SIGNAL_WIDTH]; 2]);
         let mut out = [7.0; 2];
         detector.score(FeatureRows { schema: Schema::Network, model: &model, signals: &signals }, &mut out);
-        assert_eq!(out, [0.0, 0.0]);
+        assert_eq!(out.map(f32::to_bits), [0, 0]);
         let mut explanation = Explanation::default();
         detector.explain(&model[0], &signals[0], &mut explanation);
         assert_eq!(explanation, Explanation::default());
