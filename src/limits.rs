@@ -38,6 +38,9 @@ pub const STATE_VALUE_BYTES_MAX: usize = 4 * 1024;
 /// Values written by one checkpoint script; larger ones block the server.
 pub const CHECKPOINT_CHUNK_ENTITIES_MAX: usize = 500;
 
+/// Intelligence lists of one set; list and confidence share 16 bits in the tables.
+pub const INTEL_LISTS_MAX: usize = 512;
+
 /// One published record. Larger outputs are truncated with a flag, so that a batch can never fail for ever.
 pub const OUTPUT_BYTES_MAX: usize = 900 * 1024;
 

@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 
 use super::calibrate::{Calibration, SURPRISE_NATS_MAX};
+pub use crate::core::output::Severity;
 use crate::core::settings::ThresholdSettings;
 
 /// A p-value of 1e-12 is a threat score of 100.
@@ -191,16 +192,6 @@ pub fn risk_score(surprise: f32) -> f32 {
 #[must_use]
 pub fn p_value(surprise: f32) -> f64 {
     libm::exp(-f64::from(surprise))
-}
-
-/// How bad a threat is, lowest first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Severity {
-    Low,
-    Medium,
-    High,
-    Critical,
 }
 
 /// The surprises from which each severity starts, compiled from p-values.
