@@ -122,6 +122,8 @@ pub struct Touched {
     pub first: EventTime,
     #[serde(with = "rfc3339")]
     pub last: EventTime,
+    /// A stranger got into this account: what its owner does next seems strange, too.
+    pub taken_over: bool,
 }
 
 /// Event times as the text that the pipeline writes.
@@ -175,7 +177,7 @@ mod tests {
             description: "text".into(),
             technique: "T1071.004".into(),
             events: 7,
-            touched: vec![Touched { entity: "ip:10.0.0.1".into(), first: time, last: time }],
+            touched: vec![Touched { entity: "ip:10.0.0.1".into(), first: time, last: time, taken_over: false }],
         };
         let line = serde_json::to_string(&campaign).unwrap();
         assert!(line.contains(r#""kind":"dns_tunnel","variant":"slow","start":"2026-03-03T00:00:12.345678Z""#), "{line}");

@@ -27,17 +27,15 @@ pub(super) fn person(index: usize, rng: &mut Rng) -> String {
     if index < 4_096 { name } else { format!("{name}{}", index / 4_096 + rng.index(2) * 100) }
 }
 
-const ONSET: [&str; 24] = [
-    "b", "c", "d", "f", "g", "h", "k", "l", "m", "n", "p", "r", "s", "t", "v", "z", "br", "cl", "dr", "fl", "st", "tr", "pl", "sh",
-];
+const ONSET: [&str; 24] =
+    ["b", "c", "d", "f", "g", "h", "k", "l", "m", "n", "p", "r", "s", "t", "v", "z", "br", "cl", "dr", "fl", "st", "tr", "pl", "sh"];
 const RHYME: [&str; 20] =
     ["a", "e", "i", "o", "u", "an", "en", "in", "on", "ar", "er", "or", "al", "el", "ix", "io", "eo", "ay", "out", "ink"];
-const ENDING: [&str; 16] = [
-    "com", "com", "com", "com", "com", "net", "net", "org", "io", "de", "co.uk", "in", "app", "cloud", "info", "online",
-];
+const ENDING: [&str; 16] =
+    ["com", "com", "com", "com", "com", "net", "net", "org", "io", "de", "co.uk", "in", "app", "cloud", "info", "online"];
 const WORD: [&str; 24] = [
-    "data", "cloud", "net", "soft", "media", "web", "news", "shop", "mail", "sync", "labs", "tech", "hub", "desk", "flow", "base",
-    "pay", "trade", "travel", "home", "sport", "stats", "track", "world",
+    "data", "cloud", "net", "soft", "media", "web", "news", "shop", "mail", "sync", "labs", "tech", "hub", "desk", "flow", "base", "pay",
+    "trade", "travel", "home", "sport", "stats", "track", "world",
 ];
 const HOST: [&str; 12] = ["www", "api", "cdn", "static", "app", "img", "portal", "login", "docs", "events", "assets", "m"];
 const HEX: &[u8; 16] = b"0123456789abcdef";
@@ -110,10 +108,18 @@ pub(super) const APPS_SENSITIVE: std::ops::Range<usize> = 21..25;
 
 /// Service accounts, and then the names that the internet's noise tries.
 pub(super) const SERVICES: [&str; 10] = [
-    "svc-backup", "svc-ci", "svc-monitor", "svc-erp-sync", "svc-crm-sync", "svc-reports", "svc-etl", "svc-deploy", "svc-scanner", "svc-ldap",
+    "svc-backup",
+    "svc-ci",
+    "svc-monitor",
+    "svc-erp-sync",
+    "svc-crm-sync",
+    "svc-reports",
+    "svc-etl",
+    "svc-deploy",
+    "svc-scanner",
+    "svc-ldap",
 ];
-pub(super) const GUESSED: [&str; 10] =
-    ["root", "admin", "test", "oracle", "ubuntu", "postgres", "guest", "user", "git", "ftpuser"];
+pub(super) const GUESSED: [&str; 10] = ["root", "admin", "test", "oracle", "ubuntu", "postgres", "guest", "user", "git", "ftpuser"];
 
 #[rustfmt::skip]
 pub(super) const BROWSERS: [&str; 5] = [

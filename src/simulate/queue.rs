@@ -10,35 +10,115 @@ use super::draft::Draft;
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Step {
     /// Half a day ahead: plan `user`'s day.
-    Day { user: u32, day: i32 },
-    LogIn { user: u32, day: i32, second: bool, left: u8 },
-    SecondFactor { user: u32, epoch: u32 },
-    Directory { user: u32, epoch: u32 },
-    LogInAgain { user: u32, epoch: u32 },
-    Phone { user: u32, left: u8, stale: bool },
-    Work { user: u32, epoch: u32 },
-    FileFlow { user: u32, kilobytes: u32 },
-    Manage { user: u32, server: u32 },
-    Browse { user: u32, epoch: u32 },
-    Fetch { user: u32, domain: u32, left: u8 },
-    Reputation { user: u32, left: u8 },
-    Meeting { user: u32, epoch: u32 },
+    Day {
+        user: u32,
+        day: i32,
+    },
+    LogIn {
+        user: u32,
+        day: i32,
+        second: bool,
+        left: u8,
+    },
+    SecondFactor {
+        user: u32,
+        epoch: u32,
+    },
+    Directory {
+        user: u32,
+        epoch: u32,
+    },
+    LogInAgain {
+        user: u32,
+        epoch: u32,
+    },
+    Phone {
+        user: u32,
+        left: u8,
+        stale: bool,
+    },
+    Work {
+        user: u32,
+        epoch: u32,
+    },
+    FileFlow {
+        user: u32,
+        kilobytes: u32,
+    },
+    Manage {
+        user: u32,
+        dest: u32,
+    },
+    Browse {
+        user: u32,
+        epoch: u32,
+    },
+    Fetch {
+        user: u32,
+        domain: u32,
+        left: u8,
+    },
+    Reputation {
+        user: u32,
+        left: u8,
+    },
+    Meeting {
+        user: u32,
+        epoch: u32,
+    },
     /// The log-in page's own log of an attempt that the directory has just logged.
-    Portal { source: u32, account: u32, failed: bool, label: Option<LabelId> },
-    Timer { index: u32, epoch: u32 },
-    Load { server: u32 },
-    Build { server: u32, left: u8 },
-    Backup { server: u32, left: u8 },
-    OffSite { left: u8 },
-    Customer { customer: u32, left: u8 },
+    Portal {
+        source: u32,
+        account: u32,
+        failed: bool,
+        label: Option<LabelId>,
+    },
+    Timer {
+        index: u32,
+        epoch: u32,
+    },
+    Load {
+        server: u32,
+    },
+    Build {
+        server: u32,
+        left: u8,
+    },
+    Backup {
+        server: u32,
+        left: u8,
+    },
+    OffSite {
+        left: u8,
+    },
+    Customer {
+        customer: u32,
+        left: u8,
+    },
     MailIn,
-    Blocklist { sender: u32 },
-    Service { index: u32 },
-    AllowedScan { cursor: u32 },
-    LaptopScan { cursor: u32 },
-    Patch { cursor: u32 },
-    Noise { source: u32, left: u8 },
-    Attack { index: u32, stage: u32 },
+    Blocklist {
+        sender: u32,
+    },
+    Service {
+        index: u32,
+    },
+    AllowedScan {
+        cursor: u32,
+    },
+    LaptopScan {
+        cursor: u32,
+    },
+    Patch {
+        cursor: u32,
+    },
+    Noise {
+        source: u32,
+        left: u8,
+    },
+    Attack {
+        index: u32,
+        stage: u32,
+    },
 }
 
 #[derive(Clone, Copy, Debug)]

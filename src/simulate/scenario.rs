@@ -60,7 +60,7 @@ impl Scenario {
     /// About 50,000 events over two days, for tests.
     #[must_use]
     pub fn small() -> Self {
-        Self { days: 2.0, users: 40, servers: 10, rate: 0.6, password_expiry_day: 1, background_per_hour: 12.0, ..Self::demo() }
+        Self { days: 2.0, users: 24, servers: 6, rate: 0.4, password_expiry_day: 1, background_per_hour: 5.0, ..Self::demo() }
     }
 
     /// Four weeks, so that weekly habits show and the slowest campaigns take days. About 5 million events.

@@ -2,8 +2,8 @@
 
 use std::net::Ipv4Addr;
 
-use super::campaign::{Campaign, Touched};
-use super::draft::{Draft, NOBODY};
+use super::campaign::{Campaign, CampaignKind, Touched};
+use super::draft::{Draft, NOBODY, SUCCESS};
 use crate::core::types::{EventTime, MICROS_PER_HOUR};
 
 /// An entity that was silent for longer starts a new span.
@@ -32,11 +32,16 @@ impl Touches {
         }
         self.touch(campaign, Key::Source(draft.source), time, accounts);
         if draft.user != NOBODY {
-            self.touch(campaign, Key::Account(draft.user), time, accounts);
+            let index = self.touch(campaign, Key::Account(draft.user), time, accounts);
+            let stranger =
+                matches!(campaign.kind, CampaignKind::BruteForce | CampaignKind::PasswordSpraying | CampaignKind::ImpossibleTravel);
+            let log_in = draft.event_type == "auth.login" && draft.outcome == SUCCESS;
+            campaign.touched[index].taken_over |= stranger && log_in;
         }
     }
 
-    fn touch(&mut self, campaign: &mut Campaign, key: Key, time: i64, accounts: &[String]) {
+    /// Index of the span that the event lies in.
+    fn touch(&mut self, campaign: &mut Campaign, key: Key, time: i64, accounts: &[String]) -> usize {
         let latest = &mut self.0[campaign.id.0 as usize];
         let known = latest.iter_mut().rev().find(|(other, _)| *other == key);
         if let Some((_, index)) = &known {
@@ -44,7 +49,7 @@ impl Touches {
             if time - span.last.0 <= SPAN_GAP_MICROS {
                 span.first = span.first.min(EventTime(time));
                 span.last = span.last.max(EventTime(time));
-                return;
+                return *index;
             }
         }
         let index = campaign.touched.len();
@@ -56,6 +61,7 @@ impl Touches {
             Key::Source(address) => format!("ip:{}", Ipv4Addr::from(address)),
             Key::Account(account) => format!("user:{}", accounts[account as usize]),
         };
-        campaign.touched.push(Touched { entity, first: EventTime(time), last: EventTime(time) });
+        campaign.touched.push(Touched { entity, first: EventTime(time), last: EventTime(time), taken_over: false });
+        index
     }
 }

@@ -287,18 +287,8 @@ pub(super) fn detour(site: usize, rng: &mut Rng) -> Egress {
 }
 
 fn servers(scenario: &Scenario) -> Vec<Server> {
-    const TIERS: [Tier; 10] = [
-        Tier::Web,
-        Tier::App,
-        Tier::Database,
-        Tier::File,
-        Tier::Build,
-        Tier::App,
-        Tier::Web,
-        Tier::App,
-        Tier::Database,
-        Tier::App,
-    ];
+    const TIERS: [Tier; 10] =
+        [Tier::Web, Tier::App, Tier::Database, Tier::File, Tier::Build, Tier::App, Tier::Web, Tier::App, Tier::Database, Tier::App];
     let tier = |index: u32| TIERS[index as usize % TIERS.len()];
     let databases: Vec<u32> = (0..scenario.servers).filter(|&i| tier(i) == Tier::Database).map(known::server).collect();
     let apps: Vec<u32> = (0..scenario.servers).filter(|&i| tier(i) == Tier::App).map(known::server).collect();

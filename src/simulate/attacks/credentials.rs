@@ -10,7 +10,7 @@ pub(super) fn brute_force(attack: &mut Attack, ctx: &mut Context<'_>, index: u32
     attack.done += 1;
     let last = attack.done == attack.count;
     // Every other campaign gets in at the end.
-    let failed = !(last && attack.session.is_multiple_of(2));
+    let failed = !(last && (attack.device >> 1).is_multiple_of(2));
     attempt(attack, ctx, attack.user, failed);
     attack.plan_next(ctx, index);
     true

@@ -69,7 +69,7 @@ pub(super) fn step(world: &World, attack: &mut Attack, ctx: &mut Context<'_>, in
         CampaignKind::BruteForce => credentials::brute_force(attack, ctx, index),
         CampaignKind::PasswordSpraying => credentials::spray(attack, ctx, index),
         CampaignKind::PortScan => movement::scan(attack, ctx, index),
-        CampaignKind::LateralMovement => movement::lateral(world, attack, ctx, index, stage),
+        CampaignKind::LateralMovement => movement::lateral(attack, ctx, index, stage),
         CampaignKind::Beaconing => covert::beacon(attack, ctx, index, stage),
         CampaignKind::Exfiltration => covert::exfiltrate(attack, ctx, index),
         CampaignKind::DnsTunnel => covert::tunnel(attack, ctx, index),

@@ -1,9 +1,8 @@
 //! A host looks around in the network, and moves on to others.
 
-use super::super::benign::office::push_server;
+use super::super::benign::office::push_host;
 use super::super::benign::upkeep::probe;
 use super::super::queue::{Context, Step};
-use super::super::world::World;
 use super::Attack;
 
 /// Ports that a patient attacker cares for.
@@ -32,9 +31,9 @@ pub(super) fn scan(attack: &mut Attack, ctx: &mut Context<'_>, index: u32) -> bo
 }
 
 /// Tries to get into one host after the other. Stage 0 connects; a later stage logs in to target `stage - 1`.
-pub(super) fn lateral(world: &World, attack: &mut Attack, ctx: &mut Context<'_>, index: u32, stage: u32) -> bool {
+pub(super) fn lateral(attack: &mut Attack, ctx: &mut Context<'_>, index: u32, stage: u32) -> bool {
     if stage > 0 {
-        return log_in(world, attack, ctx, attack.targets[stage as usize - 1]);
+        return log_in(attack, ctx, attack.targets[stage as usize - 1]);
     }
     let dest = attack.targets[attack.done as usize];
     attack.done += 1;
@@ -51,15 +50,10 @@ pub(super) fn lateral(world: &World, attack: &mut Attack, ctx: &mut Context<'_>,
     true
 }
 
-fn log_in(world: &World, attack: &mut Attack, ctx: &mut Context<'_>, dest: u32) -> bool {
+fn log_in(attack: &mut Attack, ctx: &mut Context<'_>, dest: u32) -> bool {
     let refused = attack.rng.chance(0.25);
     let draft = ctx.draft.deed("admin.action", attack.user, attack.host, None);
-    match world.servers.iter().position(|server| server.address == dest) {
-        Some(server) => push_server(&mut draft.resource, server),
-        None => {
-            draft.text("workstation");
-        }
-    }
+    push_host(&mut draft.resource, dest);
     (draft.action, draft.dest, draft.session, draft.device) = ("remote_logon", dest, attack.session, attack.device);
     if refused {
         draft.failed();

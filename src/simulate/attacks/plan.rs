@@ -35,7 +35,14 @@ pub(in crate::simulate) fn plan(world: &World, scenario: &Scenario) -> (Vec<Atta
         let entities = world.noise.iter().map(|&address| ip(address)).collect();
         let description = "the internet's background noise against public addresses; findings about it are neither true nor false";
         let span = (EventTime(world.start), EventTime(world.end));
-        campaigns.push(label(LabelId(attacks.len() as u32), CampaignKind::BackgroundScan, Variant::Slow, span, entities, description.into()));
+        campaigns.push(label(
+            LabelId(attacks.len() as u32),
+            CampaignKind::BackgroundScan,
+            Variant::Slow,
+            span,
+            entities,
+            description.into(),
+        ));
     }
     (attacks, campaigns)
 }
@@ -86,7 +93,7 @@ impl Planner<'_> {
             gap: 1.0,
             jitter: 0.3,
             device: rng.bits() as u32 | 1,
-            session: rng.bits() | 1 << 63,
+            session: rng.bits(),
             rng,
         };
         match plan.kind {

@@ -167,7 +167,7 @@ pub(in crate::simulate) fn work(world: &mut World, ctx: &mut Context<'_>, who: u
     if user.epoch != epoch || !user.works_at(ctx.now) {
         return false;
     }
-    let seconds = pause(user, ctx.now, 40.0, 950.0, 0.62) * world.gap;
+    let seconds = pause(user, ctx.now, 35.0, 620.0, 0.62) * world.gap;
     ctx.queue.push(ctx.now + micros(seconds), Step::Work { user: who, epoch });
     let roll = user.rng.unit();
     if user.role == Role::Admin && roll < 0.3 {
@@ -236,29 +236,35 @@ fn file_deed(user: &User, ctx: &mut Context<'_>, who: u32, action: &'static str,
 }
 
 fn administer(world: &mut World, ctx: &mut Context<'_>, who: u32) {
-    let server = world.users[who as usize].rng.index(world.servers.len());
-    let user = &mut world.users[who as usize];
-    let action = *user.rng.pick(&["restart_service", "change_setting", "read_log", "reset_password", "deploy", "remote_logon"]);
+    let people = world.users.len();
+    let rng = &mut world.users[who as usize].rng;
+    let action = *rng.pick(&["restart_service", "change_setting", "read_log", "reset_password", "deploy", "remote_logon", "remote_logon"]);
+    let (server, colleague) = (rng.index(world.servers.len()), rng.index(people));
+    let helps = action == "remote_logon" && rng.chance(0.3);
+    let helps = helps && !world.users[colleague].hidden;
+    let dest = if helps { world.users[colleague].lan } else { world.servers[server].address };
+    let user = &world.users[who as usize];
     let draft = ctx.draft.deed("admin.action", who, user.address(), None);
-    push_server(&mut draft.resource, server);
+    push_host(&mut draft.resource, dest);
     (draft.action, draft.device, draft.session) = (action, user.laptop, user.session);
-    draft.dest = world.servers[server].address;
-    ctx.after(0.3, Step::Manage { user: who, server: server as u32 });
+    draft.dest = dest;
+    ctx.after(0.3, Step::Manage { user: who, dest });
 }
 
-/// `srv-` and the server's number.
-pub(in crate::simulate) fn push_server(out: &mut Vec<u8>, server: usize) {
-    out.extend_from_slice(b"srv-");
-    for unit in [1_000, 100, 10, 1] {
-        out.push(b'0' + (server / unit % 10) as u8);
+/// A host's name: what it is, and the numbers of its address.
+pub(in crate::simulate) fn push_host(out: &mut Vec<u8>, address: u32) {
+    let [_, site, high, low] = address.to_be_bytes();
+    out.extend_from_slice(if site == 50 { b"srv-" } else { b"pc-" });
+    for octet in [site, high, low] {
+        out.extend_from_slice(&[b'0' + octet / 100, b'0' + octet / 10 % 10, b'0' + octet % 10]);
     }
 }
 
-/// An administrator's session on a server.
-pub(in crate::simulate) fn manage(world: &mut World, ctx: &mut Context<'_>, who: u32, server: u32) -> bool {
+/// An administrator's session on another host: Windows or not.
+pub(in crate::simulate) fn manage(world: &mut World, ctx: &mut Context<'_>, who: u32, dest: u32) -> bool {
     let user = &mut world.users[who as usize];
-    let port = if server.is_multiple_of(3) { 3_389 } else { 22 };
-    let dest = world.servers[server as usize].address;
+    let laptop = dest >> 16 != known::server(0) >> 16;
+    let port = if laptop || dest.is_multiple_of(3) { 3_389 } else { 22 };
     let (bytes_out, bytes_in) = (user.rng.bytes(24_000.0, 1.2), user.rng.bytes(70_000.0, 1.4));
     let millis = user.rng.bytes(120_000.0, 1.3);
     ctx.draft.flow(user.address(), dest, "tcp", port).volume(bytes_out, bytes_in, millis);

@@ -22,10 +22,11 @@ pub(in crate::simulate) fn start(world: &mut World, ctx: &mut Context<'_>) {
         ctx.queue.push(begin, Step::Backup { server: number, left: BACKUP_PARTS });
     }
     ctx.queue.push(next_at(ctx.now, 210.0), Step::OffSite { left: OFF_SITE_PARTS });
-    ctx.after(5.0, Step::Customer { customer: 0, left: 0 });
-    ctx.after(9.0, Step::MailIn);
+    ctx.after(world.crowd.customers.between(0.0, 30.0), Step::Customer { customer: 0, left: 0 });
+    ctx.after(world.crowd.mail.between(0.0, 30.0), Step::MailIn);
     for index in 0..world.crowd.services.len() as u32 {
-        ctx.after(1.0 + f64::from(index), Step::Service { index });
+        let seconds = world.crowd.services[index as usize].between(0.0, 60.0);
+        ctx.after(seconds, Step::Service { index });
     }
 }
 
@@ -178,4 +179,3 @@ pub(in crate::simulate) fn service_account(world: &mut World, ctx: &mut Context<
     }
     true
 }
-
