@@ -2,6 +2,7 @@
 //!
 //! No input or output, clock, randomness, async or hash order. Stages in the order an event takes them.
 
+pub mod correlate;
 pub mod detect;
 pub mod event;
 pub mod features;
