@@ -34,7 +34,7 @@ pub fn output_id(pipeline: &str, topic: &str, at: Position, kind: &str) -> Strin
     hasher.finalize().to_hex()[..32].to_owned()
 }
 
-/// Ascending.
+/// How bad a threat is, ascending.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
