@@ -10,7 +10,7 @@
 //! | [`StateStore`] | [`redis::RedisStore`], [`memory::MemoryStore`] | an older owner, an older checkpoint and another state generation are refused |
 
 pub mod clock;
-//F pub mod file;
+pub mod file;
 //K pub mod kafka;
 pub mod memory;
 pub mod records;

@@ -1,8 +1,8 @@
-//! Records of one batch in one contiguous buffer that the batch owns. Payloads are cut at `RECORD_BYTES_MAX`, never dropped.
+//! Records of one batch in one contiguous buffer that the batch owns. Payloads are cut at `RECORD_KEPT_BYTES`, never dropped.
 
 use crate::core::event::Record;
 use crate::core::types::{EventTime, Offset, Partition, Position};
-use crate::limits::RECORD_BYTES_MAX;
+use crate::codec::frame::OVERSIZE_KEPT_BYTES as RECORD_KEPT_BYTES;
 
 /// Payloads, keys, offsets and timestamps, in the order they were read.
 #[derive(Clone, Debug, Default)]
@@ -26,7 +26,7 @@ struct Entry {
 
 const NO_KEY: u32 = u32::MAX;
 const NO_TIME: i64 = i64::MIN;
-const _: () = assert!(RECORD_BYTES_MAX < NO_KEY as usize);
+const _: () = assert!(RECORD_KEPT_BYTES < NO_KEY as usize);
 
 /// One record, borrowed from its batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,7 +34,7 @@ pub struct RecordRef<'r> {
     pub offset: Offset,
     pub time: Option<EventTime>,
     pub key: Option<&'r [u8]>,
-    /// At most [`RECORD_BYTES_MAX`] bytes.
+    /// At most [`RECORD_KEPT_BYTES`] bytes.
     pub payload: &'r [u8],
     /// Length before it was cut; larger than the payload's only then.
     pub whole_len: u64,
@@ -71,43 +71,23 @@ impl Records {
         self.entries.clear();
     }
 
-    /// Appends one record, copying it. What exceeds [`RECORD_BYTES_MAX`] of the key or the payload is left out.
+    /// Appends one record, copying it. What exceeds [`RECORD_KEPT_BYTES`] of the key or the payload is left out.
     pub fn push(&mut self, offset: Offset, time: Option<EventTime>, key: Option<&[u8]>, payload: &[u8]) {
-        let start = self.begin();
-        if let Some(key) = key {
-            self.bytes.extend_from_slice(cut(key));
-        }
-        let key_len = key.map(|key| cut(key).len());
-        self.bytes.extend_from_slice(cut(payload));
-        self.finish(start, offset, time, key_len, payload.len() as u64);
+        self.push_of(offset, time, key, payload, payload.len() as u64);
     }
 
-    /// Where the next record starts, for a reader that appends its payload piece by piece.
-    pub(crate) fn begin(&mut self) -> usize {
-        self.bytes.len()
-    }
-    /// Appends to the record begun at `start`, up to [`RECORD_BYTES_MAX`].
-    pub(crate) fn extend(&mut self, start: usize, piece: &[u8]) {
-        let room = RECORD_BYTES_MAX - (self.bytes.len() - start).min(RECORD_BYTES_MAX);
-        self.bytes.extend_from_slice(&piece[..piece.len().min(room)]);
-    }
-    /// Drops the last byte of the record begun at `start` if it is this one.
-    pub(crate) fn trim_end(&mut self, start: usize, byte: u8) -> bool {
-        let ends = self.bytes.len() > start && self.bytes.last() == Some(&byte);
-        if ends {
-            self.bytes.pop();
-        }
-        ends
-    }
-    pub(crate) fn finish(&mut self, start: usize, offset: Offset, time: Option<EventTime>, key_len: Option<usize>, whole_len: u64) {
-        let payload_len = self.bytes.len() - start - key_len.unwrap_or(0);
-        debug_assert!(payload_len <= RECORD_BYTES_MAX && key_len.unwrap_or(0) <= RECORD_BYTES_MAX);
+    /// As [`Records::push`], for a reader that already cut a payload of `whole_len` bytes.
+    pub fn push_of(&mut self, offset: Offset, time: Option<EventTime>, key: Option<&[u8]>, payload: &[u8], whole_len: u64) {
+        let (key, payload) = (key.map(cut), cut(payload));
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(key.unwrap_or_default());
+        self.bytes.extend_from_slice(payload);
         self.entries.push(Entry {
             offset: offset.0,
             time: time.map_or(NO_TIME, |time| time.0),
             start,
-            key_len: key_len.map_or(NO_KEY, |len| len as u32),
-            payload_len: payload_len as u32,
+            key_len: key.map_or(NO_KEY, |key| key.len() as u32),
+            payload_len: payload.len() as u32,
             whole_len,
         });
     }
@@ -138,7 +118,7 @@ impl Records {
 }
 
 fn cut(bytes: &[u8]) -> &[u8] {
-    &bytes[..bytes.len().min(RECORD_BYTES_MAX)]
+    &bytes[..bytes.len().min(RECORD_KEPT_BYTES)]
 }
 
 #[cfg(test)]
@@ -148,7 +128,7 @@ mod tests {
     #[test]
     fn records_come_back_as_they_were_and_large_ones_are_cut() {
         let mut records = Records::default();
-        let large = vec![b'x'; RECORD_BYTES_MAX + 7];
+        let large = vec![b'x'; RECORD_KEPT_BYTES + 7];
         records.push(Offset(5), Some(EventTime(9)), Some(b"key"), b"value");
         records.push(Offset(6), None, None, b"");
         records.push(Offset(8), None, Some(b""), &large);
@@ -158,7 +138,7 @@ mod tests {
         let second = records.get(1).unwrap();
         assert_eq!((second.time, second.key, second.payload), (None, None, &b""[..]));
         let third = records.last().unwrap();
-        assert_eq!((third.key, third.payload.len(), third.whole_len), (Some(&b""[..]), RECORD_BYTES_MAX, RECORD_BYTES_MAX as u64 + 7));
+        assert_eq!((third.key, third.payload.len(), third.whole_len), (Some(&b""[..]), RECORD_KEPT_BYTES, RECORD_KEPT_BYTES as u64 + 7));
         assert!(third.is_cut());
         assert_eq!(records.iter().len(), 3);
         records.clear();

@@ -53,7 +53,9 @@ impl Network {
     #[must_use]
     pub fn contains(self, address: IpAddr) -> bool {
         match (self.address, address.to_canonical()) {
-            (IpAddr::V4(_), address @ IpAddr::V4(_)) | (IpAddr::V6(_), address @ IpAddr::V6(_)) => Self::new(address, self.length) == Some(self),
+            (IpAddr::V4(_), address @ IpAddr::V4(_)) | (IpAddr::V6(_), address @ IpAddr::V6(_)) => {
+                Self::new(address, self.length) == Some(self)
+            }
             _ => false,
         }
     }
@@ -67,13 +69,10 @@ pub fn is_special(address: IpAddr) -> bool {
     match address.to_canonical() {
         IpAddr::V4(v4) => {
             let [first, second, ..] = v4.octets();
-            first == 0
-                || first >= 224
-                || v4.is_loopback()
-                || v4.is_private()
-                || v4.is_link_local()
-                || (first == 100 && second & 0xC0 == 64)
+            first == 0 || first >= 224 || v4.is_loopback() || v4.is_private() || v4.is_link_local() || (first == 100 && second & 0xC0 == 64)
         }
-        IpAddr::V6(v6) => v6.is_unspecified() || v6.is_loopback() || v6.is_unique_local() || v6.is_unicast_link_local() || v6.is_multicast(),
+        IpAddr::V6(v6) => {
+            v6.is_unspecified() || v6.is_loopback() || v6.is_unique_local() || v6.is_unicast_link_local() || v6.is_multicast()
+        }
     }
 }

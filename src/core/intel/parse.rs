@@ -210,7 +210,9 @@ fn parse_domain(text: &str) -> Result<Indicator, &'static str> {
     let Some((_, top)) = name.rsplit_once('.') else {
         return Err("not an address, a hash or a domain with a dot");
     };
-    let label = |label: &str| !label.is_empty() && label.len() <= 63 && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_');
+    let label = |label: &str| {
+        !label.is_empty() && label.len() <= 63 && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
+    };
     if !name.split('.').all(label) {
         return Err("not a domain name (international names are listed as xn--)");
     }

@@ -55,7 +55,12 @@ fn formats() {
     check(Hash, "d41d8cd98f00b204e9800998ecf8427\nbad.com\n", &[], 2);
     check(Address, "bad.com\n1.1.1.1\n", &["1.1.1.1/32"], 1);
     check(Domain, "1.1.1.1\nbad.com,x\n", &["bad.com"], 1);
-    check(Auto, "\u{feff}{\"name\":\"n\",\"type\":\"cidr\",\"list\":[\"10.0.0.0/8\",\".google.com\",\"?\"]}", &["10.0.0.0/8", "google.com"], 1);
+    check(
+        Auto,
+        "\u{feff}{\"name\":\"n\",\"type\":\"cidr\",\"list\":[\"10.0.0.0/8\",\".google.com\",\"?\"]}",
+        &["10.0.0.0/8", "google.com"],
+        1,
+    );
     check(Auto, "[\"1.1.1.1\"]\n", &["1.1.1.1/32"], 0);
     check(Auto, "{\"list\": 3}", &[], 1);
     let hostile = parse_list("h", Auto, "-\u{1b}]0;pwn\u{7}");
@@ -64,8 +69,12 @@ fn formats() {
 
 #[test]
 fn addresses() {
-    let intel = set("5.5.5.5\n5.5.0.0/16\n5.5.5.0/24\n2a00::/32\n2a00::9\n10.0.0.1\n0.0.0.0/0\n::/3\n77.7.7.7\n88.0.0.0/24\n", "77.7.0.0/16\n10.9.0.0/16\n");
-    let check = |address: &str, expected: Option<Matched>| assert_eq!(intel.lookup_ip(ip(address)).map(|hit| hit.matched), expected, "{address}");
+    let intel = set(
+        "5.5.5.5\n5.5.0.0/16\n5.5.5.0/24\n2a00::/32\n2a00::9\n10.0.0.1\n0.0.0.0/0\n::/3\n77.7.7.7\n88.0.0.0/24\n",
+        "77.7.0.0/16\n10.9.0.0/16\n",
+    );
+    let check =
+        |address: &str, expected: Option<Matched>| assert_eq!(intel.lookup_ip(ip(address)).map(|hit| hit.matched), expected, "{address}");
     check("5.5.5.5", Some(Matched::Address));
     check("::ffff:5.5.5.5", Some(Matched::Address));
     check("5.5.5.6", Some(Matched::Network));
@@ -79,7 +88,21 @@ fn addresses() {
     check("88.0.0.255", Some(Matched::Network));
     check("88.0.1.0", None);
     check("255.255.255.255", None);
-    for special in ["0.0.0.0", "10.0.0.1", "127.0.0.1", "192.168.1.1", "172.16.0.1", "169.254.1.1", "100.64.0.1", "224.0.0.1", "::", "::1", "fe80::1", "fc00::1", "ff02::1"] {
+    for special in [
+        "0.0.0.0",
+        "10.0.0.1",
+        "127.0.0.1",
+        "192.168.1.1",
+        "172.16.0.1",
+        "169.254.1.1",
+        "100.64.0.1",
+        "224.0.0.1",
+        "::",
+        "::1",
+        "fe80::1",
+        "fc00::1",
+        "ff02::1",
+    ] {
         assert!(is_special(ip(special)), "{special}");
         check(special, None);
     }
@@ -135,7 +158,9 @@ fn hashes_of_all_lengths_in_any_case() {
 #[test]
 fn the_most_confident_list_answers_and_the_first_of_equals() {
     let mut builder = IntelBuilder::new();
-    for (name, text, confidence) in [("a", "9.9.9.9\nx.com\n7.0.0.0/9\n", 0.3), ("b", "9.9.9.9\nx.com\n7.0.0.0/9\n", 0.9), ("c", "9.9.9.9\nx.com\n7.0.0.0/9\n", 0.9)] {
+    for (name, text, confidence) in
+        [("a", "9.9.9.9\nx.com\n7.0.0.0/9\n", 0.3), ("b", "9.9.9.9\nx.com\n7.0.0.0/9\n", 0.9), ("c", "9.9.9.9\nx.com\n7.0.0.0/9\n", 0.9)]
+    {
         builder.add(parse_list(name, ListKind::Auto, text), Purpose::Threat, confidence).unwrap();
     }
     let intel = builder.build();
@@ -183,6 +208,7 @@ proptest! {
 }
 
 /// The text of a compressed file of the data folder, or nothing, said plainly, where there is no such folder.
+#[allow(clippy::print_stdout, reason = "a skipped test says so")]
 fn real(name: &str) -> Option<String> {
     #[allow(clippy::disallowed_methods, reason = "the one setting of the tests: where the real data are")]
     let folder = std::env::var("THREATGUARD_DATA").unwrap_or_else(|_| concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/data").to_owned());
@@ -220,7 +246,13 @@ fn real_lists_parse_whole_and_answer_for_each_of_their_entries() {
     ] {
         let Some(text) = real(name) else { return };
         let parsed = parse_list(name, ListKind::Auto, &text);
-        assert!(parsed.entries.len() >= entries_min && parsed.rejected <= rejected_max, "{name}: {} taken, {} rejected: {:?}", parsed.entries.len(), parsed.rejected, parsed.examples);
+        assert!(
+            parsed.entries.len() >= entries_min && parsed.rejected <= rejected_max,
+            "{name}: {} taken, {} rejected: {:?}",
+            parsed.entries.len(),
+            parsed.rejected,
+            parsed.examples
+        );
         let mut builder = IntelBuilder::new();
         builder.add(parsed.clone(), Purpose::Context, 0.5).unwrap();
         let intel = builder.build();

@@ -1,0 +1,199 @@
+//! Entity behaviour analytics: what this entity does against what it always did. Travel, time, volume, resources, context.
+//!
+//! Each part is a surprise in nats of its own kind; the strongest counts in full and the others in part. What compares with the
+//! entity's own habits fades in as its history grows, so that nothing jumps on the day it is thought to be known.
+
+mod words;
+
+use super::surprise::{bounded, count_excess, ramp, robust_excess, strongest};
+use super::{BEHAVIOR, Detector, Explanation, each_row};
+use crate::core::features::row::{FeatureRows, ModelRow, Signal, SignalRow, signal};
+use crate::core::settings::BehaviorSettings;
+
+/// Nats of travel at the limit, and for each e-fold of speed above it: twice the limit is rare enough for a threat of its own
+/// (11.5 nats, 1 in 100,000), ten times the limit for a high one.
+const TRAVEL_NATS: f32 = 6.0;
+const TRAVEL_NATS_EFOLD: f32 = 8.0;
+/// Databases misplace addresses by this many kilometres easily, so a shorter distance counts less.
+const TRAVEL_ERROR_KM: f32 = 250.0;
+
+/// Hours of history over which habits fade in; the number of events is a setting.
+const HISTORY_HOURS: (f32, f32) = (1.0, 24.0);
+
+/// Spreads are not taken for smaller than this (octaves): one flow may be of any size, sums over an hour vary less.
+const SPREAD_BYTES_MIN: f32 = 1.5;
+const SPREAD_HOUR_MIN: f32 = 1.0;
+/// Octaves by which the outside volume of a day varies from its slow average; there is no spread of its own.
+const SPREAD_DAY: f32 = 1.2;
+/// From 256 kB to 16 MB (log2) a volume begins to matter: a jump from 100 bytes to 10 kB is none.
+const MATERIAL_BYTES: (f32, f32) = (18.0, 24.0);
+/// The same for events in an hour.
+const MATERIAL_EVENTS: (f32, f32) = (10.0, 60.0);
+/// Share of sent bytes from which a transfer goes out rather than comes in.
+const OUTWARD: (f32, f32) = (0.5, 0.9);
+/// An upload to a destination never seen before is this much more telling.
+const NEW_DESTINATION_BONUS: f32 = 0.25;
+/// Bytes, sums of bytes and number of events rise together.
+const RELATED_VOLUMES: f32 = 0.25;
+
+/// Different resources in an hour that anybody may use, beside their own average; use comes in bursts.
+pub(crate) const ALLOWED_RESOURCES: f32 = 3.0;
+const RESOURCES_SHAPE: f32 = 1.5;
+const NEW_RESOURCE_BONUS: f32 = 0.25;
+
+/// People get a new device every few months and appear in a new country about once a year; an entity with tens of events a day
+/// sees these once in some hundred and thousand events.
+const NEW_DEVICE_NATS: f32 = 2.5;
+const NEW_COUNTRY_NATS: f32 = 4.0;
+
+/// Several moderate anomalies of different kinds add up to this part.
+const UNRELATED: f32 = 0.5;
+
+/// The behaviour detector, with the settings it reads in the hot loop.
+#[derive(Clone, Copy, Debug)]
+pub struct Behavior {
+    travel_kmh_max: f32,
+    history_events_min: f32,
+}
+
+/// Surprises in nats, already weighted.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+struct Parts {
+    travel: f32,
+    time: f32,
+    hour_events: f32,
+    bytes: f32,
+    hour_volume: f32,
+    /// Sent outside over a day.
+    day_volume: f32,
+    resources: f32,
+    new_device: f32,
+    new_country: f32,
+}
+
+impl Parts {
+    #[inline]
+    fn volume(&self) -> f32 {
+        strongest([self.hour_events, self.bytes, self.hour_volume, self.day_volume], RELATED_VOLUMES)
+    }
+    #[inline]
+    fn context(&self) -> f32 {
+        self.new_device + self.new_country
+    }
+    #[inline]
+    fn total(&self) -> f32 {
+        strongest([self.travel, self.time, self.volume(), self.resources, self.context()], UNRELATED)
+    }
+}
+
+impl Behavior {
+    #[must_use]
+    pub fn new(settings: &BehaviorSettings) -> Self {
+        Self { travel_kmh_max: settings.travel_kmh_max.max(1.0), history_events_min: settings.history_events_min as f32 }
+    }
+
+    /// How well the entity's habits are known, 0..1.
+    #[inline]
+    fn history(&self, row: &SignalRow) -> f32 {
+        let events = ramp(signal(row, Signal::Events), self.history_events_min, 2.0 * self.history_events_min + 1.0);
+        events * ramp(signal(row, Signal::AgeHours), HISTORY_HOURS.0, HISTORY_HOURS.1)
+    }
+
+    #[inline]
+    fn travel(&self, row: &SignalRow) -> f32 {
+        let speed = signal(row, Signal::TravelSpeed);
+        if speed > self.travel_kmh_max { travel_nats(speed / self.travel_kmh_max, signal(row, Signal::TravelDistance)) } else { 0.0 }
+    }
+
+    #[inline]
+    fn parts(&self, row: &SignalRow) -> Parts {
+        let mut parts = Parts { travel: self.travel(row), ..Parts::default() };
+        let history = self.history(row);
+        if history > 0.0 {
+            parts.time = history * bounded(signal(row, Signal::HourRarity));
+            volumes(row, history, &mut parts);
+            parts.resources = history * resources(row);
+            parts.new_device = history * NEW_DEVICE_NATS * ramp(signal(row, Signal::NewDevice), 0.0, 1.0);
+            parts.new_country = history * NEW_COUNTRY_NATS * ramp(signal(row, Signal::NewCountry), 0.0, 1.0);
+        }
+        parts
+    }
+}
+
+#[cold]
+fn travel_nats(ratio: f32, distance: f32) -> f32 {
+    let distance = distance.max(0.0);
+    bounded((TRAVEL_NATS + TRAVEL_NATS_EFOLD * libm::logf(ratio)) * distance / (distance + TRAVEL_ERROR_KM))
+}
+
+/// Whether the event's bytes leave: 0..1.
+#[inline]
+fn outward(row: &SignalRow) -> f32 {
+    ramp(signal(row, Signal::External), 0.0, 1.0) * ramp(signal(row, Signal::OutShare), OUTWARD.0, OUTWARD.1)
+}
+
+#[inline]
+fn volumes(row: &SignalRow, history: f32, parts: &mut Parts) {
+    let bonus = 1.0 + NEW_DESTINATION_BONUS * signal(row, Signal::NewDestination) * outward(row);
+    parts.hour_events = history * hour_events(row);
+    parts.bytes = history * log_volume(row, Signal::Bytes, Signal::BytesMedian, Signal::BytesSpread, SPREAD_BYTES_MIN);
+    parts.hour_volume =
+        history * bonus * log_volume(row, Signal::HourVolume, Signal::HourVolumeMedian, Signal::HourVolumeSpread, SPREAD_HOUR_MIN);
+    parts.day_volume = history * bonus * day_volume(row);
+}
+
+/// A volume in octaves against its own robust baseline.
+#[inline]
+fn log_volume(row: &SignalRow, value: Signal, median: Signal, spread: Signal, spread_min: f32) -> f32 {
+    let value = signal(row, value);
+    let material = ramp(value, MATERIAL_BYTES.0, MATERIAL_BYTES.1);
+    if material > 0.0 { material * robust_excess(value, signal(row, median), signal(row, spread), spread_min) } else { 0.0 }
+}
+
+/// Bytes sent outside over a day against their slow average; counts at events that send outside.
+#[inline]
+fn day_volume(row: &SignalRow) -> f32 {
+    let (value, mean) = (signal(row, Signal::DayVolume), signal(row, Signal::DayVolumeMean));
+    if mean > 0.0 && value > mean {
+        let material = ramp(value, MATERIAL_BYTES.0, MATERIAL_BYTES.1) * outward(row);
+        material * robust_excess(value, mean, SPREAD_DAY, SPREAD_DAY)
+    } else {
+        0.0
+    }
+}
+
+/// Number of events in this hour against its own robust baseline.
+#[inline]
+fn hour_events(row: &SignalRow) -> f32 {
+    let events = signal(row, Signal::HourEvents);
+    // An immaterial number leaves before its logarithm is taken.
+    if events > MATERIAL_EVENTS.0 && signal(row, Signal::HourEventsSpread) > 0.0 {
+        let octaves = libm::log2f(events + 1.0);
+        let excess = robust_excess(octaves, signal(row, Signal::HourEventsMedian), signal(row, Signal::HourEventsSpread), SPREAD_HOUR_MIN);
+        ramp(events, MATERIAL_EVENTS.0, MATERIAL_EVENTS.1) * excess
+    } else {
+        0.0
+    }
+}
+
+#[inline]
+fn resources(row: &SignalRow) -> f32 {
+    let usual = ALLOWED_RESOURCES + signal(row, Signal::ResourcesMean).max(0.0);
+    let bonus = 1.0 + NEW_RESOURCE_BONUS * ramp(signal(row, Signal::NewResource), 0.0, 1.0);
+    bonus * count_excess(signal(row, Signal::Resources), usual, RESOURCES_SHAPE)
+}
+
+impl Detector for Behavior {
+    fn name(&self) -> &'static str {
+        super::NAMES[BEHAVIOR]
+    }
+    fn version(&self) -> &str {
+        super::RULES_VERSION
+    }
+    fn score(&self, rows: FeatureRows<'_>, out: &mut [f32]) {
+        each_row(rows, BEHAVIOR, out, |row| self.parts(row).total());
+    }
+    fn explain(&self, _: &ModelRow, row: &SignalRow, out: &mut Explanation) {
+        words::explain(&self.parts(row), self.travel_kmh_max, row, out);
+    }
+}
