@@ -9,6 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::core::output::Severity;
 use crate::core::settings::Span;
 use crate::core::types::{EventTime, MICROS_PER_DAY};
 
@@ -127,16 +128,6 @@ pub struct ExpectedThreat {
     pub at_least: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub at_most: Option<u64>,
-}
-
-/// Ascending.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Severity {
-    Low,
-    Medium,
-    High,
-    Critical,
 }
 
 /// One record of a test, ready to be consumed.

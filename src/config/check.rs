@@ -6,12 +6,9 @@ use std::net::IpAddr;
 use super::cases::{CASE_RECORDS_MAX, Case, Given, Vary, parse_time};
 use super::pipeline::{CODECS, PipelineFile};
 use super::problem::{Path, Problem, suggestion};
+use crate::core::detect::NAMES as DETECTORS;
 use crate::core::event::FieldId;
 use crate::core::settings::{ExemptSettings, Span};
-
-/// Detector names, as in outputs, metrics and pipeline files.
-const DETECTORS: [&str; 7] =
-    ["isolation_forest", "behavior", "beaconing", "brute_force", "fan_out", "dns_tunnel", "threat_intel"];
 
 /// Topic names that Kafka accepts are this long at most.
 const TOPIC_CHARS_MAX: usize = 249;

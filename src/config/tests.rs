@@ -131,7 +131,7 @@ fn tests_of_pipelines_are_checked() {
 #[test]
 fn broken_yaml_says_where() {
     check("name: [", &[":2: did not find expected node content"]);
-    check("name: a\nname: b", &[": duplicate entry with key \"name\""]);
+    check("name: a\nname: b", &[":1: duplicate entry with key \"name\""]);
     check("", &[": 'name' is missing", ": 'tests' is missing"]);
     check("- 1", &[":1: expected a mapping, found a list"]);
 }
@@ -149,7 +149,8 @@ fn cases_expand_and_judge() {
     assert!(lines[3].contains(r#""country":"US""#) && lines[3].contains(r#""port":8"#) && lines[3].contains(r#""d":"h2""#), "{}", lines[3]);
     assert!(lines[4].contains(r#""port":7"#), "a range starts again: {}", lines[4]);
 
-    use super::cases::{Observed, ObservedThreat, Severity};
+    use super::cases::{Observed, ObservedThreat};
+    use crate::core::output::Severity;
     let threat =
         |kind: &str, severity| ObservedThreat { kind: kind.into(), entity: "ip:10.0.0.1".into(), severity, anomalies: vec!["beaconing".into()] };
     let observed = |threats: Vec<ObservedThreat>, late| Observed { threats, dead_letters: 0, late };
