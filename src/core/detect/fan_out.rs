@@ -1,7 +1,7 @@
 //! Fan-out: one entity reaches far more ports or hosts than it is used to. Vertical and horizontal scans in 5 minutes, and
 //! administration services of many inside hosts in an hour (lateral movement). Sees counts, never the hosts themselves.
 
-use super::surprise::{count_excess, ramp, strongest};
+use super::surprise::{count_excess, ramp, share, strongest};
 use super::{Detector, Explanation, FAN_OUT, Figures, each_row, threat_type, words};
 use crate::core::features::row::{FeatureRows, ModelRow, Signal, SignalRow, signal};
 
@@ -45,8 +45,7 @@ fn usual(row: &SignalRow, mean: Signal, allowed: f32) -> f32 {
 #[inline]
 fn parts(row: &SignalRow) -> Parts {
     let (ports, hosts) = (signal(row, Signal::Ports), signal(row, Signal::Hosts));
-    let failing =
-        ramp(signal(row, Signal::Failures5m), 0.0, ports.max(hosts).max(1.0)).max(ramp(signal(row, Signal::FailureShare), 0.0, 1.0));
+    let failing = ramp(signal(row, Signal::Failures5m), 0.0, ports.max(hosts).max(1.0)).max(share(signal(row, Signal::FailureShare)));
     Parts {
         ports: count_excess(ports, usual(row, Signal::PortsMean, ALLOWED_PORTS), SHAPE),
         hosts: count_excess(hosts, usual(row, Signal::HostsMean, ALLOWED_HOSTS), SHAPE),

@@ -16,6 +16,7 @@ pub use self::catalog::{Kind, Technique, kind};
 pub use self::merge::{ANOMALIES_MAX, CONTRIBUTIONS_MAX, Share};
 
 use self::merge::Part;
+use super::detect::surprise::share;
 use super::detect::{Anomaly, Detector, Explanation, ISOLATION_FOREST, NAMES, THREAT_INTEL, index_of, threat_type, words};
 use super::ensemble::combine::p_value;
 use super::ensemble::{Severity, SeverityThresholds, risk_score, threat_score};
@@ -165,7 +166,7 @@ fn confidence(signals: &SignalRow, scored: &Scored) -> f32 {
     let learned = if scored.learning { LEARNING_CONFIDENCE } else { 1.0 };
     let listed = if scored.parts_surprise[THREAT_INTEL] > 0.0 { signal(signals, Signal::IntelConfidence) } else { 0.0 };
     let confidence = ((1.0 - doubt) * history * learned).max(listed);
-    (100.0 * confidence.max(0.0).min(1.0)).round() / 100.0
+    (100.0 * share(confidence)).round() / 100.0
 }
 
 /// One or two sentences: what, by whom, and what shows it best.
