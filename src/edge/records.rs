@@ -92,13 +92,6 @@ impl Records {
         });
     }
 
-    /// Appends a record that is already cut, with its true length.
-    pub fn push_cut(&mut self, offset: Offset, time: Option<EventTime>, payload: &[u8], whole_len: u64) {
-        let start = self.bytes.len();
-        self.bytes.extend_from_slice(cut(payload));
-        self.finish(start, offset, time, None, whole_len);
-    }
-
     /// The record at `offset`; offsets ascend.
     #[must_use]
     pub fn find(&self, offset: Offset) -> Option<RecordRef<'_>> {
