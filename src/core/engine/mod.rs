@@ -372,6 +372,11 @@ impl Engine {
         self.totals.add(counts);
     }
 
+    /// What the last batch led to.
+    #[must_use]
+    pub fn effects(&self) -> &Effects {
+        &self.effects
+    }
     #[must_use]
     pub fn rows(&self) -> &Rows {
         &self.rows

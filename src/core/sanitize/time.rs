@@ -32,8 +32,8 @@ pub(super) fn is_plausible(time: EventTime) -> bool {
 /// below. Numbers: seconds, milliseconds, microseconds or nanoseconds since the epoch, told apart by their size, which no two of them
 /// share between 1990 and 2100.
 #[inline]
-pub(super) fn read(field: Field<'_>) -> Option<Written> {
-    match field {
+pub(super) fn read(field: &Field<'_>) -> Option<Written> {
+    match *field {
         Field::Text(text) => {
             let bytes = text.as_bytes();
             extended(bytes).or_else(|| other_text(bytes.trim_ascii()))
