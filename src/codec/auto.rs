@@ -129,7 +129,8 @@ impl Names {
         let mut names = Self::default();
         while let Ok(Some(member)) = members.next(arena) {
             match member.name {
-                "ts" | "uid" | "id.orig_h" | "id_orig_h" | "id.resp_h" | "id_resp_h" | "_path" | "@stream" => names.zeek += 1,
+                "ts" | "uid" | "id.orig_h" | "id_orig_h" | "id.resp_h" | "id_resp_h" | "_path" | "@stream" | "fuid"
+                | "software_type" | "port_proto" | "tx_hosts" => names.zeek += 1,
                 "src_ip" | "dest_ip" | "flow_id" | "proto" => names.suricata += 1,
                 "eventName" | "eventSource" | "eventTime" | "awsRegion" => names.cloudtrail += 1,
                 "event" | "detail" if wrappers => {
