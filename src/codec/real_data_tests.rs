@@ -115,6 +115,8 @@ fn decode_file(codec_name: &str, bytes: &[u8]) -> Counts {
     counts
 }
 
+// The counts per file are what a person wants to see of this test.
+#[allow(clippy::print_stderr)]
 #[test]
 fn real_files_decode_without_loss() {
     let Some(folder) = data_folder() else {
@@ -130,7 +132,10 @@ fn real_files_decode_without_loss() {
             let bytes = unpacked(&path);
             let counts = decode_file(codec, &bytes);
             let Counts { records, events, with_source, with_time, successes, failures, types, repairs, rejects } = &counts;
-            eprintln!("{set}/{name}: {records} records, {events} events, {} rejects, {with_source} with source, {with_time} with time", rejects.len());
+            let refused = rejects.len();
+            eprintln!(
+                "{set}/{name}: {records} records, {events} events, {refused} rejects, {with_source} with source, {with_time} with time"
+            );
             eprintln!("    {successes} success, {failures} failure, {types:?} {repairs:?}");
             for reject in rejects {
                 eprintln!("    reject {}", reject.chars().take(300).collect::<String>());
