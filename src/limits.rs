@@ -38,9 +38,28 @@ pub const STATE_VALUE_BYTES_MAX: usize = 4 * 1024;
 /// Values written by one checkpoint script; larger ones block the server.
 pub const CHECKPOINT_CHUNK_ENTITIES_MAX: usize = 500;
 
+/// Intelligence lists of one set; list and confidence share 16 bits in the tables.
+pub const INTEL_LISTS_MAX: usize = 512;
+
+/// Correlation, per entity: threats kept until they are resolved and fingerprints that are suppressed; latest ids that count
+/// once; threat types; techniques and recommendations shown in an alert.
+pub const CORRELATED_THREATS_MAX: usize = 32;
+pub const CORRELATED_IDS_MAX: usize = 256;
+pub const CORRELATED_TYPES_MAX: usize = 16;
+pub const CORRELATED_SHOWN_MAX: usize = 12;
+
 /// One published record. Larger outputs are truncated with a flag, so that a batch can never fail for ever.
 pub const OUTPUT_BYTES_MAX: usize = 900 * 1024;
 
 const _: () = assert!(BATCH_BYTES_MAX > RECORD_BYTES_MAX);
 const _: () = assert!(OUTPUT_BYTES_MAX > DEAD_LETTER_BYTES_MAX * 4 / 3 + 16 * 1024, "a dead letter in base64 must fit an output");
 const _: () = assert!(EVENT_TIME_MIN_MICROS < EVENT_TIME_MAX_MICROS);
+
+/// Trees of one isolation forest; their path lengths must add up in 32 bits.
+pub const FOREST_TREES_MAX: usize = 1_000;
+const _: () = assert!(FOREST_TREES_MAX < (u32::MAX / u16::MAX as u32) as usize);
+
+/// One file of a model bundle. A forest of the most trees has 1.6 MB, a calibration 0.1 MB.
+pub const BUNDLE_PART_BYTES_MAX: u64 = 64 * 1024 * 1024;
+/// Rows kept for training, out of any number seen.
+pub const TRAINING_ROWS_MAX: usize = 1_000_000;

@@ -1,1 +1,266 @@
-//! placeholder
+//! The edge: every contract between the pipeline and the outside world, and the adapters that fulfil them.
+//!
+//! The order that the pipeline keeps is publish, then store, then commit: an input offset is committed only when everything that
+//! was derived from the records before it is durable. Nothing here decides what a record means, and nothing is settled by `Drop`.
+//!
+//! | contract | adapters | guarantee |
+//! |---|---|---|
+//! | [`LogSource`] | [`kafka::KafkaSource`] | at least once: what was not committed is delivered again after a restart or a rebalance |
+//! | [`Publisher`] | [`kafka::KafkaPublisher`] | at least once, in order per partition, no duplicates by the client's own retries |
+//! | [`StateStore`] | [`redis::RedisStore`], [`memory::MemoryStore`] | an older owner, an older checkpoint and another state generation are refused |
+
+pub mod clock;
+pub mod file;
+//K pub mod kafka;
+pub mod memory;
+pub mod records;
+pub mod redis;
+pub mod secret;
+
+use std::time::Duration;
+
+use crate::core::types::{EntityKey, Generation, Offset, Partition};
+use crate::error::{Error, Result};
+use crate::limits::STATE_VALUE_BYTES_MAX;
+pub use records::{RecordRef, Records};
+
+/// What an input log says, in order, on the channel that its partition belongs to (`partition % channels`).
+///
+/// For one partition the order is `Assigned`, any number of `Batch` and `End`, then `Revoked` or `Lost`. `Failed` is the last
+/// event of a source.
+#[derive(Debug)]
+pub enum LogEvent {
+    /// This process owns the partition from now on. `committed` is where its records start; `None` where the group has never
+    /// committed for it, and the records start where the settings say.
+    Assigned { partition: Partition, generation: Generation, committed: Option<Offset> },
+    Batch(PartitionBatch),
+    /// Everything that the partition holds was delivered; the next record will have this offset. Only with `report_end`.
+    End { partition: Partition, generation: Generation, next: Offset },
+    /// The partition moves to another owner. Finish what was delivered before this event, publish, store, commit, then call
+    /// [`LogSource::released`]; the source waits for that, up to its drain deadline, and then lets go in any case.
+    Revoked { partition: Partition, generation: Generation },
+    /// The partition has already moved (the session ended). Drop its state; storing and committing would be refused.
+    Lost { partition: Partition, generation: Generation },
+    /// The source has stopped for good. [`crate::error::Kind`] says whether a new one may succeed.
+    Failed(Error),
+}
+
+/// Records of one partition in offset order, read under one generation.
+#[derive(Debug)]
+pub struct PartitionBatch {
+    pub partition: Partition,
+    pub generation: Generation,
+    pub records: Records,
+    /// The offset that the next record written to the partition gets, as last heard from the broker. Lag is the difference to
+    /// the last record of this batch plus one.
+    pub high_watermark: Option<Offset>,
+}
+
+/// The next offset to read of one partition, as the owner of `generation` has settled it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Commit {
+    pub partition: Partition,
+    pub next: Offset,
+    pub generation: Generation,
+}
+
+/// Whether a commit waits for the broker's answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CommitMode {
+    /// Returns at once. A failure is logged and counted; the next commit repeats what it would have said.
+    Background,
+    /// Returns when the group's coordinator has it. For a revoked partition and before the end.
+    Wait,
+}
+
+/// An input log that is consumed as a member of a group.
+///
+/// The source reads on a thread of its own and hands [`LogEvent`]s to bounded channels. A full channel holds reading back without
+/// losing records or the membership. All methods may be called from any thread.
+///
+/// Guarantee: at least once. A record is delivered again unless a commit past it was accepted.
+pub trait LogSource: Send + Sync {
+    /// Settles everything before `next` of each partition.
+    ///
+    /// Callers commit only what is published and stored, and may repeat a commit. [`crate::error::Kind::Fenced`]: one of the
+    /// generations is no longer the current one; nothing of this call was committed, drop that partition and repeat the rest.
+    /// [`crate::error::Kind::Transient`]: the outcome is unknown, repeat it.
+    fn commit(&self, commits: &[Commit], mode: CommitMode) -> Result<()>;
+
+    /// Says that everything before [`LogEvent::Revoked`] is settled and the partition's state is dropped. Unknown or repeated
+    /// releases do nothing.
+    fn released(&self, partition: Partition, generation: Generation);
+
+    /// Stops and restarts the delivery of a partition, for example while its state is being repaired. What was already handed
+    /// over stays delivered. Takes effect on the source's thread, soon; a partition that is not owned is ignored.
+    fn pause(&self, partition: Partition);
+    fn resume(&self, partition: Partition);
+
+    /// Gives back the memory of a batch for reuse. Optional.
+    fn recycle(&self, records: Records);
+
+    /// Leaves the group: revokes what is owned (see [`LogEvent::Revoked`]) and ends the thread. The caller keeps receiving until
+    /// the channels are disconnected. `Transient` when the deadline passed first; the thread is then left behind.
+    fn close(&self, deadline: Duration) -> Result<()>;
+}
+
+/// What an output topic is for. The names are settings; the roles are not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum TopicRole {
+    Threats,
+    Alerts,
+    Analytics,
+    DeadLetters,
+    Verdicts,
+    /// Input records under the pipeline's own key, when the input's key is another one.
+    Rekeyed,
+}
+
+impl TopicRole {
+    pub const ALL: [Self; 6] = [Self::Threats, Self::Alerts, Self::Analytics, Self::DeadLetters, Self::Verdicts, Self::Rekeyed];
+
+    /// The name in settings and metrics.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Threats => "threats",
+            Self::Alerts => "alerts",
+            Self::Analytics => "analytics",
+            Self::DeadLetters => "dead_letters",
+            Self::Verdicts => "verdicts",
+            Self::Rekeyed => "rekeyed",
+        }
+    }
+    /// The topic unless the settings name another one.
+    #[must_use]
+    pub fn default_topic(self) -> &'static str {
+        match self {
+            Self::Threats => "security.threats",
+            Self::Alerts => "security.alerts",
+            Self::Analytics => "security.analytics",
+            Self::DeadLetters => "security.dead-letters",
+            Self::Verdicts => "security.verdicts",
+            Self::Rekeyed => "security.events.rekeyed",
+        }
+    }
+    /// The file in an output folder. Re-keyed records have none: embedded input is one partition.
+    #[must_use]
+    pub fn file_name(self) -> Option<&'static str> {
+        match self {
+            Self::Threats => Some("threats.jsonl"),
+            Self::Alerts => Some("alerts.jsonl"),
+            Self::Analytics => Some("analytics.jsonl"),
+            Self::DeadLetters => Some("dead-letters.jsonl"),
+            Self::Verdicts => Some("verdicts.jsonl"),
+            Self::Rekeyed => None,
+        }
+    }
+}
+
+/// One record to publish. With a partition it goes there; else by its key (murmur2, as Java clients do it), or anywhere without one.
+#[derive(Clone, Copy, Debug)]
+pub struct Outgoing<'r> {
+    pub role: TopicRole,
+    pub partition: Option<Partition>,
+    pub key: Option<&'r [u8]>,
+    pub payload: &'r [u8],
+}
+
+/// Counts accepted records from 1. Everything up to a number is meant by it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Sequence(pub u64);
+
+/// Where outputs go.
+///
+/// `publish` hands a record over; it is durable once [`Publisher::delivered`] has reached the sequence number that `publish`
+/// returned. All methods may be called from any thread.
+///
+/// Guarantee: at least once, in order per partition. After the first lost record `delivered` stays below it for good, so nothing
+/// past it can be committed; the process restarts from its last commit and publishes the same ids again.
+pub trait Publisher: Send + Sync {
+    /// Accepts one record; the payload is copied. Waits only while the client's queue is full, and not for long.
+    ///
+    /// `Transient`: the queue stayed full, the record was not accepted, repeat it. Any other kind: the publisher has failed
+    /// (see [`Publisher::failure`]) or the record can never be published; nothing is gained by repeating it.
+    fn publish(&self, record: Outgoing<'_>) -> Result<Sequence>;
+
+    /// The last sequence number given out.
+    fn produced(&self) -> Sequence;
+
+    /// Every record up to and including this number is durable.
+    fn delivered(&self) -> Sequence;
+
+    /// The first loss, if there was one. `Transient`: a restart may help. `Config`: topic, rights or sizes are wrong.
+    fn failure(&self) -> Option<Error>;
+
+    /// Waits until `delivered` reaches what was `produced` when called. `Transient` when the deadline passed first.
+    fn flush(&self, deadline: Duration) -> Result<()>;
+}
+
+/// Names one life of a partition's state. A state that was lost and started anew has another one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct StateGeneration(pub u64);
+
+/// Who writes a partition's state, and which life of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Claim {
+    /// The generation of [`LogEvent::Assigned`]: it grows from owner to owner.
+    pub owner: Generation,
+    pub state: StateGeneration,
+}
+
+/// What a store knows about a partition as a whole.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PartitionMeta {
+    pub owner: Generation,
+    pub state: StateGeneration,
+    /// `R`: every event before it is contained in the stored values.
+    pub checkpoint: Offset,
+    /// State of the partition itself, opaque here (counters, its own next offset).
+    pub value: Vec<u8>,
+}
+
+/// One checkpoint: values of changed entities, then what holds for the partition afterwards.
+#[derive(Clone, Copy, Debug)]
+pub struct Checkpoint<'c> {
+    /// An empty value removes its entity. Each value carries its own next offset, which is opaque here.
+    pub entries: &'c [(EntityKey, &'c [u8])],
+    pub next: Offset,
+    pub value: &'c [u8],
+}
+
+impl Checkpoint<'_> {
+    /// `Bug` when a value is larger than [`crate::limits::STATE_VALUE_BYTES_MAX`]: nothing of such a checkpoint is written.
+    fn check(&self) -> Result<()> {
+        match self.entries.iter().find(|(_, value)| value.len() > STATE_VALUE_BYTES_MAX) {
+            Some((_, value)) => Err(Error::bug(format!("a state value of {} bytes exceeds {STATE_VALUE_BYTES_MAX}", value.len()))),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Where per-entity state survives the process.
+///
+/// One thread uses one store; several stores may be open on the same data. Called per batch, never per event.
+///
+/// Guarantee: a checkpoint is written in chunks of at most [`crate::limits::CHECKPOINT_CHUNK_ENTITIES_MAX`] values, each of them
+/// atomically and only by the current owner, and its `next` last. A failure in between leaves newer values under an older
+/// checkpoint, which is sound because every value carries the offset from which events apply to it.
+///
+/// Errors of every method: `Transient`: the store is away or out of memory; repeat the same call. `Fenced`: a newer owner, a later
+/// checkpoint or another state generation is stored; nothing was written by the refused chunk; stop working on the partition and
+/// drop its state. `Config`: wrong address, rights or server settings.
+pub trait StateStore: Send {
+    /// Makes `owner` the partition's writer, so that every older one is refused from now on, and says what is stored.
+    /// `None` where nothing was ever stored: with a committed offset past the log's start that is a recovery, not a cold start.
+    fn claim(&mut self, partition: Partition, owner: Generation) -> Result<Option<PartitionMeta>>;
+
+    /// What is stored about the partition, without claiming it.
+    fn load_meta(&mut self, partition: Partition) -> Result<Option<PartitionMeta>>;
+
+    /// The values of `keys` in their order, in one round trip; `None` where there is none.
+    fn load_many(&mut self, partition: Partition, keys: &[EntityKey]) -> Result<Vec<Option<Vec<u8>>>>;
+
+    /// Writes a checkpoint. The same one may be repeated; `next` may stay but never go back.
+    fn store_many(&mut self, partition: Partition, claim: Claim, checkpoint: Checkpoint<'_>) -> Result<()>;
+}

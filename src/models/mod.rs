@@ -1,1 +1,8 @@
-//! placeholder
+//! What is learned: training, bundles and their files. Pure but for `bundle_files`, which the `app` feature adds.
+
+pub mod bundle;
+#[cfg(feature = "app")]
+pub mod bundle_files;
+pub mod forest_fit;
+pub mod random;
+pub mod train;

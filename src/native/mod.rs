@@ -1,1 +1,58 @@
-//! placeholder
+//! Vector kernels behind run-time detection, each with a portable twin that gives the same bits.
+//!
+//! The one place with `unsafe`, which must never: be reached without the check that the machine has the instructions, read or
+//! write outside the fixed-size arrays it is given, or give another result than the portable path.
+#![allow(unsafe_code)] // Loads through vector intrinsics take raw pointers, and a `target_feature` function is only safe after detection.
+
+#[cfg(target_arch = "x86_64")]
+mod forest_avx2;
+#[cfg(target_arch = "x86_64")]
+mod forest_avx512;
+
+use crate::core::detect::forest::layout::{Row, Tree, path_sums_portable};
+
+/// How the isolation forest is walked. All give the same sums.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kernel {
+    Portable,
+    Avx2,
+    Avx512,
+}
+
+impl Kernel {
+    /// The kernels this machine can run, slowest first; never empty.
+    #[must_use]
+    pub fn available() -> &'static [Self] {
+        #[cfg(target_arch = "x86_64")]
+        {
+            if is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("bmi2") && is_x86_feature_detected!("avx2") {
+                return &[Self::Portable, Self::Avx2, Self::Avx512];
+            }
+            if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("bmi2") {
+                return &[Self::Portable, Self::Avx2];
+            }
+        }
+        &[Self::Portable]
+    }
+
+    #[must_use]
+    pub fn best() -> Self {
+        Self::available().last().copied().unwrap_or(Self::Portable)
+    }
+}
+
+/// Adds up, for each row, the leaf values it reaches in all trees. `sums` is overwritten and as long as `rows`.
+///
+/// A kernel that this machine lacks is replaced by the portable one.
+pub fn forest_path_sums(kernel: Kernel, trees: &[Tree], rows: &[Row], sums: &mut [u32]) {
+    assert_eq!(rows.len(), sums.len(), "one sum a row");
+    match if Kernel::available().contains(&kernel) { kernel } else { Kernel::Portable } {
+        // SAFETY: `available` has just seen the instructions that these functions are compiled for.
+        #[cfg(target_arch = "x86_64")]
+        Kernel::Avx512 => unsafe { forest_avx512::path_sums(trees, rows, sums) },
+        // SAFETY: as above.
+        #[cfg(target_arch = "x86_64")]
+        Kernel::Avx2 => unsafe { forest_avx2::path_sums(trees, rows, sums) },
+        _ => path_sums_portable(trees, rows, sums),
+    }
+}

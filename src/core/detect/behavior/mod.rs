@@ -1,0 +1,180 @@
+//! Entity behaviour analytics: what this entity does against what it always did. Travel, time, volume, resources, context.
+//!
+//! Each part is a surprise in nats of its own kind; the strongest counts in full and the others in part. What compares with the
+//! entity's own habits fades in as its history grows, so that nothing jumps on the day it is thought to be known.
+
+mod words;
+
+use super::surprise::{bounded, count_excess, ramp, robust_excess, share, strongest};
+use super::{BEHAVIOR, Detector, Explanation, each_row};
+use crate::core::features::row::{FeatureRows, ModelRow, Signal, SignalRow, signal};
+use crate::core::numeric::log2;
+use crate::core::settings::BehaviorSettings;
+
+/// Nats of travel at the limit, and for each e-fold of speed above it: twice the limit is rare enough for a threat of its own
+/// (11.5 nats, 1 in 100,000), ten times the limit for a high one.
+const TRAVEL_NATS: f32 = 6.0;
+const TRAVEL_NATS_EFOLD: f32 = 8.0;
+/// Databases misplace addresses by this many kilometres easily, so a shorter distance counts less.
+const TRAVEL_ERROR_KM: f32 = 250.0;
+
+/// Hours of history over which habits fade in; the number of events is a setting.
+const HISTORY_HOURS: (f32, f32) = (1.0, 24.0);
+
+/// Spreads are not taken for smaller than this (octaves), for events in an hour, bytes of an event, bytes in an hour, bytes in a
+/// day: one flow may be of any size, sums over an hour vary less.
+const SPREAD_MIN: [f32; 4] = [1.0, 1.5, 1.0, SPREAD_DAY];
+/// Octaves by which the outside volume of a day varies from its slow average; there is no spread of its own.
+const SPREAD_DAY: f32 = 1.2;
+/// From 256 kB to 16 MB (log2) a volume begins to matter: a jump from 100 bytes to 10 kB is none.
+const MATERIAL_BYTES: (f32, f32) = (18.0, 24.0);
+/// The same for events in an hour.
+const MATERIAL_EVENTS: (f32, f32) = (10.0, 60.0);
+/// Share of sent bytes from which a transfer goes out rather than comes in.
+const OUTWARD: (f32, f32) = (0.5, 0.9);
+/// An upload to a destination never seen before is this much more telling.
+const NEW_DESTINATION_BONUS: f32 = 0.25;
+/// Bytes, sums of bytes and number of events rise together.
+const RELATED_VOLUMES: f32 = 0.25;
+
+/// Different resources in an hour that anybody may use, beside their own average; use comes in bursts.
+pub(crate) const ALLOWED_RESOURCES: f32 = 3.0;
+const RESOURCES_SHAPE: f32 = 1.5;
+const NEW_RESOURCE_BONUS: f32 = 0.25;
+
+/// People get a new device every few months and appear in a new country about once a year; an entity with tens of events a day
+/// sees these once in some hundred and thousand events.
+const NEW_DEVICE_NATS: f32 = 2.5;
+const NEW_COUNTRY_NATS: f32 = 4.0;
+
+/// Several moderate anomalies of different kinds add up to this part.
+const UNRELATED: f32 = 0.5;
+
+/// The behaviour detector, with the settings it reads in the hot loop.
+#[derive(Clone, Copy, Debug)]
+pub struct Behavior {
+    travel_kmh_max: f32,
+    history_events_min: f32,
+}
+
+/// Surprises in nats, already weighted.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+struct Parts {
+    travel: f32,
+    time: f32,
+    hour_events: f32,
+    bytes: f32,
+    hour_volume: f32,
+    /// Sent outside over a day.
+    day_volume: f32,
+    resources: f32,
+    new_device: f32,
+    new_country: f32,
+}
+
+impl Parts {
+    #[inline]
+    fn volume(&self) -> f32 {
+        strongest([self.hour_events, self.bytes, self.hour_volume, self.day_volume], RELATED_VOLUMES)
+    }
+    #[inline]
+    fn context(&self) -> f32 {
+        self.new_device + self.new_country
+    }
+    #[inline]
+    fn total(&self) -> f32 {
+        strongest([self.travel, self.time, self.volume(), self.resources, self.context()], UNRELATED)
+    }
+}
+
+impl Behavior {
+    #[must_use]
+    pub fn new(settings: &BehaviorSettings) -> Self {
+        Self { travel_kmh_max: settings.travel_kmh_max.max(1.0), history_events_min: settings.history_events_min as f32 }
+    }
+
+    /// How well the entity's habits are known, 0..1.
+    #[inline]
+    fn history(&self, row: &SignalRow) -> f32 {
+        let events = ramp(signal(row, Signal::Events), self.history_events_min, 2.0 * self.history_events_min + 1.0);
+        events * ramp(signal(row, Signal::AgeHours), HISTORY_HOURS.0, HISTORY_HOURS.1)
+    }
+
+    #[inline]
+    fn travel(&self, row: &SignalRow) -> f32 {
+        let speed = signal(row, Signal::TravelSpeed);
+        if speed > self.travel_kmh_max { travel_nats(speed / self.travel_kmh_max, signal(row, Signal::TravelDistance)) } else { 0.0 }
+    }
+
+    #[inline]
+    fn parts(&self, row: &SignalRow) -> Parts {
+        let mut parts = Parts { travel: self.travel(row), ..Parts::default() };
+        let history = self.history(row);
+        if history > 0.0 {
+            parts.time = history * bounded(signal(row, Signal::HourRarity));
+            volumes(row, history, &mut parts);
+            parts.resources = history * resources(row);
+            parts.new_device = history * NEW_DEVICE_NATS * share(signal(row, Signal::NewDevice));
+            parts.new_country = history * NEW_COUNTRY_NATS * share(signal(row, Signal::NewCountry));
+        }
+        parts
+    }
+}
+
+#[cold]
+fn travel_nats(ratio: f32, distance: f32) -> f32 {
+    let distance = distance.max(0.0);
+    bounded((TRAVEL_NATS + TRAVEL_NATS_EFOLD * libm::logf(ratio)) * distance / (distance + TRAVEL_ERROR_KM))
+}
+
+/// Whether the event's bytes leave: 0..1.
+#[inline]
+fn outward(row: &SignalRow) -> f32 {
+    share(signal(row, Signal::External)) * ramp(signal(row, Signal::OutShare), OUTWARD.0, OUTWARD.1)
+}
+
+/// Number of events in this hour, bytes of this event, bytes sent in this hour, bytes sent outside within a day, each in octaves
+/// against its own baseline. Four lanes of one computation without branches: these are looked at for every event.
+#[inline]
+fn volumes(row: &SignalRow, history: f32, parts: &mut Parts) {
+    let at = |which| signal(row, which);
+    let events = at(Signal::HourEvents);
+    let values = [log2(events + 1.0), at(Signal::Bytes), at(Signal::HourVolume), at(Signal::DayVolume)];
+    let centers = [at(Signal::HourEventsMedian), at(Signal::BytesMedian), at(Signal::HourVolumeMedian), at(Signal::DayVolumeMean)];
+    let day_spread = if at(Signal::DayVolumeMean) > 0.0 { SPREAD_DAY } else { 0.0 };
+    let spreads = [at(Signal::HourEventsSpread), at(Signal::BytesSpread), at(Signal::HourVolumeSpread), day_spread];
+    let mut excess = [0.0; 4];
+    for lane in 0..4 {
+        excess[lane] = robust_excess(values[lane], centers[lane], spreads[lane], SPREAD_MIN[lane]);
+    }
+    let outward = outward(row);
+    let sent = history * (1.0 + NEW_DESTINATION_BONUS * at(Signal::NewDestination) * outward);
+    let material = |octaves| ramp(octaves, MATERIAL_BYTES.0, MATERIAL_BYTES.1);
+    parts.hour_events = history * ramp(events, MATERIAL_EVENTS.0, MATERIAL_EVENTS.1) * excess[0];
+    parts.bytes = history * material(values[1]) * excess[1];
+    parts.hour_volume = sent * material(values[2]) * excess[2];
+    // The day's volume counts at events that send outside.
+    parts.day_volume = sent * outward * material(values[3]) * excess[3];
+}
+
+#[inline]
+fn resources(row: &SignalRow) -> f32 {
+    let usual = ALLOWED_RESOURCES + signal(row, Signal::ResourcesMean).max(0.0);
+    let bonus = 1.0 + NEW_RESOURCE_BONUS * share(signal(row, Signal::NewResource));
+    bonus * count_excess(signal(row, Signal::Resources), usual, RESOURCES_SHAPE)
+}
+
+impl Detector for Behavior {
+    fn name(&self) -> &'static str {
+        super::NAMES[BEHAVIOR]
+    }
+    fn version(&self) -> &str {
+        super::RULES_VERSION
+    }
+    fn score(&self, rows: FeatureRows<'_>, out: &mut [f32]) {
+        each_row(rows, BEHAVIOR, out, |row| self.parts(row).total());
+    }
+    fn explain(&self, _: &ModelRow, row: &SignalRow, out: &mut Explanation) {
+        words::explain(&self.parts(row), self.travel_kmh_max, row, out);
+    }
+}

@@ -1,0 +1,100 @@
+//! Fan-out: one entity reaches far more ports or hosts than it is used to. Vertical and horizontal scans in 5 minutes, and
+//! administration services of many inside hosts in an hour (lateral movement). Sees counts, never the hosts themselves.
+
+use super::surprise::{count_excess, ramp, share, strongest};
+use super::{Detector, Explanation, FAN_OUT, Figures, each_row, threat_type, words};
+use crate::core::features::row::{FeatureRows, ModelRow, Signal, SignalRow, signal};
+
+/// What an entity may reach that is not known to reach anything, beside its own average.
+const ALLOWED_PORTS: f32 = 5.0;
+const ALLOWED_HOSTS: f32 = 10.0;
+const ALLOWED_ADMIN_HOSTS: f32 = 1.5;
+/// A page view or a start-up of a computer reaches many hosts at once: geometric.
+const SHAPE: f32 = 1.0;
+/// People administer one host after the other, so these counts vary less.
+const ADMIN_SHAPE: f32 = 4.0;
+/// The three counts see the same connections in part.
+const RELATED: f32 = 0.5;
+/// Most connections of a scan fail, those of a busy client do not: all failing adds this share.
+const FAILING_BONUS: f32 = 0.5;
+
+#[derive(Clone, Copy, Debug, Default)]
+pub struct FanOut;
+
+/// What the score is made of, nats.
+struct Parts {
+    ports: f32,
+    hosts: f32,
+    admin: f32,
+    /// 1..=1 + FAILING_BONUS
+    failing: f32,
+}
+
+impl Parts {
+    #[inline]
+    fn total(&self) -> f32 {
+        strongest([self.ports, self.hosts, self.admin], RELATED) * self.failing
+    }
+}
+
+#[inline]
+fn usual(row: &SignalRow, mean: Signal, allowed: f32) -> f32 {
+    allowed + signal(row, mean).max(0.0)
+}
+
+#[inline]
+fn parts(row: &SignalRow) -> Parts {
+    let (ports, hosts) = (signal(row, Signal::Ports), signal(row, Signal::Hosts));
+    let failing = ramp(signal(row, Signal::Failures5m), 0.0, ports.max(hosts).max(1.0)).max(share(signal(row, Signal::FailureShare)));
+    Parts {
+        ports: count_excess(ports, usual(row, Signal::PortsMean, ALLOWED_PORTS), SHAPE),
+        hosts: count_excess(hosts, usual(row, Signal::HostsMean, ALLOWED_HOSTS), SHAPE),
+        admin: count_excess(signal(row, Signal::AdminHosts), usual(row, Signal::AdminHostsMean, ALLOWED_ADMIN_HOSTS), ADMIN_SHAPE),
+        failing: 1.0 + FAILING_BONUS * failing,
+    }
+}
+
+impl Detector for FanOut {
+    fn name(&self) -> &'static str {
+        super::NAMES[FAN_OUT]
+    }
+    fn version(&self) -> &str {
+        super::RULES_VERSION
+    }
+    fn score(&self, rows: FeatureRows<'_>, out: &mut [f32]) {
+        each_row(rows, FAN_OUT, out, |row| parts(row).total());
+    }
+    fn explain(&self, _: &ModelRow, row: &SignalRow, out: &mut Explanation) {
+        let parts = parts(row);
+        let lateral = parts.admin > parts.ports && parts.admin > parts.hosts;
+        out.threat_type = if lateral { threat_type::LATERAL_MOVEMENT } else { threat_type::PORT_SCAN };
+        let figures =
+            |count, mean, allowed, surprise| Figures { observed: signal(row, count), expected: usual(row, mean, allowed), surprise };
+        let ports = figures(Signal::Ports, Signal::PortsMean, ALLOWED_PORTS, parts.ports);
+        out.add("vertical_scan", "distinct_ports", ports, || {
+            format!(
+                "Reached {} within 5 minutes; {} would be ordinary.",
+                words::plural(ports.observed, "port", "ports"),
+                words::count(ports.expected)
+            )
+        });
+        let hosts = figures(Signal::Hosts, Signal::HostsMean, ALLOWED_HOSTS, parts.hosts);
+        out.add("horizontal_scan", "distinct_destinations", hosts, || {
+            format!(
+                "Reached {} within 5 minutes; {} would be ordinary.",
+                words::plural(hosts.observed, "host", "hosts"),
+                words::count(hosts.expected)
+            )
+        });
+        let admin = figures(Signal::AdminHosts, Signal::AdminHostsMean, ALLOWED_ADMIN_HOSTS, parts.admin);
+        out.add("lateral_movement", "admin_hosts", admin, || {
+            format!(
+                "Reached administration services of {} inside within an hour; {} would be ordinary.",
+                words::plural(admin.observed, "host", "hosts"),
+                words::count(admin.expected)
+            )
+        });
+        let surprise = parts.total() * (1.0 - 1.0 / parts.failing);
+        out.support("failure_ratio", Figures { observed: signal(row, Signal::FailureShare), expected: 0.0, surprise });
+    }
+}

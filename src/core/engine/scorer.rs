@@ -1,0 +1,139 @@
+//! Detectors and their ensemble, applied to the rows of a batch.
+
+use crate::core::detect::{Detector, NAMES};
+use crate::core::ensemble::{Ensemble, Severity, SeverityThresholds, Source};
+use crate::core::features::row::{FeatureRows, ModelRow, Schema, Signal, SignalRow};
+
+/// Number of detectors, and so of parts of a score.
+pub const PARTS: usize = NAMES.len();
+
+/// One version of everything that turns rows into scores. Changed only between batches, as a whole.
+pub struct Scorer {
+    /// In the order of [`NAMES`]; those that are off or not learned yet are missing.
+    detectors: Vec<Box<dyn Detector>>,
+    columns: Vec<usize>,
+    ensemble: Ensemble,
+    thresholds: SeverityThresholds,
+    /// No bundle yet: scores are the detectors' own, uncalibrated.
+    learning: bool,
+}
+
+impl Scorer {
+    /// `ensemble` has one member for each of [`NAMES`], in that order.
+    ///
+    /// # Panics
+    /// When it has not, or a detector has another name: a bug in the caller.
+    #[must_use]
+    pub fn new(detectors: Vec<Box<dyn Detector>>, ensemble: Ensemble, thresholds: SeverityThresholds, learning: bool) -> Self {
+        assert!(ensemble.members().iter().map(|member| member.name.as_str()).eq(NAMES), "an ensemble has one member a detector");
+        let place = |detector: &Box<dyn Detector>| NAMES.iter().position(|name| *name == detector.name()).expect("a declared detector");
+        let columns = detectors.iter().map(place).collect();
+        Self { detectors, columns, ensemble, thresholds, learning }
+    }
+
+    #[must_use]
+    pub fn is_learning(&self) -> bool {
+        self.learning
+    }
+    #[must_use]
+    pub fn detectors(&self) -> &[Box<dyn Detector>] {
+        &self.detectors
+    }
+    #[must_use]
+    pub fn severity(&self, surprise: f32) -> Option<Severity> {
+        self.thresholds.severity(surprise)
+    }
+
+    #[must_use]
+    pub fn thresholds(&self) -> &SeverityThresholds {
+        &self.thresholds
+    }
+    /// What each detector adds to the combination of a row, nats: its calibrated surprise times its weight.
+    #[must_use]
+    pub fn weighted(&self, mut parts: [f32; PARTS]) -> [f32; PARTS] {
+        for (part, member) in parts.iter_mut().zip(self.ensemble.members()) {
+            if let Source::Learned { weight, .. } = member.source {
+                *part *= weight;
+            }
+        }
+        parts
+    }
+
+    /// Stage 5: raw scores of every row.
+    pub fn detect(&self, rows: FeatureRows<'_>, scores: &mut Scores) {
+        let count = rows.len();
+        scores.rows = count;
+        scores.raw.clear();
+        scores.raw.resize(count * PARTS, 0.0);
+        for (detector, column) in self.detectors.iter().zip(&self.columns) {
+            detector.score(rows, &mut scores.raw[column * count..(column + 1) * count]);
+        }
+        scores.exempt.clear();
+        scores.exempt.extend(rows.signals.iter().map(|row| row[Signal::Exempt as usize] as u32));
+    }
+
+    /// Stage 6: calibrated surprises and their combination.
+    pub fn combine(&self, scores: &mut Scores) {
+        scores.parts.resize(scores.raw.len(), 0.0);
+        scores.combined.resize(scores.rows, 0.0);
+        self.ensemble.combine(&scores.raw, &scores.exempt, &mut scores.parts, &mut scores.combined);
+    }
+}
+
+/// Scores of one batch, column by column.
+#[derive(Clone, Debug, Default)]
+pub struct Scores {
+    rows: usize,
+    raw: Vec<f32>,
+    exempt: Vec<u32>,
+    parts: Vec<f32>,
+    combined: Vec<f32>,
+}
+
+impl Scores {
+    /// Combined surprise of a row, nats.
+    #[must_use]
+    pub fn surprise(&self, row: usize) -> f32 {
+        self.combined[row]
+    }
+    /// Raw scores of a row in the order of [`NAMES`].
+    #[must_use]
+    pub fn raw(&self, row: usize) -> [f32; PARTS] {
+        std::array::from_fn(|part| self.raw[part * self.rows + row])
+    }
+    /// Calibrated surprises of a row in the order of [`NAMES`], nats.
+    #[must_use]
+    pub fn parts(&self, row: usize) -> [f32; PARTS] {
+        std::array::from_fn(|part| self.parts[part * self.rows + row])
+    }
+}
+
+/// The feature rows of one batch, and which event each belongs to.
+#[derive(Clone, Debug, Default)]
+pub struct Rows {
+    pub schema: Schema,
+    pub model: Vec<ModelRow>,
+    pub signals: Vec<SignalRow>,
+    /// Index of the row's event in its batch.
+    pub event: Vec<u32>,
+}
+
+impl Rows {
+    #[must_use]
+    pub fn as_matrix(&self) -> FeatureRows<'_> {
+        FeatureRows { schema: self.schema, model: &self.model, signals: &self.signals }
+    }
+    pub fn clear(&mut self) {
+        self.model.clear();
+        self.signals.clear();
+        self.event.clear();
+    }
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.event.len()
+    }
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.event.is_empty()
+    }
+}

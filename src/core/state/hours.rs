@@ -1,0 +1,115 @@
+//! The hour-of-week profile and the robust statistics of whole clock hours.
+
+use super::facts::Facts;
+use super::persist::persist_fields;
+use super::sketch::Histogram;
+use crate::core::features::row::{Signal, SignalRow};
+use crate::core::numeric::{ln, log2_count};
+use crate::core::types::{EventTime, MICROS_PER_HOUR};
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Hours {
+    /// In how many weeks the entity was active in this hour of the week, half a byte each; fades by halving.
+    slots: [u8; 84],
+    active_hours: u16,
+    /// Clock hours since the epoch.
+    hour: u32,
+    events: u32,
+    volume: u64,
+    rarity: f32,
+    /// log2(count + 1) and log2(bytes + 1) of closed hours, in octaves.
+    counts: Histogram<20>,
+    volumes: Histogram<40>,
+}
+persist_fields!(Hours { slots, active_hours, hour, events, volume, rarity, counts, volumes });
+
+impl Default for Hours {
+    fn default() -> Self {
+        Self {
+            slots: [0; 84],
+            active_hours: 0,
+            hour: 0,
+            events: 0,
+            volume: 0,
+            rarity: 0.0,
+            counts: Histogram::default(),
+            volumes: Histogram::default(),
+        }
+    }
+}
+
+/// Active hours before an hour can be called unusual: about three working days.
+const ACTIVE_HOURS_MIN: u16 = 24;
+const WEEKS_MAX: u8 = 15;
+
+impl Hours {
+    pub fn warm(&self) -> u64 {
+        u64::from(self.slots[0]) ^ u64::from(self.slots[64]) ^ self.volume ^ self.counts.warm() ^ self.volumes.warm()
+    }
+
+    pub fn observe(&mut self, facts: &Facts, signals: &mut SignalRow) {
+        let hour = (facts.micros / MICROS_PER_HOUR) as u32;
+        if hour > self.hour {
+            self.close();
+            self.hour = hour;
+            self.rarity = self.rarity_of(EventTime(facts.micros).hour_of_week());
+        }
+        self.events = self.events.saturating_add(1);
+        self.volume = self.volume.saturating_add(facts.bytes_out);
+        signals[Signal::HourRarity as usize] = self.rarity;
+        signals[Signal::HourEvents as usize] = self.events as f32;
+        signals[Signal::HourEventsMedian as usize] = self.counts.median();
+        signals[Signal::HourEventsSpread as usize] = self.counts.spread();
+        signals[Signal::HourVolume as usize] = log2_count(self.volume);
+        signals[Signal::HourVolumeMedian as usize] = self.volumes.median();
+        signals[Signal::HourVolumeSpread as usize] = self.volumes.spread();
+    }
+
+    fn close(&mut self) {
+        if self.events == 0 {
+            return;
+        }
+        self.counts.add(log2_count(u64::from(self.events)));
+        self.volumes.add(log2_count(self.volume));
+        let slot = EventTime(i64::from(self.hour) * MICROS_PER_HOUR).hour_of_week();
+        if self.weeks(slot) == WEEKS_MAX {
+            self.slots.iter_mut().for_each(|pair| *pair = (*pair >> 1) & 0x77);
+        }
+        self.slots[slot / 2] += 1 << (4 * (slot % 2));
+        self.active_hours = self.active_hours.saturating_add(1);
+        (self.events, self.volume) = (0, 0);
+    }
+
+    /// ln of how much less usual this hour of the week is than the entity's usual ones, 0 for a usual one.
+    ///
+    /// A slot borrows from its neighbours in time and from the same hour of the other days of its kind (working day or weekend),
+    /// so that a few days of history already say something.
+    fn rarity_of(&self, slot: usize) -> f32 {
+        if self.active_hours < ACTIVE_HOURS_MIN {
+            return 0.0;
+        }
+        let mass = self.mass(slot);
+        // An hour with the average mass of active hours is usual; the prior of a twentieth of an hour bounds the surprise.
+        let usual = self.usual_mass();
+        if mass >= usual { 0.0 } else { ln((usual + 0.05) / (mass + 0.05)) }
+    }
+
+    fn weeks(&self, slot: usize) -> u8 {
+        (self.slots[slot / 2] >> (4 * (slot % 2))) & 0x0f
+    }
+
+    fn mass(&self, slot: usize) -> f32 {
+        let at = |slot: usize| f32::from(self.weeks(slot % 168));
+        let (day, hour) = (slot / 24, slot % 24);
+        let same_kind = if day < 5 { 0..5 } else { 5..7 };
+        let others: f32 = same_kind.filter(|other| *other != day).map(|other| at(other * 24 + hour)).sum();
+        at(slot) + 0.5 * (at(slot + 1) + at(slot + 167)) + 0.4 * others
+    }
+
+    /// A quarter of the mass of a steadily used hour: the mean, over active hours, of the mass.
+    fn usual_mass(&self) -> f32 {
+        let weeks = || (0..168).map(|slot| f32::from(self.weeks(slot)));
+        let (total, squares): (f32, f32) = (weeks().sum(), weeks().map(|count| count * count).sum());
+        0.25 * (2.0 * squares / total.max(1.0) + 1.0)
+    }
+}

@@ -1,0 +1,201 @@
+//! Stage 3/8: event-time windows and per-entity state.
+//!
+//! One fixed-size [`EntityState`] an entity, in one [`table::Table`] a partition. A state is a fold over its entity's own
+//! events: it never depends on a score, on another entity or on how the log was cut into batches. It carries `next_offset`,
+//! the first offset it has not seen: an event applies only at or past it, which makes replay harmless.
+
+mod dns;
+pub mod facts;
+mod hours;
+mod login;
+mod novelty;
+mod periods;
+pub mod persist;
+mod rates;
+mod sketch;
+pub mod table;
+#[cfg(test)]
+mod tests;
+mod volume;
+mod windows;
+
+pub use dns::split_registered;
+pub use login::great_circle_km;
+pub use novelty::Rarity;
+
+use self::facts::Facts;
+use self::persist::{Persist, expand, persist_fields, squeeze};
+use super::event::Event;
+use super::features::row::{Signal, SignalRow};
+use super::types::Offset;
+
+/// Version of the binary form; a newer one is refused, an older one read by its own rules.
+pub const FORMAT: u8 = 1;
+
+/// Everything remembered of one entity.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct EntityState {
+    next_offset: u64,
+    first_micros: i64,
+    newest_micros: i64,
+    events: u32,
+    rates: rates::Rates,
+    hours: hours::Hours,
+    volume: volume::Volume,
+    windows: windows::Windows,
+    novelty: novelty::Novelty,
+    periods: periods::Periods,
+    login: login::Login,
+    dns: dns::Dns,
+}
+persist_fields!(EntityState {
+    next_offset,
+    first_micros,
+    newest_micros,
+    events,
+    rates,
+    hours,
+    volume,
+    windows,
+    novelty,
+    periods,
+    login,
+    dns
+});
+
+impl Default for EntityState {
+    fn default() -> Self {
+        Self {
+            next_offset: 0,
+            first_micros: i64::MIN,
+            newest_micros: i64::MIN,
+            events: 0,
+            rates: rates::Rates::default(),
+            hours: hours::Hours::default(),
+            volume: volume::Volume::default(),
+            windows: windows::Windows::default(),
+            novelty: novelty::Novelty::default(),
+            periods: periods::Periods::default(),
+            login: login::Login::default(),
+            dns: dns::Dns::default(),
+        }
+    }
+}
+
+// One million of these, their keys and the table must stay within a gibibyte (benches/memory.rs measures it).
+const _: () = assert!(size_of::<EntityState>() <= 960);
+
+/// What became of an event at its entity's state.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Observed {
+    /// Applied; the rarity of its port and action goes into the model row.
+    Applied(Rarity),
+    /// Older than its entity's newest event by more than the allowed lateness; the state did not change.
+    Late,
+    /// Seen before: its outputs were durable before this state was stored.
+    Replayed,
+}
+
+impl EntityState {
+    /// First offset not yet seen.
+    #[must_use]
+    pub fn next_offset(&self) -> Offset {
+        Offset(self.next_offset)
+    }
+    #[must_use]
+    pub fn events(&self) -> u32 {
+        self.events
+    }
+
+    /// Folds one event in and writes what the state knew of it into `signals`.
+    ///
+    /// `travel_exempt` says that the event's place means nothing (VPN, relay, satellite).
+    pub fn observe(&mut self, event: &Event<'_>, limits: &Lateness, travel_exempt: bool, signals: &mut SignalRow) -> Observed {
+        if event.at.offset.0 < self.next_offset {
+            return Observed::Replayed;
+        }
+        if self.events > 0 && event.time.0 < self.newest_micros - limits.allowed_micros {
+            self.next_offset = event.at.offset.0 + 1;
+            return Observed::Late;
+        }
+        if self.events > 0 && event.time.0 - self.newest_micros > limits.expire_micros {
+            *self = Self::default();
+        }
+        self.next_offset = event.at.offset.0 + 1;
+        let facts = Facts::of(event, (self.events > 0).then_some(self.newest_micros));
+        let rarity = self.fold(event, &facts, travel_exempt, signals);
+        Observed::Applied(rarity)
+    }
+
+    fn fold(&mut self, event: &Event<'_>, facts: &Facts, travel_exempt: bool, signals: &mut SignalRow) -> Rarity {
+        if self.events == 0 {
+            self.first_micros = facts.micros;
+        }
+        signals[Signal::Events as usize] = self.events as f32;
+        signals[Signal::AgeHours as usize] = ((facts.micros - self.first_micros).max(0) as f64 / 3.6e9) as f32;
+        self.rates.observe(facts, signals);
+        self.hours.observe(facts, signals);
+        self.volume.observe(facts, signals);
+        self.windows.observe(facts, signals);
+        let rarity = self.novelty.observe(facts, self.events, signals);
+        self.periods.observe(facts, signals);
+        self.login.observe(event, facts.authentication, travel_exempt, signals);
+        if event.event_type.starts_with("dns") {
+            self.dns.observe(event.resource, facts, signals);
+        }
+        signals[GAP] = facts.gap_seconds;
+        self.events = self.events.saturating_add(1);
+        self.newest_micros = self.newest_micros.max(facts.micros);
+        rarity
+    }
+
+    #[must_use]
+    pub fn rates(&self) -> (f32, f32) {
+        (self.rates.events_1h(), self.rates.events_24h())
+    }
+    #[must_use]
+    pub fn novelty_ratios(&self) -> (f32, f32) {
+        (self.novelty.new_destination_ratio(), self.novelty.new_resource_ratio())
+    }
+
+    /// Reads a word of every part, so that the caller can have the whole state fetched ahead of its use.
+    #[must_use]
+    pub fn warm(&self) -> u64 {
+        self.next_offset ^ self.hours.warm() ^ self.volume.warm() ^ self.windows.warm() ^ self.novelty.warm() ^ self.periods.warm()
+    }
+
+    /// The value for a store: format, then the fields with runs of zeros shortened.
+    pub fn encode(&self, scratch: &mut Vec<u8>, out: &mut Vec<u8>) {
+        scratch.clear();
+        self.write(scratch);
+        out.push(FORMAT);
+        squeeze(scratch, out);
+    }
+
+    /// # Errors
+    /// Says what to do about a value that is damaged or of a newer format.
+    pub fn decode(value: &[u8], scratch: &mut Vec<u8>) -> Result<Self, String> {
+        let (format, rest) = value.split_first().ok_or("an entity's state is empty; restore it from a snapshot")?;
+        if *format != FORMAT {
+            return Err(format!("an entity's state has format {format}, this version reads {FORMAT}; run the version that wrote it"));
+        }
+        scratch.clear();
+        let mut state = Self::default();
+        let whole = expand(rest, 2 * size_of::<Self>(), scratch);
+        let mut input = scratch.as_slice();
+        match whole.and_then(|()| state.read(&mut input)) {
+            Some(()) if input.is_empty() => Ok(state),
+            _ => Err("an entity's state is damaged; restore it from a snapshot".to_owned()),
+        }
+    }
+}
+
+/// The seconds since the entity's last event travel in the last signal column, which no detector reads.
+pub const GAP: usize = super::features::row::SIGNAL_WIDTH - 1;
+
+/// Bounds on event time, from the pipeline's settings.
+#[derive(Clone, Copy, Debug)]
+pub struct Lateness {
+    pub allowed_micros: i64,
+    pub expire_micros: i64,
+}

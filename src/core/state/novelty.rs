@@ -1,0 +1,110 @@
+//! What an entity has done before: destinations, ports, resources, devices, countries, kinds of action.
+
+use super::facts::Facts;
+use super::persist::persist_fields;
+use super::sketch::Bloom;
+use crate::core::features::row::{Signal, SignalRow};
+use crate::core::numeric::{ln, mix};
+
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Novelty {
+    /// Destinations and resources together: an entity has many of the one or of the other.
+    things: Bloom<96>,
+    ports: Bloom<16>,
+    devices: Bloom<16>,
+    countries: Bloom<8>,
+    /// Share of new ones among the last 32 or so.
+    new_destinations: f32,
+    new_resources: f32,
+    ports_seen: Mix<16>,
+    actions_seen: Mix<16>,
+}
+persist_fields!(Novelty { things, ports, devices, countries, new_destinations, new_resources, ports_seen, actions_seen });
+
+/// Events an entity must have before anything is called new for it.
+const HISTORY_EVENTS_MIN: u32 = 10;
+const RECENT: f32 = 1.0 / 32.0;
+
+impl Novelty {
+    pub fn warm(&self) -> u64 {
+        self.things.warm() ^ self.devices.warm() ^ u64::from(self.actions_seen.total)
+    }
+
+    pub fn observe(&mut self, facts: &Facts, events: u32, signals: &mut SignalRow) -> Rarity {
+        let known = events >= HISTORY_EVENTS_MIN;
+        let mut flag = |which: Signal, hash: u64, new: bool| {
+            let new = new && known && hash != 0;
+            signals[which as usize] = f32::from(u8::from(new));
+            new
+        };
+        let destination = facts.destination != 0 && self.things.insert_is_new(facts.destination);
+        let destination = flag(Signal::NewDestination, facts.destination, destination);
+        let port_hash = if facts.port == 0 { 0 } else { mix(u64::from(facts.port)) };
+        let port = port_hash != 0 && self.ports.insert_is_new(port_hash);
+        flag(Signal::NewPort, port_hash, port);
+        let resource = facts.resource != 0 && self.things.insert_is_new(facts.resource);
+        let resource = flag(Signal::NewResource, facts.resource, resource);
+        let device = facts.device != 0 && self.devices.insert_is_new(facts.device);
+        flag(Signal::NewDevice, facts.device, device);
+        let country = facts.country != 0 && self.countries.insert_is_new(facts.country);
+        flag(Signal::NewCountry, facts.country, country);
+        self.new_destinations += (f32::from(u8::from(destination)) - self.new_destinations) * RECENT;
+        self.new_resources += (f32::from(u8::from(resource)) - self.new_resources) * RECENT;
+        Rarity { port: self.ports_seen.surprise(port_hash), action: self.actions_seen.surprise(facts.action ^ facts.protocol) }
+    }
+
+    #[must_use]
+    pub fn new_destination_ratio(&self) -> f32 {
+        self.new_destinations
+    }
+    #[must_use]
+    pub fn new_resource_ratio(&self) -> f32 {
+        self.new_resources
+    }
+}
+
+/// Surprise (nats) of this event's port and kind of action under the entity's own mix before it.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Rarity {
+    pub port: f32,
+    pub action: f32,
+}
+
+/// Counts of hashed categories that fade by halving.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Mix<const N: usize> {
+    counts: [u8; N],
+    total: u16,
+}
+
+impl<const N: usize> Default for Mix<N> {
+    fn default() -> Self {
+        Self { counts: [0; N], total: 0 }
+    }
+}
+
+impl<const N: usize> super::persist::Persist for Mix<N> {
+    fn write(&self, out: &mut Vec<u8>) {
+        self.counts.write(out);
+        self.total.write(out);
+    }
+    fn read(&mut self, input: &mut &[u8]) -> Option<()> {
+        self.counts.read(input)?;
+        self.total.read(input)
+    }
+}
+
+impl<const N: usize> Mix<N> {
+    /// -ln of the smoothed share of the category so far; then counts it.
+    fn surprise(&mut self, hash: u64) -> f32 {
+        let slot = (hash >> 40) as usize % N;
+        let (count, total) = (f32::from(self.counts[slot]), f32::from(self.total));
+        if self.counts[slot] == u8::MAX {
+            self.counts.iter_mut().for_each(|count| *count /= 2);
+            self.total = self.counts.iter().map(|count| u16::from(*count)).sum();
+        }
+        self.counts[slot] += 1;
+        self.total += 1;
+        ln((total + 2.0) / (count + 1.0))
+    }
+}

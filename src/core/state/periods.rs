@@ -1,0 +1,108 @@
+//! Periodicity by destination: does this entity call home like clockwork?
+//!
+//! Twelve slots of 16 bytes. A destination that returns at a steady interval keeps its slot; the others take turns, the one
+//! silent for longest leaving first. Intervals are averaged with their mean absolute deviation, which is 0.74 of the mean for
+//! random (exponential) arrivals and near 0 for a beacon.
+
+use super::facts::Facts;
+use super::persist::{Persist, persist_fields};
+use crate::core::features::row::{Signal, SignalRow};
+
+const SLOTS: usize = 12;
+/// Events closer together than this are one contact: a page load or a retry is not a period.
+const CONTACT_SECONDS: u32 = 5;
+/// Averages weigh the last 32 intervals or so.
+const INTERVALS_AVERAGED: u16 = 32;
+/// From so many intervals with so small a jitter on, a slot is kept while its period is not missed six times.
+const STEADY_INTERVALS: u16 = 4;
+const STEADY_JITTER: f32 = 0.5;
+const MISSED_MAX: f32 = 6.0;
+const JITTER_UNIT: f32 = 8_192.0;
+const JITTER_MAX: f32 = 4.0;
+
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+struct Slot {
+    destination: u32,
+    /// Seconds since the epoch.
+    last: u32,
+    /// Seconds.
+    mean: f32,
+    /// Mean absolute deviation as a share of the mean, in units of 1 / [`JITTER_UNIT`].
+    jitter: u16,
+    intervals: u16,
+}
+persist_fields!(Slot { destination, last, mean, jitter, intervals });
+
+impl Slot {
+    fn is_steady(&self, now: u32) -> bool {
+        self.intervals >= STEADY_INTERVALS
+            && self.jitter() < STEADY_JITTER
+            && (now.saturating_sub(self.last) as f32) < MISSED_MAX * self.mean
+    }
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Periods {
+    slots: [Slot; SLOTS],
+}
+
+impl Persist for Periods {
+    fn write(&self, out: &mut Vec<u8>) {
+        self.slots.write(out);
+    }
+    fn read(&mut self, input: &mut &[u8]) -> Option<()> {
+        self.slots.read(input)
+    }
+}
+
+impl Periods {
+    pub fn warm(&self) -> u64 {
+        u64::from(self.slots[0].last ^ self.slots[4].last ^ self.slots[8].last)
+    }
+
+    pub fn observe(&mut self, facts: &Facts, signals: &mut SignalRow) {
+        if facts.destination == 0 {
+            return;
+        }
+        let destination = (facts.destination >> 32) as u32 | 1;
+        let now = (facts.micros / 1_000_000) as u32;
+        let Some(slot) = self.slots.iter_mut().find(|slot| slot.destination == destination) else {
+            self.claim(destination, now);
+            return;
+        };
+        let gap = now.saturating_sub(slot.last);
+        if gap < CONTACT_SECONDS {
+            return;
+        }
+        slot.add(gap as f32);
+        slot.last = now;
+        signals[Signal::Period as usize] = slot.mean;
+        signals[Signal::PeriodJitter as usize] = slot.jitter();
+        signals[Signal::PeriodCount as usize] = f32::from(slot.intervals);
+        signals[Signal::PeriodAgeHours as usize] = slot.mean * f32::from(slot.intervals) / 3_600.0;
+    }
+
+    fn claim(&mut self, destination: u32, now: u32) {
+        let victim = self.slots.iter_mut().min_by_key(|slot| (slot.is_steady(now), slot.last)).expect("there are twelve slots");
+        *victim = Slot { destination, last: now, ..Slot::default() };
+    }
+}
+
+impl Slot {
+    fn jitter(&self) -> f32 {
+        f32::from(self.jitter) / JITTER_UNIT
+    }
+
+    fn add(&mut self, gap: f32) {
+        self.intervals = self.intervals.saturating_add(1);
+        let weight = 1.0 / f32::from(self.intervals.min(INTERVALS_AVERAGED));
+        if self.intervals == 1 {
+            self.mean = gap;
+            return;
+        }
+        let deviation = (gap - self.mean).abs() / self.mean.max(1.0);
+        let jitter = self.jitter() + (deviation.min(JITTER_MAX) - self.jitter()) * weight;
+        self.jitter = (jitter * JITTER_UNIT) as u16;
+        self.mean += (gap - self.mean) * weight;
+    }
+}

@@ -1,0 +1,344 @@
+//! Bounded sketches: histogram with robust statistics, linear counting, Bloom filter. None of them ever grows.
+
+use super::persist::{Persist, persist_fields};
+use crate::core::numeric::log2;
+
+/// A histogram of `N` unit-wide bins from 0, with a cached median and spread.
+///
+/// Bins are bytes; when one is full all are halved, which lets the distant past fade. Median and MAD (times 1.4826, so that it
+/// estimates a standard deviation; Hampel 1974) are interpolated inside their bins and refreshed as the count grows.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Histogram<const N: usize> {
+    bins: [u8; N],
+    /// Values since the cache was made.
+    stale: u8,
+    total: u16,
+    median: f32,
+    spread: f32,
+}
+
+impl<const N: usize> Default for Histogram<N> {
+    fn default() -> Self {
+        Self { bins: [0; N], stale: 0, total: 0, median: 0.0, spread: 0.0 }
+    }
+}
+
+impl<const N: usize> Persist for Histogram<N> {
+    fn write(&self, out: &mut Vec<u8>) {
+        self.bins.write(out);
+        self.stale.write(out);
+        self.total.write(out);
+        self.median.write(out);
+        self.spread.write(out);
+    }
+    fn read(&mut self, input: &mut &[u8]) -> Option<()> {
+        self.bins.read(input)?;
+        self.stale.read(input)?;
+        self.total.read(input)?;
+        self.median.read(input)?;
+        self.spread.read(input)
+    }
+}
+
+/// A spread is never taken for smaller than this share of a bin: the histogram cannot see finer.
+const SPREAD_MIN: f32 = 0.35;
+/// Refresh of the cache: at every value while there are few, at every so many once there are more.
+const REFRESH_EVERY: u8 = 16;
+const REFRESH_ALWAYS_BELOW: u16 = 32;
+
+impl<const N: usize> Histogram<N> {
+    pub fn warm(&self) -> u64 {
+        u64::from(self.bins[0])
+    }
+    /// Adds `value`, in bins; what is past the last bin counts in it.
+    pub fn add(&mut self, value: f32) {
+        let bin = (value.max(0.0) as usize).min(N - 1);
+        if self.bins[bin] == u8::MAX {
+            self.halve();
+        }
+        self.bins[bin] += 1;
+        self.total += 1;
+        self.stale += 1;
+        if self.total < REFRESH_ALWAYS_BELOW || self.stale >= REFRESH_EVERY {
+            self.refresh();
+        }
+    }
+    #[must_use]
+    pub fn median(&self) -> f32 {
+        self.median
+    }
+    /// 1.4826 x the median absolute deviation, at least [`SPREAD_MIN`]; 0 while empty.
+    #[must_use]
+    pub fn spread(&self) -> f32 {
+        self.spread
+    }
+
+    fn halve(&mut self) {
+        self.bins.iter_mut().for_each(|bin| *bin /= 2);
+        self.total = self.bins.iter().map(|bin| u16::from(*bin)).sum();
+    }
+
+    fn refresh(&mut self) {
+        self.stale = 0;
+        self.median = self.quantile(0.5);
+        // With unit bins the deviation's median is half the interquartile width for symmetric data; the wider side counts.
+        let (low, high) = (self.quantile(0.25), self.quantile(0.75));
+        let deviation = (self.median - low).max(high - self.median);
+        self.spread = (1.4826 * deviation).max(SPREAD_MIN);
+    }
+
+    fn quantile(&self, share: f32) -> f32 {
+        let rank = share * f32::from(self.total);
+        let mut below = 0.0;
+        for (index, bin) in self.bins.iter().enumerate() {
+            let bin = f32::from(*bin);
+            if bin > 0.0 && below + bin >= rank {
+                return index as f32 + ((rank - below) / bin).clamp(0.0, 1.0);
+            }
+            below += bin;
+        }
+        0.0
+    }
+}
+
+/// Linear counting of distinct values in `8 * B` bits (Whang, Vander-Zanden, Taylor 1990).
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Distinct<const B: usize> {
+    bits: [u8; B],
+    ones: u16,
+}
+
+impl<const B: usize> Default for Distinct<B> {
+    fn default() -> Self {
+        Self { bits: [0; B], ones: 0 }
+    }
+}
+
+impl<const B: usize> Persist for Distinct<B> {
+    fn write(&self, out: &mut Vec<u8>) {
+        self.bits.write(out);
+        self.ones.write(out);
+    }
+    fn read(&mut self, input: &mut &[u8]) -> Option<()> {
+        self.bits.read(input)?;
+        self.ones.read(input)
+    }
+}
+
+impl<const B: usize> Distinct<B> {
+    /// Returns whether the value changed the sketch, that is, was surely not there before.
+    pub fn insert(&mut self, hash: u64) -> bool {
+        let bit = (hash % (8 * B as u64)) as usize;
+        let (byte, mask) = (bit / 8, 1u8 << (bit % 8));
+        let new = self.bits[byte] & mask == 0;
+        self.bits[byte] |= mask;
+        self.ones += u16::from(new);
+        new
+    }
+    /// The estimate: `-m ln(zeros / m)`; a full sketch says what one zero would say.
+    #[must_use]
+    pub fn estimate(&self) -> f32 {
+        let m = (8 * B) as f32;
+        if self.ones <= 2 {
+            return f32::from(self.ones);
+        }
+        let zeros = (m - f32::from(self.ones)).max(1.0);
+        m * log2(m / zeros) * std::f32::consts::LN_2
+    }
+    pub fn clear(&mut self) {
+        *self = Self::default();
+    }
+}
+
+/// A Bloom filter of `8 * B` bits and two hashes. Once more than 60 % of its bits are set it stops calling anything new:
+/// an entity that knows very many things is surprised by none.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Bloom<const B: usize> {
+    bits: [u8; B],
+    ones: u16,
+}
+
+impl<const B: usize> Default for Bloom<B> {
+    fn default() -> Self {
+        Self { bits: [0; B], ones: 0 }
+    }
+}
+
+impl<const B: usize> Persist for Bloom<B> {
+    fn write(&self, out: &mut Vec<u8>) {
+        self.bits.write(out);
+        self.ones.write(out);
+    }
+    fn read(&mut self, input: &mut &[u8]) -> Option<()> {
+        self.bits.read(input)?;
+        self.ones.read(input)
+    }
+}
+
+impl<const B: usize> Bloom<B> {
+    pub fn warm(&self) -> u64 {
+        u64::from(self.bits[0] ^ self.bits[B / 2])
+    }
+    /// Adds a hash; true when it was not known and the filter is not too full to say so.
+    pub fn insert_is_new(&mut self, hash: u64) -> bool {
+        let m = 8 * B as u64;
+        let mut new = false;
+        for bit in [hash % m, (hash >> 32) % m] {
+            let (byte, mask) = ((bit / 8) as usize, 1u8 << (bit % 8));
+            let unset = self.bits[byte] & mask == 0;
+            self.bits[byte] |= mask;
+            self.ones += u16::from(unset);
+            new |= unset;
+        }
+        new && usize::from(self.ones) * 10 <= 8 * B * 6
+    }
+}
+
+/// A distinct count over a sliding window made of the open tumbling window and what is left of the one before.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Windowed<const B: usize> {
+    current: Distinct<B>,
+    previous: f32,
+    mean: f32,
+    closed: u8,
+}
+
+/// The average of closed windows weighs the last 32 of them.
+const MEAN_WINDOWS: u8 = 32;
+
+impl<const B: usize> Persist for Windowed<B> {
+    fn write(&self, out: &mut Vec<u8>) {
+        self.current.write(out);
+        self.previous.write(out);
+        self.mean.write(out);
+        self.closed.write(out);
+    }
+    fn read(&mut self, input: &mut &[u8]) -> Option<()> {
+        self.current.read(input)?;
+        self.previous.read(input)?;
+        self.mean.read(input)?;
+        self.closed.read(input)
+    }
+}
+
+impl<const B: usize> Windowed<B> {
+    pub fn warm(&self) -> u64 {
+        u64::from(self.current.bits[0])
+    }
+    /// Closes the open window; `adjacent` says that the next one follows it directly.
+    ///
+    /// A closed window moves the average by at most a doubling and four, so that one flood does not make the next one ordinary.
+    pub fn roll(&mut self, adjacent: bool) {
+        let count = self.current.estimate();
+        self.previous = if adjacent { count } else { 0.0 };
+        if count > 0.0 {
+            let bounded = if self.closed == 0 { count.min(16.0) } else { count.min(2.0 * self.mean + 4.0) };
+            self.closed = (self.closed + 1).min(MEAN_WINDOWS);
+            self.mean += (bounded - self.mean) / f32::from(self.closed);
+        }
+        self.current.clear();
+    }
+    pub fn insert(&mut self, hash: u64) {
+        self.current.insert(hash);
+    }
+    /// Distinct values; `left` is the share of the window before that still lies in the sliding one, 0..1.
+    #[must_use]
+    pub fn value(&self, left: f32) -> f32 {
+        self.current.estimate().max(self.previous * left)
+    }
+    #[must_use]
+    pub fn mean(&self) -> f32 {
+        self.mean
+    }
+}
+
+/// Which tumbling window is open.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct WindowClock {
+    index: u32,
+}
+persist_fields!(WindowClock { index });
+
+impl WindowClock {
+    /// Moves to the window of `micros`. Returns `Some(adjacent)` when a window was closed by that. An event of an earlier window
+    /// counts in the open one: lateness was decided before.
+    pub fn advance(&mut self, micros: i64, length_micros: i64) -> Option<bool> {
+        let index = (micros / length_micros) as u32;
+        if index <= self.index {
+            return None;
+        }
+        let adjacent = index == self.index + 1;
+        self.index = index;
+        Some(adjacent)
+    }
+    /// Share of the window before that still lies in a sliding window ending at `micros`.
+    #[must_use]
+    pub fn left(&self, micros: i64, length_micros: i64) -> f32 {
+        let into = (micros - i64::from(self.index) * length_micros).clamp(0, length_micros);
+        1.0 - into as f32 / length_micros as f32
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::numeric::mix;
+
+    #[test]
+    fn histogram_statistics_match_sorted_data() {
+        let mut histogram = Histogram::<32>::default();
+        let mut values: Vec<f32> = (0..400u64).map(|i| 10.0 + (mix(i) % 8000) as f32 / 1000.0).collect();
+        values.iter().for_each(|value| histogram.add(*value));
+        values.sort_by(f32::total_cmp);
+        assert!((histogram.median() - values[200]).abs() < 0.7, "{} {}", histogram.median(), values[200]);
+        let mut deviations: Vec<f32> = values.iter().map(|value| (value - values[200]).abs()).collect();
+        deviations.sort_by(f32::total_cmp);
+        assert!((histogram.spread() - 1.4826 * deviations[200]).abs() < 1.0);
+        for _ in 0..100_000 {
+            histogram.add(31.0);
+        }
+        assert!(histogram.total <= 255 * 32 && histogram.median() > 30.0);
+    }
+
+    #[test]
+    fn linear_counting_is_close_and_bounded() {
+        for n in [1u64, 5, 20, 100, 400] {
+            let mut sketch = Distinct::<32>::default();
+            (0..n).for_each(|i| {
+                sketch.insert(mix(i));
+                sketch.insert(mix(i));
+            });
+            let error = (sketch.estimate() - n as f32).abs() / n as f32;
+            assert!(error < 0.25, "{n}: {}", sketch.estimate());
+        }
+        let mut full = Distinct::<8>::default();
+        (0..10_000).for_each(|i| {
+            full.insert(mix(i));
+        });
+        assert!(full.estimate().is_finite());
+    }
+
+    #[test]
+    fn a_full_bloom_filter_calls_nothing_new() {
+        let mut bloom = Bloom::<16>::default();
+        assert!(bloom.insert_is_new(mix(1)));
+        assert!(!bloom.insert_is_new(mix(1)));
+        (0..200).for_each(|i| {
+            bloom.insert_is_new(mix(i));
+        });
+        assert!(!bloom.insert_is_new(mix(9_999)));
+    }
+
+    #[test]
+    fn one_flood_does_not_become_the_norm() {
+        let mut window = Windowed::<32>::default();
+        for _ in 0..10 {
+            (0..4).for_each(|i| window.insert(mix(i)));
+            window.roll(true);
+        }
+        (0..500).for_each(|i| window.insert(mix(i)));
+        window.roll(true);
+        assert!(window.mean() < 6.0, "{}", window.mean());
+        assert!(window.value(0.5) > 100.0);
+    }
+}

@@ -1,0 +1,242 @@
+//! The states of one partition: a slab in chunks, found through a table of slot numbers, with a stated bound.
+//!
+//! **Policy when full.** An entity with fewer than [`ESTABLISHED_EVENTS`] events is on probation. While probationers make up
+//! more than a tenth of the table only they are evicted, oldest slot first, so a flood of spoofed sources displaces itself;
+//! otherwise those leave that were not seen since the hand passed last (CLOCK). With a store behind, only clean states leave
+//! and come back from it unchanged; without one an evicted entity starts anew, and that is counted.
+
+use std::collections::VecDeque;
+
+use foldhash::fast::FixedState;
+use hashbrown::HashTable;
+use std::hash::BuildHasher;
+
+use super::EntityState;
+use crate::core::types::{EntityKey, Offset};
+
+/// Events after which an entity is established.
+pub const ESTABLISHED_EVENTS: u32 = 4;
+const CHUNK: usize = 1_024;
+
+/// A slot of the slab.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Slot(u32);
+
+#[derive(Clone, Copy, Debug)]
+struct Meta {
+    key: EntityKey,
+    occupied: bool,
+    established: bool,
+    /// Seen since the hand passed.
+    seen: bool,
+    dirty: bool,
+    /// Detectors switched off for this entity.
+    exempt: u16,
+}
+
+const EMPTY: Meta = Meta { key: EntityKey(0), occupied: false, established: false, seen: false, dirty: false, exempt: 0 };
+
+/// A state that changed since it was stored, with the first offset that changed it.
+#[derive(Clone, Copy, Debug)]
+struct Dirty {
+    slot: Slot,
+    first: Offset,
+}
+
+pub struct Table {
+    index: HashTable<u32>,
+    hasher: FixedState,
+    meta: Vec<Vec<Meta>>,
+    states: Vec<Vec<EntityState>>,
+    free: Vec<u32>,
+    used: u32,
+    probation: usize,
+    hand: u32,
+    capacity: usize,
+    dirty: VecDeque<Dirty>,
+    /// Whether a store is behind, so that changes are tracked and only clean states leave.
+    stored: bool,
+    evicted: u64,
+}
+
+impl Table {
+    /// `seed` keeps outsiders from choosing keys that collide; it never shows in any result.
+    #[must_use]
+    pub fn new(capacity: usize, stored: bool, seed: u64) -> Self {
+        Self {
+            index: HashTable::new(),
+            hasher: FixedState::with_seed(seed),
+            meta: vec![],
+            states: vec![],
+            free: vec![],
+            used: 0,
+            probation: 0,
+            hand: 0,
+            capacity: capacity.max(1),
+            dirty: VecDeque::new(),
+            stored,
+            evicted: 0,
+        }
+    }
+
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.index.len()
+    }
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.index.is_empty()
+    }
+    /// Entities that left since the table was made.
+    #[must_use]
+    pub fn evicted(&self) -> u64 {
+        self.evicted
+    }
+    #[must_use]
+    pub fn dirty_len(&self) -> usize {
+        self.dirty.len()
+    }
+    pub fn set_capacity(&mut self, capacity: usize) {
+        self.capacity = capacity.max(1);
+    }
+
+    #[must_use]
+    pub fn find(&self, key: EntityKey) -> Option<Slot> {
+        let hash = self.hasher.hash_one(key.0);
+        self.index.find(hash, |slot| self.meta_of(Slot(*slot)).key == key).map(|slot| Slot(*slot))
+    }
+
+    /// Adds an entity that is not there. Without a store the table evicts to keep its bound, so that what stays depends on the
+    /// order of events alone and not on batches.
+    pub fn insert(&mut self, key: EntityKey, state: EntityState, exempt: u16) -> Slot {
+        if !self.stored && self.len() >= self.capacity {
+            self.evict_one();
+        }
+        let slot = self.free.pop().map_or_else(|| self.grow(), Slot);
+        let established = state.events() >= ESTABLISHED_EVENTS;
+        self.probation += usize::from(!established);
+        *self.meta_mut(slot) = Meta { key, occupied: true, established, seen: true, dirty: false, exempt };
+        *self.state_mut(slot) = state;
+        let hash = self.hasher.hash_one(key.0);
+        let (hasher, meta) = (&self.hasher, &self.meta);
+        self.index.insert_unique(hash, slot.0, |other| hasher.hash_one(meta[*other as usize / CHUNK][*other as usize % CHUNK].key.0));
+        slot
+    }
+
+    #[must_use]
+    pub fn state(&self, slot: Slot) -> &EntityState {
+        &self.states[slot.0 as usize / CHUNK][slot.0 as usize % CHUNK]
+    }
+    #[must_use]
+    pub fn state_mut(&mut self, slot: Slot) -> &mut EntityState {
+        &mut self.states[slot.0 as usize / CHUNK][slot.0 as usize % CHUNK]
+    }
+    /// Marks an entity whose exemptions are looked up at its next event.
+    pub const MASK_UNKNOWN: u16 = u16::MAX;
+
+    /// Detectors switched off for the entity, looked up by `mask` where that was not known yet.
+    pub fn exempt_or(&mut self, slot: Slot, mask: impl FnOnce() -> u8) -> u8 {
+        let meta = self.meta_mut(slot);
+        if meta.exempt == Self::MASK_UNKNOWN {
+            meta.exempt = u16::from(mask());
+        }
+        meta.exempt as u8
+    }
+    /// Whether the slot still belongs to the entity.
+    #[must_use]
+    pub fn holds(&self, slot: Slot, key: EntityKey) -> bool {
+        let meta = self.meta_of(slot);
+        meta.occupied && meta.key == key
+    }
+
+    /// Notes that the event at `offset` changed the state in `slot`.
+    pub fn touched(&mut self, slot: Slot, offset: Offset) {
+        let established = self.state(slot).events() >= ESTABLISHED_EVENTS;
+        let stored = self.stored;
+        let meta = self.meta_mut(slot);
+        meta.seen = true;
+        let promoted = established && !meta.established;
+        meta.established = established;
+        let newly_dirty = stored && !meta.dirty;
+        meta.dirty |= stored;
+        if promoted {
+            self.probation -= 1;
+        }
+        if newly_dirty {
+            self.dirty.push_back(Dirty { slot, first: offset });
+        }
+    }
+
+    /// The smallest offset whose change is not stored yet.
+    #[must_use]
+    pub fn first_dirty(&self) -> Option<Offset> {
+        self.dirty.front().map(|dirty| dirty.first)
+    }
+
+    /// Takes up to `max` changed states, those changed first being first, and counts them as stored.
+    pub fn take_dirty(&mut self, max: usize, mut each: impl FnMut(EntityKey, &EntityState)) -> usize {
+        let count = max.min(self.dirty.len());
+        for _ in 0..count {
+            let Some(Dirty { slot, .. }) = self.dirty.pop_front() else { break };
+            self.meta_mut(slot).dirty = false;
+            each(self.meta_of(slot).key, self.state(slot));
+        }
+        count
+    }
+
+    /// Evicts clean states until the bound holds again; returns how many could not leave because they are not stored.
+    pub fn trim(&mut self) -> usize {
+        while self.len() > self.capacity && self.dirty.len() < self.len() {
+            self.evict_one();
+        }
+        self.len().saturating_sub(self.capacity)
+    }
+
+    fn evict_one(&mut self) {
+        // Two rounds: the first may only take the marks off.
+        for _ in 0..2 * self.used + 2 {
+            let slot = Slot(self.hand);
+            self.hand = if self.hand + 1 >= self.used { 0 } else { self.hand + 1 };
+            let probation_only = self.probation * 10 > self.len();
+            let meta = self.meta_mut(slot);
+            if !meta.occupied || meta.dirty || (probation_only && meta.established) {
+                continue;
+            }
+            if meta.established && meta.seen {
+                meta.seen = false;
+                continue;
+            }
+            self.remove(slot);
+            return;
+        }
+    }
+
+    fn remove(&mut self, slot: Slot) {
+        let Meta { key, established, .. } = *self.meta_of(slot);
+        let hash = self.hasher.hash_one(key.0);
+        if let Ok(entry) = self.index.find_entry(hash, |other| *other == slot.0) {
+            entry.remove();
+        }
+        self.probation -= usize::from(!established);
+        *self.meta_mut(slot) = EMPTY;
+        self.free.push(slot.0);
+        self.evicted += 1;
+    }
+
+    fn grow(&mut self) -> Slot {
+        let slot = self.used;
+        if slot as usize / CHUNK == self.states.len() {
+            self.states.push(vec![EntityState::default(); CHUNK]);
+            self.meta.push(vec![EMPTY; CHUNK]);
+        }
+        self.used += 1;
+        Slot(slot)
+    }
+
+    fn meta_of(&self, slot: Slot) -> &Meta {
+        &self.meta[slot.0 as usize / CHUNK][slot.0 as usize % CHUNK]
+    }
+    fn meta_mut(&mut self, slot: Slot) -> &mut Meta {
+        &mut self.meta[slot.0 as usize / CHUNK][slot.0 as usize % CHUNK]
+    }
+}

@@ -1,0 +1,158 @@
+//! What a state remembers, how it is stored, and what it refuses.
+
+use super::*;
+use crate::core::event::Outcome;
+use crate::core::features::row::SIGNAL_WIDTH;
+use crate::core::samples::event;
+use crate::core::types::MICROS_PER_HOUR;
+
+const LIMITS: Lateness = Lateness { allowed_micros: 600_000_000, expire_micros: 30 * 24 * MICROS_PER_HOUR };
+
+fn feed(state: &mut EntityState, events: impl IntoIterator<Item = Event<'static>>) -> SignalRow {
+    let mut signals = [0.0; SIGNAL_WIDTH];
+    for event in events {
+        signals = [0.0; SIGNAL_WIDTH];
+        assert!(matches!(state.observe(&event, &LIMITS, false, &mut signals), Observed::Applied(_)));
+    }
+    signals
+}
+
+fn at(signals: &SignalRow, which: Signal) -> f32 {
+    signals[which as usize]
+}
+
+#[test]
+fn a_stored_state_goes_on_exactly_where_it_was() {
+    let mut straight = EntityState::default();
+    let (mut scratch, mut value) = (vec![], vec![]);
+    let mut resumed = EntityState::default();
+    for i in 0..2_000u64 {
+        let mut event = event(i, 1, i as i64 * 37 % 90_000 + i as i64 * 40);
+        event.port = (i * 7919 % 1024) as u16;
+        event.bytes = i * i;
+        let (mut a, mut b) = ([0.0; SIGNAL_WIDTH], [0.0; SIGNAL_WIDTH]);
+        straight.observe(&event, &LIMITS, false, &mut a);
+        value.clear();
+        resumed.encode(&mut scratch, &mut value);
+        resumed = EntityState::decode(&value, &mut scratch).unwrap();
+        resumed.observe(&event, &LIMITS, false, &mut b);
+        assert_eq!(a, b, "event {i}");
+    }
+    assert_eq!(straight, resumed);
+    assert!(value.len() <= crate::limits::STATE_VALUE_BYTES_MAX);
+}
+
+#[test]
+fn a_young_state_is_small_and_a_damaged_one_is_refused() {
+    let mut state = EntityState::default();
+    feed(&mut state, [event(0, 1, 0)]);
+    let (mut scratch, mut value) = (vec![], vec![]);
+    state.encode(&mut scratch, &mut value);
+    assert!(value.len() < 250, "{} bytes", value.len());
+    assert!(EntityState::decode(&value[..value.len() - 1], &mut scratch).is_err());
+    assert!(EntityState::decode(&[], &mut scratch).is_err());
+    value[0] = FORMAT + 1;
+    assert!(EntityState::decode(&value, &mut scratch).unwrap_err().contains("run the version that wrote it"));
+}
+
+#[test]
+fn replayed_and_late_events_change_nothing_but_the_offset() {
+    let mut state = EntityState::default();
+    feed(&mut state, (0..10).map(|i| event(i, 1, i as i64 * 100)));
+    let before = state;
+    let mut signals = [0.0; SIGNAL_WIDTH];
+    assert_eq!(state.observe(&event(9, 1, 2_000), &LIMITS, false, &mut signals), Observed::Replayed);
+    assert_eq!(state, before);
+    assert_eq!(state.observe(&event(10, 1, 900 - 601), &LIMITS, false, &mut signals), Observed::Late);
+    assert_eq!((state.next_offset().0, state.events()), (11, 10));
+    assert!(matches!(state.observe(&event(11, 1, 900 - 599), &LIMITS, false, &mut signals), Observed::Applied(_)));
+    feed(&mut state, [event(12, 1, 900 + 31 * 86_400)]);
+    assert_eq!(state.events(), 1, "expired");
+}
+
+#[test]
+fn failures_are_counted_and_fade() {
+    let mut state = EntityState::default();
+    let failure = |i: u64, second: i64| {
+        let mut event = event(i, 1, second);
+        (event.event_type, event.outcome, event.user_id) = ("auth.login", Outcome::Failure, "alice");
+        event
+    };
+    let signals = feed(&mut state, (0..20).map(|i| failure(i, i as i64)));
+    assert!(at(&signals, Signal::Failures5m) > 19.0);
+    assert!((at(&signals, Signal::FailedUsers) - 1.0).abs() < 0.01);
+    let mut success = failure(20, 30);
+    success.outcome = Outcome::Success;
+    assert_eq!(at(&feed(&mut state, [success]), Signal::SuccessAfterFailures), 1.0);
+    let signals = feed(&mut state, [failure(21, 7_200)]);
+    assert!(at(&signals, Signal::Failures5m) < 1.1 && at(&signals, Signal::Failures1h) < 4.0);
+}
+
+#[test]
+fn a_beacon_is_periodic_and_browsing_is_not() {
+    let run = |gap: fn(u64) -> i64| {
+        let mut state = EntityState::default();
+        let mut second = 0;
+        let events: Vec<_> = (0..60)
+            .map(|i| {
+                second += gap(i);
+                event(i, 1, second)
+            })
+            .collect();
+        feed(&mut state, events)
+    };
+    let beacon = run(|i| 60 + (i % 3) as i64 - 1);
+    assert!(at(&beacon, Signal::PeriodJitter) < 0.05 && at(&beacon, Signal::PeriodCount) > 50.0);
+    assert!((at(&beacon, Signal::Period) - 60.0).abs() < 2.0);
+    let browsing = run(|i| 5 + (crate::core::numeric::mix(i) % 400) as i64 * (crate::core::numeric::mix(i + 99) % 7) as i64 / 3);
+    assert!(at(&browsing, Signal::PeriodJitter) > 0.5, "{}", at(&browsing, Signal::PeriodJitter));
+}
+
+#[test]
+fn a_scan_shows_in_the_windows_and_night_work_in_the_profile() {
+    let mut state = EntityState::default();
+    let scan = (0..300u64).map(|i| {
+        let mut event = event(i, 1, i as i64 / 10);
+        event.port = i as u16 + 1;
+        event
+    });
+    let signals = feed(&mut state, scan);
+    assert!(at(&signals, Signal::Ports) > 200.0, "{}", at(&signals, Signal::Ports));
+
+    let mut office = EntityState::default();
+    let days = (0..15i64).filter(|day| day % 7 < 5);
+    let hours = days.flat_map(|day| (0..8).map(move |hour| day * 86_400 + hour * 3_600));
+    let signals = feed(&mut office, hours.enumerate().map(|(i, second)| event(i as u64, 1, second)));
+    assert!(at(&signals, Signal::HourRarity) < 0.5, "{}", at(&signals, Signal::HourRarity));
+    let signals = feed(&mut office, [event(999, 1, 15 * 86_400 + 18 * 3_600)]);
+    assert!(at(&signals, Signal::HourRarity) > 2.0, "{}", at(&signals, Signal::HourRarity));
+}
+
+#[test]
+fn travel_is_measured_between_successful_log_ins_only() {
+    let login = |i: u64, second: i64, address: u8, place: (f32, f32)| {
+        let mut event = event(i, 1, second);
+        (event.event_type, event.user_id) = ("auth.login", "alice");
+        event.source_ip = std::net::IpAddr::V4(std::net::Ipv4Addr::new(203, 0, 113, address));
+        event.geo.coordinates = Some(place);
+        event
+    };
+    let (berlin, new_york) = ((52.52, 13.405), (40.71, -74.0));
+    let speed = |second: Event<'static>, exempt: bool| {
+        let mut state = EntityState::default();
+        feed(&mut state, [login(0, 0, 1, berlin)]);
+        let mut signals = [0.0; SIGNAL_WIDTH];
+        state.observe(&second, &LIMITS, exempt, &mut signals);
+        at(&signals, Signal::TravelSpeed)
+    };
+    assert!((speed(login(1, 3_600, 2, new_york), false) - 6_385.0).abs() < 20.0);
+    assert_eq!(speed(login(1, 3_600, 1, new_york), false), 0.0, "the same address");
+    assert_eq!(speed(login(1, 3_600, 2, new_york), true), 0.0, "an exempt network");
+    assert_eq!(speed(login(1, -60, 2, new_york), false), 0.0, "out of order");
+    let mut failed = login(1, 3_600, 2, new_york);
+    failed.outcome = Outcome::Failure;
+    assert_eq!(speed(failed, false), 0.0, "a failed log-in");
+    let mut nowhere = login(1, 3_600, 2, new_york);
+    nowhere.geo.coordinates = None;
+    assert_eq!(speed(nowhere, false), 0.0, "no place");
+}

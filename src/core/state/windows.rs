@@ -1,0 +1,78 @@
+//! Distinct values in sliding event-time windows: fan-out of every kind.
+
+use super::facts::Facts;
+use super::persist::persist_fields;
+use super::sketch::{WindowClock, Windowed};
+use crate::core::event::Outcome;
+use crate::core::features::row::{Signal, SignalRow};
+use crate::core::types::{MICROS_PER_HOUR, MICROS_PER_SECOND};
+
+const SHORT_MICROS: i64 = 300 * MICROS_PER_SECOND;
+const LONG_MICROS: i64 = MICROS_PER_HOUR;
+/// Ports through which hosts are administered: SSH, Telnet, RPC, NetBIOS, SMB, RDP, WinRM.
+const ADMIN_PORTS: [u16; 8] = [22, 23, 135, 139, 445, 3389, 5985, 5986];
+
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Windows {
+    short: WindowClock,
+    long: WindowClock,
+    hosts: Windowed<24>,
+    ports: Windowed<24>,
+    failed_parties: Windowed<16>,
+    admin_hosts: Windowed<16>,
+    resources: Windowed<16>,
+}
+persist_fields!(Windows { short, long, hosts, ports, failed_parties, admin_hosts, resources });
+
+impl Windows {
+    pub fn warm(&self) -> u64 {
+        self.hosts.warm() ^ self.failed_parties.warm() ^ self.resources.warm()
+    }
+
+    pub fn observe(&mut self, facts: &Facts, signals: &mut SignalRow) {
+        self.advance(facts.micros);
+        self.insert(facts);
+        let short = self.short.left(facts.micros, SHORT_MICROS);
+        let long = self.long.left(facts.micros, LONG_MICROS);
+        signals[Signal::Hosts as usize] = self.hosts.value(short);
+        signals[Signal::HostsMean as usize] = self.hosts.mean();
+        signals[Signal::Ports as usize] = self.ports.value(short);
+        signals[Signal::PortsMean as usize] = self.ports.mean();
+        signals[Signal::FailedUsers as usize] = self.failed_parties.value(long);
+        signals[Signal::FailedUsersMean as usize] = self.failed_parties.mean();
+        signals[Signal::AdminHosts as usize] = self.admin_hosts.value(long);
+        signals[Signal::AdminHostsMean as usize] = self.admin_hosts.mean();
+        signals[Signal::Resources as usize] = self.resources.value(long);
+        signals[Signal::ResourcesMean as usize] = self.resources.mean();
+    }
+
+    fn advance(&mut self, micros: i64) {
+        if let Some(adjacent) = self.short.advance(micros, SHORT_MICROS) {
+            self.hosts.roll(adjacent);
+            self.ports.roll(adjacent);
+        }
+        if let Some(adjacent) = self.long.advance(micros, LONG_MICROS) {
+            self.failed_parties.roll(adjacent);
+            self.admin_hosts.roll(adjacent);
+            self.resources.roll(adjacent);
+        }
+    }
+
+    fn insert(&mut self, facts: &Facts) {
+        if facts.destination != 0 {
+            self.hosts.insert(facts.destination);
+            if facts.port != 0 {
+                self.ports.insert(crate::core::numeric::mix(u64::from(facts.port)));
+            }
+            if !facts.external && ADMIN_PORTS.contains(&facts.port) {
+                self.admin_hosts.insert(facts.destination);
+            }
+        }
+        if facts.authentication && facts.outcome == Outcome::Failure && facts.party != 0 {
+            self.failed_parties.insert(facts.party);
+        }
+        if facts.resource != 0 {
+            self.resources.insert(facts.resource);
+        }
+    }
+}

@@ -1,0 +1,69 @@
+//! The scripts that write state. Each checks before it writes and writes its meta before any value, so that a full memory
+//! (`OOM`) refuses the whole script; nothing is rolled back inside one.
+
+use std::sync::LazyLock;
+
+use ::redis::{Script, Value};
+
+use crate::error::{Error, Result};
+
+pub(super) const META_FIELDS: [&str; 4] = ["own", "gen", "R", "value"];
+
+/// KEYS: meta. ARGV: owner. Answers the meta's fields.
+pub(super) static CLAIM: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(
+        r"
+local m = redis.call('HMGET', KEYS[1], 'own', 'gen', 'R', 'value')
+if m[1] and tonumber(m[1]) > tonumber(ARGV[1]) then return {'OWNER', m[1]} end
+redis.call('HSET', KEYS[1], 'own', ARGV[1])
+return {'OK', ARGV[1], m[2], m[3], m[4]}
+",
+    )
+});
+
+/// KEYS: meta, then entities. ARGV: owner, state generation, next offset, whether this is the last chunk, the partition's value,
+/// then one value an entity; an empty one removes it.
+pub(super) static STORE: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(
+        r"
+local m = redis.call('HMGET', KEYS[1], 'own', 'gen', 'R')
+if m[1] and tonumber(m[1]) > tonumber(ARGV[1]) then return {'OWNER', m[1]} end
+if m[2] and m[2] ~= ARGV[2] then return {'STATE', m[2]} end
+if m[3] and tonumber(m[3]) > tonumber(ARGV[3]) then return {'BEHIND', m[3]} end
+redis.call('HSET', KEYS[1], 'own', ARGV[1], 'gen', ARGV[2])
+for i = 2, #KEYS do
+  local value = ARGV[i + 4]
+  if value == '' then redis.call('DEL', KEYS[i]) else redis.call('SET', KEYS[i], value) end
+end
+if ARGV[4] == '1' then redis.call('HSET', KEYS[1], 'R', ARGV[3], 'value', ARGV[5]) end
+return {'OK'}
+",
+    )
+});
+
+/// What a script answered.
+#[derive(Debug)]
+pub(super) enum Reply {
+    Done(Vec<Value>),
+    Owner(u64),
+    State(u64),
+    Behind(u64),
+}
+
+impl Reply {
+    pub(super) fn of(mut fields: Vec<Value>) -> Result<Self> {
+        let unreadable = || Error::bug("a script's answer is unreadable");
+        if fields.is_empty() {
+            return Err(unreadable());
+        }
+        let verb: String = ::redis::from_redis_value(fields.remove(0)).map_err(|_| unreadable())?;
+        let stored = || fields.first().and_then(|value| ::redis::from_redis_value_ref::<u64>(value).ok()).ok_or_else(unreadable);
+        match verb.as_str() {
+            "OK" => Ok(Self::Done(fields)),
+            "OWNER" => Ok(Self::Owner(stored()?)),
+            "STATE" => Ok(Self::State(stored()?)),
+            "BEHIND" => Ok(Self::Behind(stored()?)),
+            _ => Err(unreadable()),
+        }
+    }
+}

@@ -1,0 +1,225 @@
+//! A model bundle: everything learned from benign traffic, as one value and as named parts of bytes.
+//!
+//! Its version is the hash of its content, so two bundles of one version score alike. Reading and writing files is
+//! `bundle_files`. Must never accept a part whose hash is not the manifest's, and never panic on bytes from outside.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::forest_fit::ForestParams;
+use crate::core::detect::forest::{Forest, ForestDetector};
+use crate::core::ensemble::{Calibration, Column, Ensemble, Tail};
+use crate::core::features::row::{ModelRow, Schema};
+use crate::error::{Error, Result};
+
+/// Layout of the parts. A reader refuses newer ones.
+pub const FORMAT: u32 = 1;
+pub const MANIFEST_FILE: &str = "manifest.json";
+const FOREST_FILE: &str = "forest.bin";
+const CALIBRATION_FILE: &str = "calibration.json";
+const PEER_GROUPS_FILE: &str = "peer_groups.json";
+
+/// Hexadecimal digits of a version: 64 bits of the content's hash.
+const VERSION_DIGITS: usize = 16;
+
+/// What a pipeline needs to score as it did when this was learned.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Bundle {
+    pub manifest: Manifest,
+    /// Absent where there were too few rows to grow one.
+    pub forest: Option<Forest>,
+    /// By detector name.
+    pub calibrations: BTreeMap<String, Calibration>,
+    /// Calibration of the weighted sum of surprises.
+    pub combined: Option<Calibration>,
+    /// Centres of the groups of alike entities, in model features.
+    pub peer_groups: Option<Vec<ModelRow>>,
+}
+
+/// What is in a bundle and where it came from, for people and for checks.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Manifest {
+    pub format: u32,
+    pub name: String,
+    /// Hash of everything else here and of the parts.
+    pub version: String,
+    pub created_from: Origin,
+    pub schema: Schema,
+    /// Names of the model features, in column order.
+    pub features: Vec<String>,
+    pub training: Training,
+    /// By detector name, and `combined`.
+    pub detectors: BTreeMap<String, DetectorMetrics>,
+    /// Benign median and median absolute deviation of each feature.
+    pub medians: ModelRow,
+    pub deviations: ModelRow,
+    /// BLAKE3 of each part, by file name.
+    pub parts: BTreeMap<String, String>,
+}
+
+/// The data a bundle was learned from.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Origin {
+    pub pipeline: String,
+    /// Events seen, of which a sample was kept.
+    pub events: u64,
+    /// Event time of the oldest and the newest, microseconds since the Unix epoch.
+    pub oldest_micros: i64,
+    pub newest_micros: i64,
+}
+
+/// How it was learned.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Training {
+    pub seed: u64,
+    pub forest: ForestParams,
+    /// Rows kept of all events, those the forest grew from, those left out as the most anomalous, and those calibrated on.
+    pub rows: u64,
+    pub fit_rows: u64,
+    pub trimmed_rows: u64,
+    pub calibration_rows: u64,
+    /// The detectors in the sum that `combined` is the calibration of, with their weights.
+    pub summed: Vec<(String, f32)>,
+}
+
+/// What a detector's raw scores looked like on benign rows that nothing was fitted on.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DetectorMetrics {
+    pub samples: u64,
+    pub rejected: u64,
+    pub median: f32,
+    pub p99: f32,
+    pub max: f32,
+    pub tail: Tail,
+    /// Share of benign rows with a p-value of at most 1 % and 0.1 %, each row judged by a calibration that did not see it; absent
+    /// with too few rows to tell.
+    pub false_positives_at_1_percent: Option<f64>,
+    pub false_positives_at_01_percent: Option<f64>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct CalibrationPart {
+    calibrations: BTreeMap<String, Calibration>,
+    combined: Option<Calibration>,
+}
+
+impl Bundle {
+    /// Fills in the parts' hashes and the version. Call it after every change.
+    #[must_use]
+    pub fn sealed(mut self) -> Self {
+        self.manifest.format = FORMAT;
+        self.manifest.parts = self.parts().iter().map(|(name, bytes)| ((*name).to_owned(), hash(bytes))).collect();
+        self.manifest.version = version(&self.manifest);
+        self
+    }
+
+    /// File names and contents, the manifest last. The bundle must be sealed.
+    #[must_use]
+    pub fn to_files(&self) -> Vec<(&'static str, Vec<u8>)> {
+        let mut files = self.parts();
+        let mut manifest = serde_json::to_vec_pretty(&self.manifest).expect("a manifest has no maps with other keys than text");
+        manifest.push(b'\n');
+        files.push((MANIFEST_FILE, manifest));
+        files
+    }
+
+    /// The inverse of [`Self::to_files`]; `read` gives a file's content.
+    ///
+    /// An error of kind `Config` for what is missing, changed, malformed, or of a newer format.
+    pub fn from_files(mut read: impl FnMut(&str) -> Result<Vec<u8>>) -> Result<Self> {
+        let manifest = manifest(&read(MANIFEST_FILE)?)?;
+        let mut verified = |name: &str| -> Result<Option<Vec<u8>>> {
+            let Some(expected) = manifest.parts.get(name) else { return Ok(None) };
+            let bytes = read(name)?;
+            if hash(&bytes) != *expected {
+                return Err(Error::config(format!(
+                    "{name} is not the one its manifest names: it was changed or cut off; restore or train the bundle again"
+                )));
+            }
+            Ok(Some(bytes))
+        };
+        let forest = verified(FOREST_FILE)?.map(|bytes| Forest::from_bytes(&bytes)).transpose()?;
+        let calibration = verified(CALIBRATION_FILE)?.ok_or_else(|| Error::config(format!("the manifest names no {CALIBRATION_FILE}")))?;
+        let CalibrationPart { calibrations, combined } = parse(CALIBRATION_FILE, &calibration)?;
+        let peer_groups = verified(PEER_GROUPS_FILE)?.map(|bytes| parse::<Vec<ModelRow>>(PEER_GROUPS_FILE, &bytes)).transpose()?;
+        Ok(Self { manifest, forest, calibrations, combined, peer_groups })
+    }
+
+    /// The detectors of a pipeline with what was learned. The calibration of the sum is used only if the same detectors with the
+    /// same weights were summed when it was learned.
+    #[must_use]
+    pub fn ensemble(&self, columns: &[Column]) -> Ensemble {
+        let same = self.manifest.training.summed == summed(columns);
+        Ensemble::declared(columns, &self.calibrations, self.combined.clone().filter(|_| same))
+    }
+
+    /// The forest as a detector, if there is one.
+    #[must_use]
+    pub fn detector(&self) -> Option<ForestDetector> {
+        let Manifest { version, schema, medians, .. } = &self.manifest;
+        self.forest.clone().map(|forest| ForestDetector::new(forest, version.clone(), *schema, *medians))
+    }
+
+    fn parts(&self) -> Vec<(&'static str, Vec<u8>)> {
+        let mut parts = Vec::with_capacity(4);
+        if let Some(forest) = &self.forest {
+            parts.push((FOREST_FILE, forest.to_bytes()));
+        }
+        let calibration = CalibrationPart { calibrations: self.calibrations.clone(), combined: self.combined.clone() };
+        parts.push((CALIBRATION_FILE, serde_json::to_vec(&calibration).expect("calibrations are numbers under names")));
+        if let Some(groups) = &self.peer_groups {
+            parts.push((PEER_GROUPS_FILE, serde_json::to_vec(groups).expect("centres are numbers")));
+        }
+        parts
+    }
+}
+
+/// Names and weights of the columns that are summed, in declared order.
+pub(super) fn summed(columns: &[Column]) -> Vec<(String, f32)> {
+    columns.iter().filter(|c| !c.evidence).map(|c| (c.name.clone(), c.weight)).collect()
+}
+
+fn manifest(bytes: &[u8]) -> Result<Manifest> {
+    // The format is read alone first: a newer manifest may have other fields.
+    #[derive(Deserialize)]
+    struct Format {
+        format: u32,
+    }
+    let Format { format } = parse(MANIFEST_FILE, bytes)?;
+    if format > FORMAT {
+        return Err(Error::config(format!(
+            "the bundle has format {format}, this version reads up to {FORMAT}: upgrade threatguard, or train the bundle again with this version"
+        )));
+    }
+    let manifest: Manifest = parse(MANIFEST_FILE, bytes)?;
+    if manifest.version != version(&manifest) {
+        return Err(Error::config(format!("{MANIFEST_FILE} was changed after it was written; restore or train the bundle again")));
+    }
+    if !manifest.features.iter().map(String::as_str).eq(manifest.schema.model_names().iter().copied()) {
+        return Err(Error::config("the bundle was trained on other features than this version computes; train it again"));
+    }
+    Ok(manifest)
+}
+
+fn parse<T: for<'a> Deserialize<'a>>(name: &str, bytes: &[u8]) -> Result<T> {
+    serde_json::from_slice(bytes).map_err(|error| Error::config(format!("{name} is not usable")).because(error))
+}
+
+fn hash(bytes: &[u8]) -> String {
+    blake3::hash(bytes).to_hex().to_string()
+}
+
+fn version(manifest: &Manifest) -> String {
+    let without = Manifest { version: String::new(), ..manifest.clone() };
+    let bytes = serde_json::to_vec(&without).expect("a manifest has no maps with other keys than text");
+    hash(&bytes).chars().take(VERSION_DIGITS).collect()
+}
+
+#[cfg(test)]
+pub(super) mod tests;

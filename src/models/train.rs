@@ -1,0 +1,325 @@
+//! From benign events to a bundle: a bounded sample of rows, a forest, and what every detector's scores look like.
+//!
+//! Must never calibrate the forest on rows it grew from, hold more rows than its capacity, or give another bundle for the same
+//! rows in the same order with the same seed. Rows are taken as benign; a few that are not are trimmed or outvoted.
+
+use std::collections::BTreeMap;
+
+use super::bundle::{Bundle, DetectorMetrics, FORMAT, Manifest, Origin, Training, summed};
+use super::forest_fit::ForestParams;
+use super::random::Random;
+use crate::core::detect::forest::layout::Row;
+use crate::core::detect::forest::{Forest, NAME as FOREST_NAME};
+use crate::core::ensemble::{Calibration, Column, Ensemble, Unit};
+use crate::core::features::row::{MODEL_WIDTH, ModelRow, Schema};
+use crate::core::types::EventTime;
+use crate::error::{Error, Result};
+use crate::limits::TRAINING_ROWS_MAX;
+
+/// The sample is cut into so many stretches of time, every third of which the forest grows from. Neighbouring rows are alike, so
+/// stretches and not single rows are what keeps the calibration honest; many of them give both parts all hours.
+const STRETCHES: usize = 60;
+/// Fewer rows than this grow no forest.
+const FOREST_ROWS_MIN: usize = 64;
+/// With fewer rows to calibrate on than this, they are not divided to judge themselves.
+const CROSS_ROWS_MIN: usize = 200;
+
+/// How to train.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TrainOptions {
+    /// Name of the bundle and of the pipeline it is for.
+    pub name: String,
+    pub pipeline: String,
+    pub schema: Schema,
+    /// The detectors in declared order. `isolation_forest` is computed here; all others come with the rows.
+    pub columns: Vec<Column>,
+    pub forest: ForestParams,
+    /// Rows kept, at most [`TRAINING_ROWS_MAX`].
+    pub capacity: usize,
+    /// Share of the rows the forest grows from that is left out as the most anomalous, against contamination. 0..0.5.
+    pub trim: f64,
+    pub seed: u64,
+}
+
+impl TrainOptions {
+    /// 50,000 rows, the most anomalous 0.5 % left out.
+    #[must_use]
+    pub fn new(name: &str, schema: Schema, columns: Vec<Column>, seed: u64) -> Self {
+        let (name, pipeline) = (name.to_owned(), name.to_owned());
+        Self { name, pipeline, schema, columns, forest: ForestParams::default(), capacity: 50_000, trim: 0.005, seed }
+    }
+}
+
+/// Collects rows for a bundle.
+#[derive(Clone, Debug)]
+pub struct Trainer {
+    options: TrainOptions,
+    random: Random,
+    seen: u64,
+    oldest: EventTime,
+    newest: EventTime,
+    /// When each kept row was seen, the row, and its raw scores: one for each column, rows one behind the other.
+    order: Vec<u64>,
+    rows: Vec<ModelRow>,
+    raw: Vec<f32>,
+}
+
+impl Trainer {
+    #[must_use]
+    pub fn new(mut options: TrainOptions) -> Self {
+        options.capacity = options.capacity.clamp(1, TRAINING_ROWS_MAX);
+        options.trim = options.trim.clamp(0.0, 0.5);
+        let random = Random::new(options.seed);
+        let (oldest, newest) = (EventTime(i64::MAX), EventTime(i64::MIN));
+        Self { options, random, seen: 0, oldest, newest, order: vec![], rows: vec![], raw: vec![] }
+    }
+
+    /// Takes one event: its row and the raw score of each column in declared order; what stands for the forest is not read.
+    ///
+    /// Keeps a uniform sample of all events (Vitter, "Random Sampling with a Reservoir", ACM TOMS 11, 1985, algorithm R).
+    pub fn push(&mut self, time: EventTime, row: &ModelRow, raw: &[f32]) {
+        let width = self.options.columns.len();
+        assert_eq!(raw.len(), width, "one raw score a column");
+        (self.oldest, self.newest) = (self.oldest.min(time), self.newest.max(time));
+        let row = Row::of(row).0;
+        if self.rows.len() < self.options.capacity {
+            self.order.push(self.seen);
+            self.rows.push(row);
+            self.raw.extend_from_slice(raw);
+        } else {
+            let place = self.random.below(self.seen + 1) as usize;
+            if place < self.rows.len() {
+                self.order[place] = self.seen;
+                self.rows[place] = row;
+                self.raw[place * width..(place + 1) * width].copy_from_slice(raw);
+            }
+        }
+        self.seen += 1;
+    }
+
+    /// Counts an event that is not to be learned from.
+    pub fn skip(&mut self) {
+        self.seen += 1;
+    }
+
+    /// Events taken so far, the skipped ones included.
+    #[must_use]
+    pub fn seen(&self) -> u64 {
+        self.seen
+    }
+    /// Rows kept of them.
+    #[must_use]
+    pub fn kept(&self) -> usize {
+        self.rows.len()
+    }
+    /// The kept rows, in no order: for what else is learned from them, such as peer groups.
+    #[must_use]
+    pub fn rows(&self) -> &[ModelRow] {
+        &self.rows
+    }
+
+    /// Learns from what was taken. May be called again after more events.
+    ///
+    /// An error where there was nothing to learn from, or the forest's parameters are out of range.
+    pub fn finish(&self) -> Result<Bundle> {
+        if self.rows.is_empty() {
+            return Err(Error::config("there is nothing to learn from: no event had features; check the input and its codec"));
+        }
+        let mut in_time: Vec<usize> = (0..self.rows.len()).collect();
+        in_time.sort_unstable_by_key(|i| self.order[*i]);
+        let stretch = |place: usize| place * STRETCHES / in_time.len();
+        let few = in_time.len() < STRETCHES;
+        let (fit, calibrate): (Vec<usize>, Vec<usize>) = (0..in_time.len()).partition(|place| !few && stretch(*place) % 3 == 0);
+        let fit_rows: Vec<ModelRow> = fit.iter().map(|place| self.rows[in_time[*place]]).collect();
+        let (forest, trimmed) = self.grow(fit_rows)?;
+
+        let (first, second): (Vec<usize>, Vec<usize>) = calibrate.iter().copied().partition(|place| stretch(*place) % 3 == 1);
+        let halves = [first, second].map(|half| half.iter().map(|place| in_time[*place]).collect::<Vec<_>>());
+        let halves = halves.map(|half| self.columns_of(&half, forest.as_ref()));
+        let learned = self.calibrate(halves);
+        let (medians, deviations) = centres(&self.rows);
+        let training = Training {
+            seed: self.options.seed,
+            forest: self.options.forest,
+            rows: self.rows.len() as u64,
+            fit_rows: (fit.len() - trimmed) as u64,
+            trimmed_rows: trimmed as u64,
+            calibration_rows: calibrate.len() as u64,
+            summed: summed(&self.options.columns),
+        };
+        let manifest = self.manifest(training, learned.metrics, medians, deviations);
+        let bundle = Bundle { manifest, forest, calibrations: learned.calibrations, combined: Some(learned.combined), peer_groups: None };
+        Ok(bundle.sealed())
+    }
+
+    fn manifest(
+        &self,
+        training: Training,
+        detectors: BTreeMap<String, DetectorMetrics>,
+        medians: ModelRow,
+        deviations: ModelRow,
+    ) -> Manifest {
+        Manifest {
+            format: FORMAT,
+            name: self.options.name.clone(),
+            version: String::new(),
+            created_from: Origin {
+                pipeline: self.options.pipeline.clone(),
+                events: self.seen,
+                oldest_micros: self.oldest.0,
+                newest_micros: self.newest.0,
+            },
+            schema: self.options.schema,
+            features: self.options.schema.model_names().map(str::to_owned).to_vec(),
+            training,
+            detectors,
+            medians,
+            deviations,
+            parts: BTreeMap::new(),
+        }
+    }
+
+    /// Grows the forest twice: the rows the first one finds most anomalous are not in the second. Returns how many those were.
+    fn grow(&self, mut rows: Vec<ModelRow>) -> Result<(Option<Forest>, usize)> {
+        if rows.len() < FOREST_ROWS_MIN || !self.options.columns.iter().any(|c| c.name == FOREST_NAME) {
+            return Ok((None, 0));
+        }
+        let first = Forest::fit(&rows, self.options.forest, self.options.seed)?;
+        let trimmed = (rows.len() as f64 * self.options.trim) as usize;
+        if trimmed == 0 {
+            return Ok((Some(first), 0));
+        }
+        let mut scores = vec![0.0; rows.len()];
+        first.score_rows(&rows, &mut scores);
+        let mut order: Vec<usize> = (0..rows.len()).collect();
+        order.sort_by(|a, b| scores[*a].total_cmp(&scores[*b]));
+        order.truncate(rows.len() - trimmed);
+        order.sort_unstable();
+        rows = order.into_iter().map(|i| rows[i]).collect();
+        Ok((Some(Forest::fit(&rows, self.options.forest, self.options.seed)?), trimmed))
+    }
+
+    /// Raw scores of the chosen rows, column after column.
+    fn columns_of(&self, chosen: &[usize], forest: Option<&Forest>) -> Columns {
+        let width = self.options.columns.len();
+        let mut raw = Vec::with_capacity(chosen.len() * width);
+        for (index, column) in self.options.columns.iter().enumerate() {
+            match forest {
+                Some(forest) if column.name == FOREST_NAME => {
+                    let rows: Vec<ModelRow> = chosen.iter().map(|i| self.rows[*i]).collect();
+                    let from = raw.len();
+                    raw.resize(from + rows.len(), 0.0);
+                    forest.score_rows(&rows, &mut raw[from..]);
+                }
+                None if column.name == FOREST_NAME => raw.resize(raw.len() + chosen.len(), 0.0),
+                _ => raw.extend(chosen.iter().map(|i| self.raw[i * width + index])),
+            }
+        }
+        Columns { rows: chosen.len(), raw }
+    }
+
+    /// Calibrates each detector on all rows; and their sum on sums in which each half was judged by the other half's calibrations.
+    fn calibrate(&self, halves: [Columns; 2]) -> Learned {
+        let columns = &self.options.columns;
+        let all = Columns::joined(&halves, columns.len());
+        let of_all = all.fit(columns);
+        let cross = halves.iter().all(|half| half.rows >= CROSS_ROWS_MIN);
+        let judged = if cross {
+            let fitted = halves.each_ref().map(|half| half.fit(columns));
+            let ensembles = fitted.map(|calibrations| Ensemble::declared(columns, &calibrations, None));
+            Columns::joined(&[halves[0].judged_by(&ensembles[1]), halves[1].judged_by(&ensembles[0])], columns.len())
+        } else {
+            all.judged_by(&Ensemble::declared(columns, &of_all, None))
+        };
+        let mut sums = vec![0.0; judged.rows];
+        Ensemble::declared(columns, &of_all, None).sums(&judged.raw, &mut sums);
+        let combined = Calibration::fit(&mut sums, Unit::Nats);
+
+        let mut metrics = BTreeMap::from([("combined".to_owned(), metrics(sums, &combined, None))]);
+        for (index, column) in columns.iter().enumerate() {
+            if let Some(calibration) = of_all.get(&column.name) {
+                let surprises = cross.then(|| judged.column(index));
+                metrics.insert(column.name.clone(), self::metrics(all.column(index).to_vec(), calibration, surprises));
+            }
+        }
+        Learned { calibrations: of_all, combined, metrics }
+    }
+}
+
+struct Learned {
+    calibrations: BTreeMap<String, Calibration>,
+    combined: Calibration,
+    metrics: BTreeMap<String, DetectorMetrics>,
+}
+
+/// Values of some rows, column after column.
+struct Columns {
+    rows: usize,
+    raw: Vec<f32>,
+}
+
+impl Columns {
+    fn column(&self, index: usize) -> &[f32] {
+        &self.raw[index * self.rows..(index + 1) * self.rows]
+    }
+
+    fn joined(halves: &[Self; 2], width: usize) -> Self {
+        let raw = (0..width).flat_map(|c| halves.iter().flat_map(move |half| half.column(c))).copied().collect();
+        Self { rows: halves.iter().map(|half| half.rows).sum(), raw }
+    }
+
+    fn fit(&self, columns: &[Column]) -> BTreeMap<String, Calibration> {
+        let learned = columns.iter().enumerate().filter(|(_, column)| !column.evidence);
+        learned
+            .map(|(index, column)| {
+                let unit = if column.name == FOREST_NAME { Unit::ForestScore } else { Unit::Nats };
+                (column.name.clone(), Calibration::fit(&mut self.column(index).to_vec(), unit))
+            })
+            .collect()
+    }
+
+    /// The surprises that an ensemble sees in these raw scores.
+    fn judged_by(&self, ensemble: &Ensemble) -> Self {
+        let mut parts = vec![0.0; self.raw.len()];
+        ensemble.combine(&self.raw, &[], &mut parts, &mut vec![0.0; self.rows]);
+        Self { rows: self.rows, raw: parts }
+    }
+}
+
+fn metrics(mut scores: Vec<f32>, calibration: &Calibration, surprises: Option<&[f32]>) -> DetectorMetrics {
+    scores.retain(|s| s.is_finite());
+    scores.sort_unstable_by(f32::total_cmp);
+    let quantile = |q: f64| scores.get(((scores.len() as f64 * q) as usize).min(scores.len().saturating_sub(1))).copied().unwrap_or(0.0);
+    let at = |nats: f64| surprises.map(|all| all.iter().filter(|s| f64::from(**s) >= nats).count() as f64 / all.len().max(1) as f64);
+    DetectorMetrics {
+        samples: calibration.samples(),
+        rejected: calibration.rejected(),
+        median: quantile(0.5),
+        p99: quantile(0.99),
+        max: quantile(1.0),
+        tail: calibration.tail(),
+        false_positives_at_1_percent: at(std::f64::consts::LN_10 * 2.0),
+        false_positives_at_01_percent: at(std::f64::consts::LN_10 * 3.0),
+    }
+}
+
+/// Median and median absolute deviation of each feature.
+fn centres(rows: &[ModelRow]) -> (ModelRow, ModelRow) {
+    let (mut medians, mut deviations) = ([0.0; MODEL_WIDTH], [0.0; MODEL_WIDTH]);
+    for feature in 0..MODEL_WIDTH {
+        let mut values: Vec<f32> = rows.iter().map(|row| row[feature]).collect();
+        medians[feature] = median(&mut values);
+        values.iter_mut().for_each(|v| *v = (*v - medians[feature]).abs().min(f32::MAX));
+        deviations[feature] = median(&mut values);
+    }
+    (medians, deviations)
+}
+
+/// The upper median of at least one value.
+fn median(values: &mut [f32]) -> f32 {
+    let middle = values.len() / 2;
+    *values.select_nth_unstable_by(middle, f32::total_cmp).1
+}
+
+#[cfg(test)]
+mod tests;

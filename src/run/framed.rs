@@ -1,0 +1,88 @@
+//! Files as a log: framed into self-contained records, numbered from 0 over all files, stamped with their record time.
+
+use std::io::{self, BufRead};
+
+use bumpalo::Bump;
+
+use crate::codec::frame::{Framed, Framer, Stamper};
+use crate::core::types::Offset;
+use crate::edge::Records;
+use crate::edge::file::{Input, InputFile, Progress};
+use crate::error::{Error, Result};
+use crate::limits::BATCH_BYTES_MAX;
+use crate::run::pipeline::Pipeline;
+
+/// An input's records in order.
+pub struct FramedInput {
+    input: Input,
+    current: Option<(InputFile, Framer)>,
+    stamper: Stamper,
+    next: Offset,
+    arena: Bump,
+}
+
+impl FramedInput {
+    #[must_use]
+    pub fn new(input: Input) -> Self {
+        Self { input, current: None, stamper: Stamper::default(), next: Offset(0), arena: Bump::new() }
+    }
+
+    /// Appends about `records_max` records; returns how many. 0 only at the end.
+    ///
+    /// # Errors
+    /// `Permanent` where a file breaks off; what was appended stays valid, and the next call goes on with the next file.
+    pub fn read(&mut self, pipeline: &Pipeline, out: &mut Records, records_max: usize) -> Result<usize> {
+        let before = out.len();
+        while out.len() - before < records_max && out.bytes() < BATCH_BYTES_MAX {
+            if self.current.is_none() {
+                let Some(file) = self.input.next_file()? else { break };
+                self.current = Some((file, Framer::new()));
+            }
+            let live = self.step(pipeline, out)?;
+            if live && out.len() > before {
+                break;
+            }
+        }
+        Ok(out.len() - before)
+    }
+
+    /// One buffer of the current file. Returns whether it is a live one that may have no more for now.
+    fn step(&mut self, pipeline: &Pipeline, out: &mut Records) -> Result<bool> {
+        let Self { current, stamper, next, arena, .. } = self;
+        let Some((file, framer)) = current else { return Ok(false) };
+        let mut take = |framed: Framed<'_>| {
+            arena.reset();
+            let time = stamper.stamp(pipeline.codec.as_ref(), &pipeline.sanitizer, framed.payload, arena);
+            out.push_of(*next, time, None, framed.payload, framed.full_bytes);
+            *next = next.next();
+        };
+        let used = match file.reader.fill_buf() {
+            Ok([]) => {
+                framer.finish(&mut take);
+                *current = None;
+                return Ok(false);
+            }
+            Ok(bytes) => {
+                let part = &bytes[..bytes.len().min(CHUNK_BYTES)];
+                framer.feed(part, &mut take);
+                part.len()
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => 0,
+            Err(error) => {
+                let error = Error::permanent(format!("cannot read {} to its end; is it complete and not damaged?", file.name)).because(error);
+                *current = None;
+                return Err(error);
+            }
+        };
+        file.reader.consume(used);
+        Ok(file.live)
+    }
+
+    #[must_use]
+    pub fn progress(&self) -> Progress {
+        self.input.progress()
+    }
+}
+
+/// Small enough that a batch is never much larger than asked for.
+const CHUNK_BYTES: usize = 64 * 1024;

@@ -1,0 +1,83 @@
+//! What a batch wants published: payloads in one buffer, in the order they were written. Reused from batch to batch.
+
+use crate::core::types::Partition;
+use crate::edge::{Outgoing, Publisher, Sequence, TopicRole};
+use crate::error::{Error, Kind, Result};
+use crate::limits::OUTPUT_BYTES_MAX;
+
+#[derive(Clone, Debug)]
+struct Item {
+    role: TopicRole,
+    partition: Option<Partition>,
+    key_len: usize,
+    start: usize,
+    end: usize,
+}
+
+/// An ordered list of records to publish.
+#[derive(Clone, Debug, Default)]
+pub struct Outbox {
+    bytes: Vec<u8>,
+    items: Vec<Item>,
+}
+
+impl Outbox {
+    pub fn clear(&mut self) {
+        self.bytes.clear();
+        self.items.clear();
+    }
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.items.len()
+    }
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.items.is_empty()
+    }
+
+    /// Adds a record whose payload `write` appends. `key` places it among the topic's partitions.
+    pub fn push(&mut self, role: TopicRole, key: &[u8], write: impl FnOnce(&mut Vec<u8>)) {
+        self.add(role, None, key, write);
+    }
+    /// Adds a record for one partition of the topic.
+    pub fn push_to(&mut self, role: TopicRole, partition: Partition, write: impl FnOnce(&mut Vec<u8>)) {
+        self.add(role, Some(partition), b"", write);
+    }
+
+    fn add(&mut self, role: TopicRole, partition: Option<Partition>, key: &[u8], write: impl FnOnce(&mut Vec<u8>)) {
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(key);
+        write(&mut self.bytes);
+        debug_assert!(self.bytes.len() - start <= OUTPUT_BYTES_MAX, "whoever writes an output bounds it");
+        self.items.push(Item { role, partition, key_len: key.len(), start, end: self.bytes.len() });
+    }
+
+    /// Records in order.
+    pub fn iter(&self) -> impl Iterator<Item = Outgoing<'_>> {
+        self.items.iter().map(|item| {
+            let (key, payload) = self.bytes[item.start..item.end].split_at(item.key_len);
+            Outgoing { role: item.role, partition: item.partition, key: (item.key_len > 0).then_some(key), payload }
+        })
+    }
+
+    /// Hands everything over, waiting while the client's queue is full. Returns the last sequence number: when it is delivered,
+    /// all of this is.
+    ///
+    /// # Errors
+    /// The publisher has failed, or `give_up` became true; nothing of what follows was handed over.
+    pub fn publish(&self, publisher: &dyn Publisher, give_up: impl Fn() -> bool) -> Result<Sequence> {
+        let mut last = publisher.produced();
+        for record in self.iter() {
+            last = loop {
+                match publisher.publish(record) {
+                    Err(error) if error.kind == Kind::Transient && !give_up() => {}
+                    Err(error) if error.kind == Kind::Transient => {
+                        return Err(Error::transient("stopped while the output queue was full").because(error));
+                    }
+                    other => break other?,
+                }
+            };
+        }
+        Ok(last)
+    }
+}

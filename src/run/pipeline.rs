@@ -1,0 +1,161 @@
+//! A pipeline file made ready to run: codec, sanitizer, intelligence, geo, and the engine's parts.
+
+use std::collections::BTreeMap;
+use std::io::Read;
+use std::sync::Arc;
+
+use bumpalo::Bump;
+
+use crate::codec::{self, Codec};
+use crate::config::pipeline::{MappingSettings, PipelineFile};
+use crate::core::decode::{Decoded, decode_batch};
+use crate::core::detect::{self, NAMES, THREAT_INTEL};
+use crate::core::engine::{Engine, Parts, Scorer};
+use crate::core::ensemble::combine::Column;
+use crate::core::ensemble::{Ensemble, SeverityThresholds};
+use crate::core::event::Record;
+use crate::core::intel::geo::{GeoLookup, NoGeo};
+use crate::core::intel::{IntelBuilder, IntelSet, ListKind, Purpose, parse_list};
+use crate::core::sanitize::{KeyChoice, Sanitizer};
+use crate::core::settings::{CoreSettings, KeyPart};
+use crate::error::{Error, Result};
+use crate::models::bundle::Bundle;
+
+/// Everything that turns records into effects, apart from state and models.
+pub struct Pipeline {
+    pub file: PipelineFile,
+    pub settings: CoreSettings,
+    pub codec: Box<dyn Codec>,
+    pub sanitizer: Sanitizer,
+    pub intel: Arc<IntelSet>,
+    geo: Box<dyn GeoLookup>,
+}
+
+impl Pipeline {
+    /// Opens everything that the file names. `codec` takes the place of the file's where given; `auto` must be resolved before.
+    ///
+    /// # Errors
+    /// `Config`: an unknown codec, or a list or database that cannot be read.
+    pub fn open(file: PipelineFile, codec: Option<&str>) -> Result<Self> {
+        let settings = file.core();
+        let codec = codec::auto::by_name(codec.unwrap_or(&file.source.codec), file.source.mapping.as_ref().map(mapping))?;
+        let sanitizer = Sanitizer { key: settings.key.iter().map(choice).collect(), ..Sanitizer::default() };
+        let intel = Arc::new(load_intel(&settings)?);
+        let geo = open_geo(&file)?;
+        Ok(Self { file, settings, codec, sanitizer, intel, geo })
+    }
+
+    /// Stages 1 and 2, and the place of sources that brought none.
+    pub fn decode<'b>(&'b self, records: &[Record<'b>], arena: &'b Bump, out: &mut Decoded<'b>) {
+        decode_batch(self.codec.as_ref(), &self.sanitizer, records, arena, out);
+        for event in &mut out.events {
+            if event.geo.coordinates.is_none() && event.geo.country.is_empty() {
+                event.geo = self.geo.locate(event.source_ip);
+            }
+        }
+    }
+
+    /// An engine without partitions.
+    ///
+    /// # Errors
+    /// A setting that cannot be understood.
+    pub fn engine(&self, scorer: Arc<Scorer>, stored: bool, table_seed: u64) -> Result<Engine> {
+        Engine::new(&self.settings, Parts { intel: Arc::clone(&self.intel), scorer, stored, table_seed })
+    }
+
+    /// Detectors and ensemble of a bundle; without one, the detectors that learn nothing, uncalibrated.
+    ///
+    /// # Errors
+    /// `Config`: the bundle was made for other features.
+    pub fn scorer(&self, bundle: Option<&Bundle>) -> Result<Scorer> {
+        let thresholds = SeverityThresholds::new(&self.settings.thresholds);
+        let mut detectors = detect::rules(&self.settings.detectors);
+        let columns = self.columns();
+        let Some(bundle) = bundle else {
+            let ensemble = Ensemble::declared(&columns, &BTreeMap::new(), None);
+            return Ok(Scorer::new(detectors, ensemble, thresholds, true));
+        };
+        self.check_features(bundle)?;
+        if let Some(forest) = bundle.detector().filter(|_| self.settings.detectors.isolation_forest.enabled) {
+            detectors.insert(0, Box::new(forest));
+        }
+        Ok(Scorer::new(detectors, bundle.ensemble(&columns), thresholds, false))
+    }
+
+    /// The detectors as the ensemble declares them. One that is off weighs nothing.
+    #[must_use]
+    pub fn columns(&self) -> Vec<Column> {
+        NAMES.iter().enumerate().map(|(index, name)| Column { name: (*name).to_owned(), weight: weight(&self.settings, name), evidence: index == THREAT_INTEL }).collect()
+    }
+
+    fn check_features(&self, bundle: &Bundle) -> Result<()> {
+        let names = self.settings.features.model_names();
+        if bundle.manifest.features.iter().eq(names.iter()) {
+            return Ok(());
+        }
+        Err(Error::config(format!(
+            "the model bundle was trained on other features than pipeline '{}' computes ({}); train one with this pipeline",
+            self.file.name,
+            self.settings.features.as_str()
+        )))
+    }
+}
+
+fn weight(settings: &CoreSettings, name: &str) -> f32 {
+    let all = &settings.detectors;
+    let (enabled, weight) = match name {
+        "isolation_forest" => (all.isolation_forest.enabled, all.isolation_forest.weight),
+        "behavior" => (all.behavior.enabled, all.behavior.weight),
+        "beaconing" => (all.beaconing.enabled, all.beaconing.weight),
+        "brute_force" => (all.brute_force.enabled, all.brute_force.weight),
+        "fan_out" => (all.fan_out.enabled, all.fan_out.weight),
+        "dns_tunnel" => (all.dns_tunnel.enabled, all.dns_tunnel.weight),
+        _ => (true, 1.0),
+    };
+    if enabled { weight } else { 0.0 }
+}
+
+fn choice(part: &KeyPart) -> KeyChoice {
+    match part {
+        KeyPart::Source => KeyChoice::Source,
+        KeyPart::Destination => KeyChoice::Dest,
+        KeyPart::User => KeyChoice::User,
+        KeyPart::Device => KeyChoice::Device,
+    }
+}
+
+fn mapping(settings: &MappingSettings) -> codec::mapping::Mapping {
+    let paths = |(name, paths): (&String, &crate::config::pipeline::PathOrPaths)| {
+        (name.clone(), codec::mapping::Paths::Many(paths.paths().to_vec()))
+    };
+    codec::mapping::Mapping { fields: settings.fields.iter().map(paths).collect(), constants: settings.constants.clone() }
+}
+
+fn load_intel(settings: &CoreSettings) -> Result<IntelSet> {
+    let intel = &settings.detectors.threat_intel;
+    let mut builder = IntelBuilder::new();
+    for list in intel.lists.iter().filter(|_| intel.enabled) {
+        let parsed = parse_list(&list.name, ListKind::Auto, &read_text(&list.path)?);
+        builder.add(parsed, Purpose::Threat, list.confidence)?;
+    }
+    for path in &intel.allow {
+        builder.add(parse_list(path, ListKind::Auto, &read_text(path)?), Purpose::Exempt, 1.0)?;
+    }
+    Ok(builder.build())
+}
+
+/// A list's text, unpacked; bounded, because a small file may unpack to anything.
+fn read_text(path: &str) -> Result<String> {
+    const LIST_BYTES_MAX: u64 = 1 << 30;
+    let mut input = crate::edge::file::open_input(path)?;
+    let mut bytes = vec![];
+    while let Some(file) = input.next_file()? {
+        let read = file.reader.take(LIST_BYTES_MAX).read_to_end(&mut bytes);
+        read.map_err(|error| Error::config(format!("cannot read the list {path}")).because(error))?;
+    }
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+fn open_geo(_file: &PipelineFile) -> Result<Box<dyn GeoLookup>> {
+    Ok(Box::new(NoGeo))
+}
