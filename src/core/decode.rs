@@ -72,3 +72,6 @@ fn guarded<T>(codec: &dyn Codec, work: impl FnOnce() -> Result<T, DecodeError>) 
     let bug = |_| Err(DecodeError { reason: RejectReason::Panicked, detail: format!("decoding {} panicked", codec.name()) });
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(bug)
 }
+
+#[cfg(test)]
+mod tests;

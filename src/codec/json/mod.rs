@@ -58,8 +58,11 @@ impl<'b> Members<'b> {
     /// # Errors
     /// `Empty`, `InvalidUtf8`, or `NotAnEvent` for another JSON value; that value's own fault if it is broken.
     pub fn document(payload: &'b [u8]) -> Result<Self, Fault> {
-        let text = std::str::from_utf8(payload)
-            .map_err(|error| Fault { reason: RejectReason::InvalidUtf8, at: error.valid_up_to(), what: "not UTF-8" })?;
+        let text = std::str::from_utf8(payload).map_err(|error| Fault {
+            reason: RejectReason::InvalidUtf8,
+            at: error.valid_up_to(),
+            what: "not UTF-8",
+        })?;
         let mut cursor = Cursor { text, at: scan::skip_space(payload, 0), depth: 0 };
         match payload.get(cursor.at) {
             Some(b'{') => {

@@ -254,15 +254,14 @@ impl<'s, 'b> Pass<'s, 'b> {
     }
 
     fn given_geo(&mut self) -> Geo<'b> {
-        let coordinates =
-            match (number::degrees(self.field(FieldId::GeoLat), 90.0), number::degrees(self.field(FieldId::GeoLon), 180.0)) {
-                (Ok(Some(latitude)), Ok(Some(longitude))) => Some((latitude, longitude)),
-                (Ok(None), Ok(None)) => None,
-                _ => {
-                    self.repairs.add(Repair::GeoInvalid);
-                    None
-                }
-            };
+        let coordinates = match (number::degrees(self.field(FieldId::GeoLat), 90.0), number::degrees(self.field(FieldId::GeoLon), 180.0)) {
+            (Ok(Some(latitude)), Ok(Some(longitude))) => Some((latitude, longitude)),
+            (Ok(None), Ok(None)) => None,
+            _ => {
+                self.repairs.add(Repair::GeoInvalid);
+                None
+            }
+        };
         let asn = number::autonomous_system(self.field(FieldId::GeoAsn)).unwrap_or_else(|()| {
             self.repairs.add(Repair::GeoInvalid);
             0
@@ -273,12 +272,50 @@ impl<'s, 'b> Pass<'s, 'b> {
 }
 
 const SUCCESS_WORDS: [&str; 18] = [
-    "success", "succeeded", "successful", "ok", "accepted", "accept", "allowed", "allow", "permitted", "permit", "granted", "pass",
-    "passed", "true", "yes", "established", "completed", "authenticated",
+    "success",
+    "succeeded",
+    "successful",
+    "ok",
+    "accepted",
+    "accept",
+    "allowed",
+    "allow",
+    "permitted",
+    "permit",
+    "granted",
+    "pass",
+    "passed",
+    "true",
+    "yes",
+    "established",
+    "completed",
+    "authenticated",
 ];
 const FAILURE_WORDS: [&str; 24] = [
-    "failure", "failed", "fail", "denied", "deny", "blocked", "block", "reject", "rejected", "refused", "error", "false", "no", "dropped",
-    "drop", "unauthorized", "forbidden", "invalid", "timeout", "reset", "unsuccessful", "not allowed", "quarantined", "locked",
+    "failure",
+    "failed",
+    "fail",
+    "denied",
+    "deny",
+    "blocked",
+    "block",
+    "reject",
+    "rejected",
+    "refused",
+    "error",
+    "false",
+    "no",
+    "dropped",
+    "drop",
+    "unauthorized",
+    "forbidden",
+    "invalid",
+    "timeout",
+    "reset",
+    "unsuccessful",
+    "not allowed",
+    "quarantined",
+    "locked",
 ];
 
 /// What an outcome's text means, whatever its case.
