@@ -8,4 +8,8 @@ pub mod outbox;
 pub mod render;
 pub mod worker;
 
+pub mod summary;
+
 pub mod framed;
+
+pub mod embedded;

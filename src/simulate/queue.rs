@@ -99,6 +99,9 @@ pub(super) enum Step {
     Blocklist {
         sender: u32,
     },
+    SenderPolicy {
+        domain: u32,
+    },
     Service {
         index: u32,
     },

@@ -39,7 +39,7 @@ pub struct Plan {
 const START: EventTime = EventTime(1_772_496_000_000_000);
 
 impl Scenario {
-    /// Three working days of about 300 people, some 600,000 events, every campaign kind in both variants.
+    /// Three working days of about 300 people, some 660,000 events, every campaign kind in both variants.
     #[must_use]
     pub fn demo() -> Self {
         Self {
@@ -57,7 +57,7 @@ impl Scenario {
         }
     }
 
-    /// About 50,000 events over two days, for tests.
+    /// About 60,000 events over two days, for tests.
     #[must_use]
     pub fn small() -> Self {
         Self { days: 2.0, users: 24, servers: 6, rate: 0.4, password_expiry_day: 1, background_per_hour: 5.0, ..Self::demo() }

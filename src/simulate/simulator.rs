@@ -118,6 +118,7 @@ impl Simulator {
             Step::Customer { customer, left } => servers::customer(world, ctx, customer, left),
             Step::MailIn => servers::mail_in(world, ctx),
             Step::Blocklist { sender } => servers::blocklist(world, ctx, sender),
+            Step::SenderPolicy { domain } => servers::sender_policy(world, ctx, domain),
             Step::Service { index } => servers::service_account(world, ctx, index),
             Step::AllowedScan { cursor } => upkeep::allowed_scan(world, ctx, cursor),
             Step::LaptopScan { cursor } => upkeep::laptop_scan(world, ctx, cursor),

@@ -61,8 +61,8 @@ const NEW_APP: Beat = beat(Wire::Tls, 240, 6.0, 900.0, 1_300.0, 0.3);
 const AGENT: Beat = beat(Wire::Tcp(10_050), 300, 0.05, 3_300.0, 210.0, 0.15);
 const LOGS: Beat = beat(Wire::Tcp(6_514), 240, 0.5, 22_000.0, 600.0, 0.8);
 const TELEMETRY: Beat = beat(Wire::Tls, 900, 3.0, 2_900.0, 700.0, 0.2);
-const HEALTH: Beat = beat(Wire::Check, 120, 0.02, 180.0, 320.0, 0.0);
-const POLL: Beat = beat(Wire::Udp(161), 300, 0.3, 420.0, 1_900.0, 0.1);
+const HEALTH: Beat = beat(Wire::Check, 180, 0.02, 180.0, 320.0, 0.0);
+const POLL: Beat = beat(Wire::Udp(161), 600, 0.3, 420.0, 1_900.0, 0.1);
 const DEVICE_CLOUD: Beat = beat(Wire::Tls, 300, 2.0, 640.0, 410.0, 0.1);
 
 /// Installs every timer of the world: those of people first, then those of servers and devices.

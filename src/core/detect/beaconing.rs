@@ -19,7 +19,7 @@ const LONG_LIVED: f32 = 0.15;
 /// A regular contact inside is mostly monitoring, but command servers relay through inside hosts too.
 const INTERNAL_WEIGHT: f32 = 0.35;
 /// What a series keeps that is as old as the entity itself: it may have been infected before we looked.
-const FURNITURE_WEIGHT: f32 = 0.4;
+const FURNITURE_WEIGHT: f32 = 0.3;
 /// Before a day has been seen nobody's habits are known, so nothing can be called furniture.
 const HABIT_HOURS: f32 = 24.0;
 /// Seconds between which the pace turns from a stream's into a check-in's.

@@ -93,7 +93,7 @@ const CASES: &[Case] = &[
         BEHAVIOR,
         &[(S::HourVolume, 33.0), (S::DayVolume, 33.1), (S::Bytes, 31.0), (S::OutShare, 0.99), (S::NewDestination, 1.0)],
         "data_exfiltration",
-        "9.2 GB sent outside within a day; 77 MB are usual",
+        "8.6 GB sent in this hour; 5.9 MB are usual",
         11.5..30.0,
     ),
     Case(
@@ -110,9 +110,9 @@ const CASES: &[Case] = &[
         &[(S::Bytes, 33.0), (S::OutShare, 0.01)],
         "unusual_volume",
         "8.6 GB in one event; 4.1 kB are usual",
-        8.0..15.0,
+        6.0..12.0,
     ),
-    Case("busy hour", BEHAVIOR, &[(S::HourEvents, 3000.0)], "unusual_volume", "3000 events in this hour; 73 are usual", 5.0..12.0),
+    Case("busy hour", BEHAVIOR, &[(S::HourEvents, 3000.0)], "unusual_volume", "3000 events in this hour; 73 are usual", 4.0..8.0),
     Case(
         "every share of the file server",
         BEHAVIOR,
@@ -186,6 +186,22 @@ const CASES: &[Case] = &[
         "lateral_movement",
         "administration services of 20 hosts inside",
         11.5..40.0,
+    ),
+    Case(
+        "looking for administration services",
+        FAN_OUT,
+        &[(S::AdminHosts, 20.0), (S::Hosts, 20.0), (S::FailureShare, 0.9)],
+        "port_scan",
+        "administration services of 20 hosts inside",
+        11.5..40.0,
+    ),
+    Case(
+        "one closed port every few minutes",
+        FAN_OUT,
+        &[(S::FailureShare, 1.0), (S::NewPort, 1.0)],
+        "port_scan",
+        "for the first time, after 100 % of its attempts had failed",
+        7.9..8.1,
     ),
     Case(
         "a file in host names",
@@ -313,6 +329,14 @@ fn nothing_counts_before_the_entity_is_known_but_what_needs_no_history() {
     let guessing: &Set = &[(S::Failures5m, 50.0), (S::Attempts1h, 50.0), (S::Authentication, 1.0), (S::FailureShare, 1.0)];
     assert!(score(BRUTE_FORCE, &row(&[&[(S::AgeHours, 0.1)], guessing])) > 11.5, "a stranger who does nothing but fail");
     assert_eq!(score(BRUTE_FORCE, &row(&[guessing, &[(S::Authentication, 0.0)]])), 0.0, "not log-ins");
+}
+
+#[test]
+fn below_what_matters_a_baseline_is_merely_quiet() {
+    let busy: &Set = &[(S::HourVolume, 27.0), (S::HourVolumeSpread, 0.4)];
+    let of = |median: f32| score(BEHAVIOR, &row(&[ORDINARY, busy, &[(S::HourVolumeMedian, median)]]));
+    assert!(of(0.7) == of(17.0) && of(0.7) > of(22.0), "{} {} {}", of(0.7), of(17.0), of(22.0));
+    assert!(of(0.7) < 11.5, "130 MB after nothing is no threat by itself: {}", of(0.7));
 }
 
 #[test]

@@ -114,11 +114,13 @@ impl Planner<'_> {
     }
 
     /// An account that no other campaign abuses, if there is one left that `suits`; else any that suits, else any.
-    fn user(&mut self, rng: &mut Rng, suits: impl Fn(&User) -> bool) -> u32 {
+    fn user(&mut self, rng: &mut Rng, suits: impl Fn(usize, &User) -> bool) -> u32 {
         let mut order: Vec<u32> = (0..self.world.users.len() as u32).collect();
         rng.shuffle(&mut order);
-        let settled = |user: u32| self.world.users[user as usize].first_day == i64::MIN;
-        let suits = |user: u32| settled(user) && suits(&self.world.users[user as usize]);
+        let suits = |number: u32| {
+            let user = &self.world.users[number as usize];
+            user.first_day == i64::MIN && suits(number as usize, user)
+        };
         let fresh = order.iter().find(|&&user| suits(user) && !self.taken.contains(&user));
         let user = *fresh.or_else(|| order.iter().find(|&&user| suits(user))).unwrap_or(&order[0]);
         self.taken.push(user);
@@ -130,20 +132,18 @@ impl Planner<'_> {
         let world = self.world;
         let last = world.end - 4 * MICROS_PER_HOUR;
         let long = |shift: &Shift| shift.inside && shift.end - shift.start > 5 * MICROS_PER_HOUR;
-        let shift_of = |user: &User, days: i64| {
-            let index = world.users.iter().position(|other| std::ptr::eq(other, user)).expect("a user of this world");
-            people::log_in_between(world, index, from, (from + days * MICROS_PER_DAY).min(last)).filter(long)
-        };
+        let shift_of =
+            |index: usize, days: i64| people::log_in_between(world, index, from, (from + days * MICROS_PER_DAY).min(last)).filter(long);
         let basic = |user: &User| !user.hidden && matches!(user.role, Role::Office | Role::Developer) && suits(user);
         for days in [1, 2, 4, 400] {
-            let user = self.user(rng, |user| basic(user) && shift_of(user, days).is_some());
-            if let Some(shift) = shift_of(&world.users[user as usize], days) {
+            let user = self.user(rng, |index, user| basic(user) && shift_of(index, days).is_some());
+            if let Some(shift) = shift_of(user as usize, days) {
                 return (user, shift);
             }
             self.taken.pop();
         }
         // Nobody comes to the office any more: the computer was left on.
-        let user = self.user(rng, basic);
+        let user = self.user(rng, |_, user| basic(user));
         let egress = world.users[user as usize].home;
         (user, Shift { start: from, end: world.end, lunch: from, typos: 0, inside: true, egress })
     }
@@ -159,18 +159,19 @@ impl Planner<'_> {
     /// Loud campaigns of a computer take place while its owner works, slow ones on a computer that is left on.
     fn on_laptop(&mut self, attack: &mut Attack) {
         let mut rng = attack.rng.clone();
-        let (user, shift) = self.at_work(&mut rng, attack.start, |_| true);
+        // Whoever came a few hours ago is still there.
+        let (user, shift) = self.at_work(&mut rng, attack.start - 4 * MICROS_PER_HOUR, |_| true);
         attack.rng = rng;
         attack.user = user;
         attack.host = self.world.users[user as usize].lan;
         if attack.variant == Variant::Loud {
-            attack.start = shift.start + micros(HOUR * attack.rng.between(0.4, 2.5));
+            attack.start = attack.start.max(shift.start + micros(HOUR * attack.rng.between(0.4, 2.5)));
             attack.end = shift.end.max(attack.start + MICROS_PER_HOUR).min(self.world.end);
         }
     }
 
     fn brute_force(&mut self, mut attack: Attack) -> Planned {
-        attack.user = self.user(&mut attack.rng, |user| !user.expiring);
+        attack.user = self.user(&mut attack.rng, |_, user| !user.expiring);
         let turns = if attack.is_slow() { 2 } else { 1 };
         attack.remotes = (0..turns).map(|_| anywhere(&mut attack.rng)).collect();
         if attack.is_slow() {
@@ -232,7 +233,7 @@ impl Planner<'_> {
     fn lateral(&mut self, mut attack: Attack) -> Planned {
         self.on_laptop(&mut attack);
         if attack.variant == Variant::Loud {
-            attack.user = self.user(&mut attack.rng, |user| user.role == Role::Admin);
+            attack.user = self.user(&mut attack.rng, |_, user| user.role == Role::Admin);
         }
         let host = attack.host;
         let mut targets: Vec<u32> = self.world.servers.iter().map(|server| server.address).collect();
@@ -320,7 +321,7 @@ impl Planner<'_> {
     }
 
     fn insider(&mut self, mut attack: Attack) -> Planned {
-        let suits = |user: &User| user.role == Role::Office && !user.hidden && user.trips.is_empty();
+        let suits = |_, user: &User| user.role == Role::Office && !user.hidden && user.trips.is_empty();
         attack.user = self.user(&mut attack.rng, suits);
         let offset = self.world.users[attack.user as usize].offset_micros();
         // The next time it is between half past midnight and two there.

@@ -241,6 +241,7 @@ fn administer(world: &mut World, ctx: &mut Context<'_>, who: u32) {
     let action = *rng.pick(&["restart_service", "change_setting", "read_log", "reset_password", "deploy", "remote_logon", "remote_logon"]);
     let (server, colleague) = (rng.index(world.servers.len()), rng.index(people));
     let helps = action == "remote_logon" && rng.chance(0.3);
+    let refused = rng.chance(0.04);
     let helps = helps && !world.users[colleague].hidden;
     let dest = if helps { world.users[colleague].lan } else { world.servers[server].address };
     let user = &world.users[who as usize];
@@ -248,6 +249,9 @@ fn administer(world: &mut World, ctx: &mut Context<'_>, who: u32) {
     push_host(&mut draft.resource, dest);
     (draft.action, draft.device, draft.session) = (action, user.laptop, user.session);
     draft.dest = dest;
+    if refused {
+        draft.failed();
+    }
     ctx.after(0.3, Step::Manage { user: who, dest });
 }
 

@@ -123,13 +123,15 @@ pub(in crate::simulate) fn customer(world: &mut World, ctx: &mut Context<'_>, cu
     true
 }
 
-/// Mail from outside; the sender's address is looked up in a block list by DNS.
+/// Mail from outside; the sender's address is looked up in a block list by DNS, and its domain's policy.
 pub(in crate::simulate) fn mail_in(world: &mut World, ctx: &mut Context<'_>) -> bool {
     let busy = activity(world, ctx.now) * world.users.len() as f64 / 300.0;
     let rng = &mut world.crowd.mail;
     ctx.after(rng.exponential(40.0 / busy), Step::MailIn);
-    let sender = if rng.chance(0.8) { world.domains[service::POPULAR + rng.skewed(2_000)].address } else { hosted(rng) };
+    let domain = service::POPULAR + rng.skewed(2_000);
+    let sender = if rng.chance(0.8) { world.domains[domain].address } else { hosted(rng) };
     ctx.after(0.2, Step::Blocklist { sender });
+    ctx.after(0.3, Step::SenderPolicy { domain: domain as u32 });
     let bytes = rng.bytes(38_000.0, 1.4);
     ctx.draft.flow(sender, known::PUBLIC_MAIL, "tcp", 25).volume(bytes, 900, 400 + bytes / 900);
     true
@@ -147,6 +149,13 @@ pub(in crate::simulate) fn blocklist(world: &World, ctx: &mut Context<'_>, sende
     }
     draft.text(&world.domains[service::BLOCKLIST].name).failed();
     draft.bytes_out = 40 + draft.resource.len() as u64;
+    true
+}
+
+pub(in crate::simulate) fn sender_policy(world: &World, ctx: &mut Context<'_>, domain: u32) -> bool {
+    let draft = ctx.draft.dns(known::MAIL, "TXT", 310).text(&world.domains[domain as usize].name);
+    draft.bytes_out = 40 + draft.resource.len() as u64;
+    draft.duration_millis = 9 + u64::from(domain % 40);
     true
 }
 

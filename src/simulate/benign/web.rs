@@ -31,7 +31,14 @@ pub(in crate::simulate) fn browse(world: &mut World, ctx: &mut Context<'_>, who:
     if !user.rng.chance(0.6) {
         return false;
     }
-    let kind = if user.rng.chance(0.25) { "AAAA" } else { "A" };
+    let kind = match user.rng.below(100) {
+        0..62 => "A",
+        62..84 => "AAAA",
+        84..97 => "HTTPS",
+        97 => "CNAME",
+        98 => "SRV",
+        _ => "TXT",
+    };
     let answer = 90 + u64::from(user.rng.below(200));
     let missing = user.rng.chance(0.015);
     let draft = ctx.draft.dns(user.address(), kind, answer).text(&world.domains[domain].name);

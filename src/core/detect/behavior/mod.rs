@@ -19,17 +19,20 @@ const TRAVEL_NATS_EFOLD: f32 = 8.0;
 const TRAVEL_ERROR_KM: f32 = 250.0;
 
 /// Hours of history over which habits fade in; the number of events is a setting.
-const HISTORY_HOURS: (f32, f32) = (1.0, 24.0);
+const HISTORY_HOURS: (f32, f32) = (1.0, 48.0);
 
 /// Spreads are not taken for smaller than this (octaves), for events in an hour, bytes of an event, bytes in an hour, bytes in a
-/// day: one flow may be of any size, sums over an hour vary less.
-const SPREAD_MIN: [f32; 4] = [1.0, 1.5, 1.0, SPREAD_DAY];
+/// day: a quiet week shows less than what people do in a year. Sums over a day vary less than single flows.
+const SPREAD_MIN: [f32; 4] = [1.5, 2.0, 2.0, SPREAD_DAY];
 /// Octaves by which the outside volume of a day varies from its slow average; there is no spread of its own.
-const SPREAD_DAY: f32 = 1.2;
+const SPREAD_DAY: f32 = 1.5;
 /// From 256 kB to 16 MB (log2) a volume begins to matter: a jump from 100 bytes to 10 kB is none.
 const MATERIAL_BYTES: (f32, f32) = (18.0, 24.0);
 /// The same for events in an hour.
 const MATERIAL_EVENTS: (f32, f32) = (10.0, 60.0);
+/// Centers are not taken for lower than what matters, in octaves: below it an entity is merely quiet, and being less quiet is
+/// no surprise. log2(10 + 1) events, 256 kB.
+const CENTER_MIN: [f32; 4] = [3.46, MATERIAL_BYTES.0, MATERIAL_BYTES.0, MATERIAL_BYTES.0];
 /// Share of sent bytes from which a transfer goes out rather than comes in.
 const OUTWARD: (f32, f32) = (0.5, 0.9);
 /// An upload to a destination never seen before is this much more telling.
@@ -145,7 +148,7 @@ fn volumes(row: &SignalRow, history: f32, parts: &mut Parts) {
     let spreads = [at(Signal::HourEventsSpread), at(Signal::BytesSpread), at(Signal::HourVolumeSpread), day_spread];
     let mut excess = [0.0; 4];
     for lane in 0..4 {
-        excess[lane] = robust_excess(values[lane], centers[lane], spreads[lane], SPREAD_MIN[lane]);
+        excess[lane] = robust_excess(values[lane], centers[lane].max(CENTER_MIN[lane]), spreads[lane], SPREAD_MIN[lane]);
     }
     let outward = outward(row);
     let sent = history * (1.0 + NEW_DESTINATION_BONUS * at(Signal::NewDestination) * outward);
