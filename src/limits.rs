@@ -41,6 +41,13 @@ pub const CHECKPOINT_CHUNK_ENTITIES_MAX: usize = 500;
 /// Intelligence lists of one set; list and confidence share 16 bits in the tables.
 pub const INTEL_LISTS_MAX: usize = 512;
 
+/// Correlation, per entity: threats kept until they are resolved and fingerprints that are suppressed; latest ids that count
+/// once; threat types; techniques and recommendations shown in an alert.
+pub const CORRELATED_THREATS_MAX: usize = 32;
+pub const CORRELATED_IDS_MAX: usize = 256;
+pub const CORRELATED_TYPES_MAX: usize = 16;
+pub const CORRELATED_SHOWN_MAX: usize = 12;
+
 /// One published record. Larger outputs are truncated with a flag, so that a batch can never fail for ever.
 pub const OUTPUT_BYTES_MAX: usize = 900 * 1024;
 

@@ -30,3 +30,5 @@ pub mod engine;
 pub mod ledger;
 
 pub mod output;
+
+pub mod correlate;

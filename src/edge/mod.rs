@@ -11,7 +11,7 @@
 
 pub mod clock;
 pub mod file;
-//K pub mod kafka;
+pub mod kafka;
 pub mod memory;
 pub mod records;
 pub mod redis;

@@ -42,18 +42,19 @@ pub fn write_number(out: &mut Vec<u8>, value: f64) {
     write_unsigned(out, scaled / 10_000);
     let fraction = (scaled % 10_000) as usize;
     if fraction != 0 {
-        let digits = four_digits(fraction);
-        let kept = 4 - digits.iter().rev().take_while(|digit| **digit == b'0').count();
-        out.push(b'.');
-        out.extend_from_slice(&digits[..kept]);
+        // Always four digits: finding and cutting the zeros behind them costs more than it saves.
+        let [a, b, c, d] = four_digits(fraction);
+        out.extend_from_slice(&[b'.', a, b, c, d]);
     }
 }
 
+#[inline]
 fn four_digits(number: usize) -> [u8; 4] {
     let ([a, b], [c, d]) = (pair(number / 100), pair(number % 100));
     [a, b, c, d]
 }
 
+#[inline]
 fn pair(number: usize) -> [u8; 2] {
     [b'0' + (number / 10) as u8, b'0' + (number % 10) as u8]
 }
@@ -95,23 +96,35 @@ pub fn write_p_value(out: &mut Vec<u8>, p_value: f64) {
     let (mantissa, places) = significant(p_value);
     let mantissa = mantissa as usize;
     if places == 3 {
+        // 1000 * 10^-3 is the only one.
         out.push(b'1');
         return;
     }
-    let digits = four_digits(mantissa);
-    if places == 4 {
-        out.extend_from_slice(b"0.");
-        out.extend_from_slice(&digits);
-        return;
+    let [a, b, c, d] = four_digits(mantissa);
+    match places - 3 {
+        1 => out.extend_from_slice(&[b'0', b'.', a, b, c, d]),
+        exponent @ 2..10 => out.extend_from_slice(&[a, b'.', b, c, d, b'e', b'-', b'0' + exponent as u8]),
+        exponent @ 10..100 => {
+            let [tens, ones] = pair(exponent as usize);
+            out.extend_from_slice(&[a, b'.', b, c, d, b'e', b'-', tens, ones]);
+        }
+        exponent => {
+            let [_, hundreds, tens, ones] = four_digits(exponent as usize);
+            out.extend_from_slice(&[a, b'.', b, c, d, b'e', b'-', hundreds, tens, ones]);
+        }
     }
-    out.push(digits[0]);
-    out.push(b'.');
-    out.extend_from_slice(&digits[1..]);
-    out.extend_from_slice(b"e-");
-    write_unsigned(out, u64::from(places - 3));
 }
 
 pub fn write_unsigned(out: &mut Vec<u8>, mut number: u64) {
+    // Short numbers are most numbers, and a copy of a length known beforehand is a single store.
+    if number < 10 {
+        out.push(b'0' + number as u8);
+        return;
+    }
+    if number < 100 {
+        out.extend_from_slice(&pair(number as usize));
+        return;
+    }
     let mut digits = [0u8; 20];
     let mut at = digits.len();
     while number >= 100 {

@@ -41,6 +41,7 @@ pub struct VerdictRecord<'a> {
 impl VerdictRecord<'_> {
     /// Appends the record as one line of JSON, without a line feed.
     pub fn write_json(&self, out: &mut Vec<u8>) {
+        out.reserve(256 + self.entity_name.len() + self.detectors.len() * 80);
         out.extend_from_slice(b"{\"position\":{\"partition\":");
         write_unsigned(out, u64::from(self.position.partition.0));
         out.extend_from_slice(b",\"offset\":");

@@ -1,0 +1,68 @@
+//! What correlation reads of a threat. A record of the threats log that is no new threat is none.
+
+use crate::core::output::{Envelope, EvidenceRecord, MitreRecord, Severity, ThreatRecord};
+use crate::core::types::{EventTime, Position};
+
+/// A detected threat with its place in the threats log.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ThreatSignal {
+    pub position: Position,
+    pub id: String,
+    pub time: EventTime,
+    pub entity: String,
+    pub threat_type: String,
+    pub severity: Severity,
+    /// 0..100.
+    pub score: f64,
+    /// 0..10.
+    pub risk: f64,
+    pub confidence: f64,
+    pub source: String,
+    pub target: String,
+    pub mitre: Vec<MitreRecord>,
+    pub recommendations: Vec<String>,
+    pub evidence: EvidenceRecord,
+}
+
+impl ThreatSignal {
+    #[must_use]
+    pub fn new(position: Position, record: ThreatRecord) -> Self {
+        Self {
+            position,
+            id: record.id,
+            time: record.timestamp,
+            entity: record.entity,
+            threat_type: record.threat_type,
+            severity: record.severity,
+            score: record.threat_score,
+            risk: record.risk_score,
+            confidence: record.confidence,
+            source: record.source,
+            target: record.target,
+            mitre: record.mitre,
+            recommendations: record.recommendations,
+            evidence: record.evidence,
+        }
+    }
+
+    /// Reads a record of the threats log; `None` for one that is well-formed but no new threat (a resolved one).
+    ///
+    /// # Errors
+    /// What is wrong with the record, for its dead letter.
+    pub fn parse(position: Position, payload: &[u8]) -> Result<Option<Self>, String> {
+        match serde_json::from_slice(payload) {
+            Ok(Envelope::ThreatDetected(record)) => Ok(Some(Self::new(position, record))),
+            Ok(_) => Ok(None),
+            Err(error) => Err(format!("not a threat record: {error}")),
+        }
+    }
+
+    /// Threats of one entity with the same fingerprint show the same thing: type and target.
+    pub(super) fn fingerprint(&self) -> u64 {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(&(self.threat_type.len() as u64).to_le_bytes());
+        hasher.update(self.threat_type.as_bytes());
+        hasher.update(self.target.as_bytes());
+        u64::from_le_bytes(hasher.finalize().as_bytes()[..8].try_into().expect("a digest has 32 bytes"))
+    }
+}

@@ -1,0 +1,335 @@
+//! Correlation: sequences of signals and what has to come out of them, and properties of any sequence.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::core::output::{EvidenceRecord, MitreRecord, Severity};
+use crate::core::types::{Partition, Position};
+
+const HOUR: i64 = 3_600_000_000;
+
+fn signal(offset: u64, minutes: i64, entity: &str, threat_type: &str, target: &str, severity: Severity, risk: f64) -> ThreatSignal {
+    let position = Position { partition: Partition(0), offset: Offset(offset) };
+    let tactic = match threat_type {
+        "brute_force" => "credential-access",
+        "port_scan" => "discovery",
+        "beaconing" => "command-and-control",
+        other => other,
+    };
+    ThreatSignal {
+        position,
+        id: format!("{offset:032x}"),
+        time: EventTime(minutes * HOUR / 60),
+        entity: entity.into(),
+        threat_type: threat_type.into(),
+        severity,
+        score: risk * 10.0,
+        risk,
+        confidence: 0.9,
+        source: "10.0.0.1".into(),
+        target: target.into(),
+        mitre: vec![MitreRecord { technique: "T1110".into(), name: threat_type.into(), tactic: tactic.into() }],
+        recommendations: vec![format!("look at {threat_type}")],
+        evidence: EvidenceRecord::new("security.events.raw", position),
+    }
+}
+
+fn shown(output: &Correlated) -> String {
+    match output {
+        Correlated::Alert(a) => {
+            format!(
+                "{} r{} {} risk {:.1} n{} s{} {}",
+                a.entity,
+                a.revision,
+                a.severity.as_str(),
+                a.risk_score,
+                a.count,
+                a.suppressed_count,
+                a.threat_types.join("+")
+            )
+        }
+        Correlated::Resolved(t) => format!(
+            "{} resolved {} at {} {}",
+            t.entity,
+            t.id.trim_start_matches('0'),
+            &t.metadata["resolvedAt"].as_str().unwrap()[11..19],
+            t.metadata["reason"].as_str().unwrap()
+        ),
+    }
+}
+
+/// A step a line: `minutes entity type target severity risk`, or `tick minutes`. `id N` at the end repeats threat N.
+fn run(settings: CorrelationSettings, steps: &str) -> Vec<Correlated> {
+    let mut correlator = Correlator::new("test", "security.threats", settings);
+    let mut out = Vec::new();
+    for (offset, step) in steps.lines().map(str::trim).filter(|step| !step.is_empty()).enumerate() {
+        let words: Vec<&str> = step.split_whitespace().collect();
+        if words[0] == "tick" {
+            correlator.tick(EventTime(words[1].parse::<i64>().unwrap() * HOUR / 60), &mut out);
+            continue;
+        }
+        let severity = Severity::ALL.into_iter().find(|severity| severity.as_str() == words[4]).unwrap();
+        let mut signal =
+            signal(offset as u64 + 1, words[0].parse().unwrap(), words[1], words[2], words[3], severity, words[5].parse().unwrap());
+        if let Some(["id", again]) = words.get(6..8) {
+            signal.id = format!("{:032x}", again.parse::<u64>().unwrap());
+        }
+        correlator.apply(&signal, &mut out);
+        // A state that went through bytes is the same state.
+        let bytes = correlator.to_bytes();
+        correlator = Correlator::from_bytes("test", "security.threats", settings, &bytes).unwrap();
+        assert_eq!(correlator.to_bytes(), bytes);
+    }
+    out
+}
+
+fn check(what: &str, steps: &str, expected: &[&str]) {
+    let found = run(CorrelationSettings::default(), steps);
+    assert_eq!(found.iter().map(shown).collect::<Vec<_>>(), expected, "{what}");
+}
+
+#[test]
+fn threats_become_alerts() {
+    check("one low threat is no alert", "0 ip:a port_scan t low 4.2", &[]);
+    check("a high one is", "0 ip:a brute_force t high 7.0", &["ip:a r1 high risk 7.0 n1 s0 brute_force"]);
+    check(
+        "the same again within the hour is suppressed",
+        "0 ip:a brute_force t high 7\n5 ip:a brute_force t high 7\n59 ip:a brute_force t high 6",
+        &["ip:a r1 high risk 7.0 n1 s0 brute_force"],
+    );
+    check(
+        "low noise of one kind at one target never alerts within the window",
+        "0 ip:a port_scan t low 4.2\n1 ip:a port_scan t low 4.2\n2 ip:a port_scan t low 4.2",
+        &[],
+    );
+    check(
+        "after the window it counts again",
+        "0 ip:a port_scan t low 4.2\n60 ip:a port_scan t low 4.2",
+        &["ip:a r1 low risk 5.7 n2 s0 port_scan"],
+    );
+    check(
+        "another target counts, with less",
+        "0 ip:a port_scan t low 4.2\n0 ip:a port_scan u low 4.2",
+        &["ip:a r1 low risk 5.9 n2 s0 port_scan"],
+    );
+    check(
+        "another tactic counts fully, and more",
+        "0 ip:a port_scan t low 3\n0 ip:a beaconing u low 3",
+        &["ip:a r1 low risk 7.5 n2 s0 port_scan+beaconing"],
+    );
+    check(
+        "a worse one of the same evidence escalates once",
+        "0 ip:a brute_force t medium 5\n1 ip:a brute_force t medium 5\n2 ip:a brute_force t critical 10\n3 ip:a brute_force t critical 10",
+        &["ip:a r1 medium risk 5.0 n1 s0 brute_force", "ip:a r2 critical risk 10.0 n3 s1 brute_force"],
+    );
+    check(
+        "a chain over three tactics is one worse",
+        "0 ip:a brute_force t medium 6\n1 ip:a port_scan t medium 2\n2 ip:a beaconing t medium 2",
+        &["ip:a r1 medium risk 6.0 n1 s0 brute_force", "ip:a r2 high risk 10.0 n3 s0 brute_force+port_scan+beaconing"],
+    );
+}
+
+#[test]
+fn risks_decay_and_resolve() {
+    check(
+        "entities are apart",
+        "0 ip:a brute_force t high 7\n0 user:a brute_force t high 7",
+        &["ip:a r1 high risk 7.0 n1 s0 brute_force", "user:a r1 high risk 7.0 n1 s0 brute_force"],
+    );
+    check(
+        "the same id counts once, whatever it says",
+        "0 ip:a port_scan t low 4.2\n0 ip:a port_scan u low 4.2 id 1\n0 ip:a beaconing u low 4.2 id 1",
+        &[],
+    );
+    check(
+        "risk 8 takes three half-lives of 6 h to 1",
+        "0 ip:a brute_force t high 8\ntick 1089\ntick 1090\ntick 5000",
+        &["ip:a r1 high risk 8.0 n1 s0 brute_force", "ip:a resolved 1 at 18:00:00 risk_decayed"],
+    );
+    check("no alert, resolved all the same", "0 ip:a port_scan t low 2\ntick 400", &["ip:a resolved 1 at 06:00:00 risk_decayed"]);
+    check(
+        "a signal after the end begins a new alert",
+        "0 ip:a brute_force t high 8\n1080 ip:a brute_force t high 8",
+        &["ip:a r1 high risk 8.0 n1 s0 brute_force", "ip:a resolved 1 at 18:00:00 risk_decayed", "ip:a r1 high risk 8.0 n1 s0 brute_force"],
+    );
+    check(
+        "a late copy of a resolved threat makes no second alert",
+        "0 ip:a brute_force t high 8\ntick 5000\n0 ip:a brute_force t high 8 id 1",
+        &[
+            "ip:a r1 high risk 8.0 n1 s0 brute_force",
+            "ip:a resolved 1 at 18:00:00 risk_decayed",
+            "ip:a resolved 1 at 18:00:00 risk_decayed",
+        ],
+    );
+    check(
+        "out of order is decayed to now",
+        "360 ip:a port_scan t low 3\n0 ip:a beaconing t low 4",
+        &["ip:a r1 low risk 6.2 n2 s0 port_scan+beaconing"],
+    );
+    check(
+        "nonsense risk is harmless",
+        "0 ip:a port_scan t low NaN\n0 ip:b port_scan t low -5\n0 ip:c port_scan t critical 1e300\ntick 20",
+        &[
+            "ip:c r1 critical risk 10.0 n1 s0 port_scan",
+            "ip:a resolved 1 at 00:00:00 risk_decayed",
+            "ip:b resolved 2 at 00:00:00 risk_decayed",
+        ],
+    );
+}
+
+#[test]
+fn a_full_table_resolves_the_decayed_and_then_the_quiet_first() {
+    let settings = CorrelationSettings { max_entities: 2, ..CorrelationSettings::default() };
+    let found = run(
+        settings,
+        "0 ip:b port_scan t low 4\n0 ip:a port_scan t low 4\n1 ip:c port_scan t low 4\n2 ip:b port_scan u low 1\n5000 ip:d port_scan t low 4",
+    );
+    assert_eq!(
+        found.iter().map(shown).collect::<Vec<_>>(),
+        ["ip:a resolved 2 at 00:01:00 evicted", "ip:c resolved 3 at 12:01:00 risk_decayed",]
+    );
+}
+
+#[test]
+fn risks_decay_and_are_ranked() {
+    let mut correlator = Correlator::new("test", "t", CorrelationSettings::default());
+    let mut out = Vec::new();
+    for (offset, entity, risk) in [(0, "ip:a", 4.0), (1, "ip:b", 8.0), (2, "ip:c", 4.0)] {
+        correlator.apply(&signal(offset, 0, entity, "port_scan", "t", Severity::Low, risk), &mut out);
+    }
+    assert!((correlator.risk_of("ip:b", EventTime(6 * HOUR)) - 4.0).abs() < 1e-9);
+    assert!((correlator.risk_of("ip:b", EventTime(-HOUR)) - 8.0).abs() < 1e-9);
+    assert!(correlator.risk_of("ip:z", EventTime(0)).abs() < 1e-9);
+    let top: Vec<String> = correlator.top_risks(EventTime(0), 2).into_iter().map(|(entity, _)| entity).collect();
+    assert_eq!(top, ["ip:b", "ip:a"]);
+    correlator.apply(&signal(1, 0, "ip:b", "beaconing", "t", Severity::Low, 8.0), &mut out);
+    assert_eq!((correlator.counts().replayed, correlator.next_offset(), correlator.open_entities()), (1, Offset(3), 3));
+    correlator.skip(Offset(7));
+    assert_eq!(correlator.next_offset(), Offset(8));
+}
+
+#[test]
+fn records_are_read_and_fit_their_schemas() {
+    let schema = |name: &str| {
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("schemas").join(name);
+        jsonschema::validator_for(&serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()).unwrap()
+    };
+    for output in run(CorrelationSettings::default(), "0 ip:a brute_force t high 8\n1 ip:a port_scan t critical 10\ntick 5000") {
+        let validator = schema(if matches!(output, Correlated::Alert(_)) { "alert.schema.json" } else { "threat.schema.json" });
+        let envelope = output.into_envelope();
+        let record = serde_json::from_slice(&envelope.to_json()).unwrap();
+        assert!(validator.is_valid(&record), "{record}");
+        let position = Position::default();
+        assert!(ThreatSignal::parse(position, &envelope.to_json()).is_ok());
+        if let Envelope::ThreatResolved(threat) = envelope {
+            assert_eq!(ThreatSignal::parse(position, &Envelope::ThreatResolved(threat.clone()).to_json()), Ok(None));
+            let signal = ThreatSignal::parse(position, &Envelope::ThreatDetected(threat.clone()).to_json()).unwrap().unwrap();
+            assert_eq!((signal.id, signal.entity, signal.time), (threat.id, threat.entity, threat.timestamp));
+        }
+    }
+    assert!(ThreatSignal::parse(Position::default(), b"{}").is_err());
+}
+
+#[test]
+fn settings_and_states_that_cannot_work_are_refused() {
+    let default = CorrelationSettings::default();
+    assert!(default.problems().is_empty());
+    let zero = crate::core::settings::Span::seconds(0);
+    let bad = CorrelationSettings {
+        half_life: zero,
+        resolve_risk: 6.0,
+        alert_risk: 11.0,
+        type_risk_max: f64::NAN,
+        tactic_bonus: -1.0,
+        max_entities: 0,
+        ..default
+    };
+    assert_eq!(bad.problems().len(), 7);
+    for bytes in [&b""[..], b"{}", br#"{"version":2,"next":0,"resolved_until":0,"entities":{}}"#] {
+        assert!(Correlator::from_bytes("n", "t", default, bytes).is_err());
+    }
+}
+
+/// Any signals of a few entities, not more out of order than the lateness allowed.
+fn some_signals() -> impl Strategy<Value = Vec<ThreatSignal>> {
+    let one = (0i64..240, 0i64..10, 0usize..4, 0usize..4, 0usize..3, 0usize..4, 0.0f64..10.0, 0u64..12);
+    prop::collection::vec(one, 1..60).prop_map(|steps| {
+        let mut now = 0;
+        let mut signals: Vec<ThreatSignal> = Vec::new();
+        for (offset, (gap, late, entity, kind, target, severity, risk, repeat)) in steps.into_iter().enumerate() {
+            now += gap;
+            let entity = ["ip:a", "ip:b", "user:a", "host:c"][entity];
+            let kind = ["brute_force", "port_scan", "beaconing", "exfiltration"][kind];
+            let mut made = signal(offset as u64, now - late, entity, kind, ["t", "u", "v"][target], Severity::ALL[severity], risk);
+            // Now and then a threat comes a second time, as after a crash.
+            if repeat == 0 && offset > 0 {
+                made = ThreatSignal { position: made.position, ..signals[offset - 1].clone() };
+            }
+            signals.push(made);
+        }
+        signals
+    })
+}
+
+fn by_entity(mut outputs: Vec<Correlated>) -> Vec<String> {
+    // Ticks decide when a resolution is told, not what it says; within an entity the order stays.
+    outputs.sort_by(|a, b| a.entity().cmp(b.entity()));
+    outputs.into_iter().map(|output| String::from_utf8(output.into_envelope().to_json()).unwrap()).collect()
+}
+
+proptest! {
+    #[test]
+    fn ticks_and_restarts_change_nothing(signals in some_signals(), every in 1usize..6, cut in 0usize..60) {
+        let settings = CorrelationSettings::default();
+        let (mut plain, mut ticked) = (Correlator::new("c", "t", settings), Correlator::new("c", "t", settings));
+        let (mut expected, mut found) = (Vec::new(), Vec::new());
+        let mut latest = EventTime(i64::MIN);
+        for (index, signal) in signals.iter().enumerate() {
+            plain.apply(signal, &mut expected);
+            ticked.apply(signal, &mut found);
+            latest = latest.max(signal.time);
+            if index % every == 0 { ticked.tick(latest, &mut found); }
+            if index == cut {
+                let bytes = ticked.to_bytes();
+                ticked = Correlator::from_bytes("c", "t", settings, &bytes).unwrap();
+                ticked.apply(signal, &mut found);
+            }
+        }
+        let end = EventTime(latest.0 + 100 * HOUR);
+        plain.tick(end, &mut expected);
+        ticked.tick(end, &mut found);
+        prop_assert_eq!(plain.open_entities() + ticked.open_entities(), 0);
+        prop_assert_eq!(by_entity(found), by_entity(expected));
+    }
+
+    #[test]
+    fn no_evidence_alerts_twice_and_every_threat_is_resolved_once(signals in some_signals()) {
+        let mut correlator = Correlator::new("c", "t", CorrelationSettings::default());
+        let mut out = Vec::new();
+        signals.iter().for_each(|signal| correlator.apply(signal, &mut out));
+        correlator.tick(EventTime(1 << 60), &mut out);
+        let mut alert_of = BTreeMap::new();
+        let mut revisions: BTreeMap<String, u32> = BTreeMap::new();
+        let mut resolved = BTreeSet::new();
+        for output in &out {
+            match output {
+                Correlated::Alert(alert) => {
+                    for id in &alert.threats {
+                        prop_assert_eq!(alert_of.entry(id.clone()).or_insert_with(|| alert.id.clone()), &alert.id);
+                    }
+                    let before = revisions.insert(alert.id.clone(), alert.revision).unwrap_or(0);
+                    prop_assert_eq!(alert.revision, before + 1);
+                    prop_assert!(alert.revision <= 4 && alert.risk_score <= 10.0 && alert.suppressed_count < alert.count);
+                    prop_assert!(alert.threats.len() as u64 <= alert.count && alert.first_seen <= alert.last_seen);
+                }
+                Correlated::Resolved(threat) => prop_assert!(resolved.insert(threat.id.clone())),
+            }
+        }
+        let ids: BTreeSet<String> = signals.iter().map(|signal| signal.id.clone()).collect();
+        prop_assert!(revisions.len() <= ids.len());
+        let counts = correlator.counts();
+        prop_assert_eq!(counts.alerts, revisions.len() as u64);
+        prop_assert_eq!(resolved, ids, "fewer than the bound an entity, so all of them");
+        prop_assert_eq!(counts.signals - counts.duplicates, counts.resolved);
+    }
+}
