@@ -86,7 +86,9 @@ impl Source {
         match self {
             Self::Ranges(ranges) => ranges.locate(address),
             // A record that cannot be decoded is an unknown address.
-            Self::MaxMind(reader) => reader.lookup(address).and_then(|found| found.decode::<Row<'_>>()).ok().flatten().unwrap_or_default().geo(),
+            Self::MaxMind(reader) => {
+                reader.lookup(address).and_then(|found| found.decode::<Row<'_>>()).ok().flatten().unwrap_or_default().geo()
+            }
         }
     }
 }
@@ -233,10 +235,10 @@ impl<'de> Visitor<'de> for ScalarVisitor {
 
 /// `first,last,value[,...]` lines: the value is a number of an autonomous system or a country's two letters.
 struct Ranges {
-    /// Sorted and apart. IPv4 as IPv4-mapped IPv6.
+    /// Where each value begins, sorted; it holds until the next one begins. IPv4 as IPv4-mapped IPv6.
     firsts: Vec<u128>,
-    lasts: Vec<u128>,
-    values: Vec<RangeValue>,
+    /// `None` between the ranges.
+    values: Vec<Option<RangeValue>>,
 }
 
 #[derive(Clone, Copy)]
@@ -265,30 +267,47 @@ impl Ranges {
         if rows.is_empty() {
             return Err(Error::config(format!("the geo database {path} is empty")));
         }
-        rows.sort_unstable_by_key(|(first, last, _)| (*first, *last));
-        if let Some(pair) = rows.windows(2).find(|pair| pair[0].1 >= pair[1].0) {
-            let at = std::net::Ipv6Addr::from(pair[1].0).to_canonical();
-            return Err(Error::config(format!("the geo database {path} has two ranges over {at}")));
-        }
-        let mut ranges = Self { firsts: Vec::with_capacity(rows.len()), lasts: Vec::with_capacity(rows.len()), values: Vec::with_capacity(rows.len()) };
-        for (first, last, value) in rows {
-            ranges.firsts.push(first);
-            ranges.lasts.push(last);
-            ranges.values.push(value);
-        }
-        Ok(ranges)
+        let (firsts, values) = flatten(rows).into_iter().unzip();
+        Ok(Self { firsts, values })
     }
 
     fn locate(&self, address: IpAddr) -> Geo<'_> {
         let address = mapped(address);
         let after = self.firsts.partition_point(|first| *first <= address);
-        let Some(place) = after.checked_sub(1).filter(|place| address <= self.lasts[*place]) else {
-            return Geo::default();
-        };
-        match &self.values[place] {
-            RangeValue::Asn(asn) => Geo { asn: *asn, ..Geo::default() },
-            RangeValue::Country(code) => Geo { country: std::str::from_utf8(code).unwrap_or_default(), ..Geo::default() },
+        match after.checked_sub(1).and_then(|place| self.values[place].as_ref()) {
+            None => Geo::default(),
+            Some(RangeValue::Asn(asn)) => Geo { asn: *asn, ..Geo::default() },
+            Some(RangeValue::Country(code)) => Geo { country: std::str::from_utf8(code).unwrap_or_default(), ..Geo::default() },
         }
+    }
+}
+
+/// Where ranges overlap, as they do in published files, the one that begins last counts, and of two that begin together the
+/// narrower one; of equal ones the first.
+fn flatten(mut rows: Vec<(u128, u128, RangeValue)>) -> Vec<(u128, Option<RangeValue>)> {
+    rows.sort_by(|a, b| (a.0, b.1).cmp(&(b.0, a.1)));
+    rows.dedup_by_key(|(first, last, _)| (*first, *last));
+    let mut begins: Vec<(u128, Option<RangeValue>)> = Vec::with_capacity(rows.len() * 2);
+    let mut emit = |first: u128, value: Option<RangeValue>| {
+        begins.pop_if(|last| last.0 == first);
+        begins.push((first, value));
+    };
+    let mut open: Vec<(u128, RangeValue)> = Vec::new();
+    for (first, last, value) in rows {
+        close(&mut open, Some(first), &mut emit);
+        emit(first, Some(value));
+        open.push((last, value));
+    }
+    close(&mut open, None, &mut emit);
+    begins
+}
+
+/// Ends what ends before `until`; what lies under it goes on.
+fn close(open: &mut Vec<(u128, RangeValue)>, until: Option<u128>, emit: &mut impl FnMut(u128, Option<RangeValue>)) {
+    while let Some((last, _)) = open.pop_if(|(last, _)| until.is_none_or(|until| *last < until)) {
+        let Some(after) = last.checked_add(1) else { continue };
+        while open.pop_if(|(outer, _)| *outer < after).is_some() {}
+        emit(after, open.last().map(|(_, value)| *value));
     }
 }
 
