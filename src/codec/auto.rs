@@ -2,6 +2,7 @@
 
 use bumpalo::Bump;
 
+use super::Codec;
 use super::cloudtrail::CloudTrail;
 use super::frame::Framer;
 use super::json::Members;
@@ -10,7 +11,6 @@ use super::suricata::Suricata;
 use super::syslog::{self, Syslog};
 use super::threatguard::ThreatGuard;
 use super::zeek::Zeek;
-use super::Codec;
 use crate::core::event::{Field, FieldId};
 use crate::error::{Error, Result};
 
@@ -91,6 +91,9 @@ pub fn detect(lines: &[&[u8]]) -> Result<Choice> {
     Ok(Choice { name: NAMES[best], why: format!("{count} of the first {records} records {reason}") })
 }
 
+/// `src_ip` or `flow_id`, which no other codec has, beside two names that others share.
+const SURICATA_POINTS: usize = 4;
+
 const THREATGUARD: usize = 0;
 const ZEEK: usize = 1;
 const SURICATA: usize = 2;
@@ -108,7 +111,7 @@ fn looks_like(payload: &[u8]) -> Option<(usize, &'static str)> {
         Some((ZEEK, "have Zeek's columns (ts, uid, id.orig_h, _path)"))
     } else if names.cloudtrail >= 2 {
         Some((CLOUDTRAIL, "have CloudTrail's eventName, eventSource and eventTime"))
-    } else if names.suricata >= 3 {
+    } else if names.suricata >= SURICATA_POINTS {
         Some((SURICATA, "have Suricata's event_type beside src_ip, dest_ip or flow_id"))
     } else {
         (names.threatguard >= 2).then_some((THREATGUARD, "have the fields of ThreatGuard's own events"))
@@ -129,8 +132,10 @@ impl Names {
         let mut names = Self::default();
         while let Ok(Some(member)) = members.next(arena) {
             match member.name {
-                "ts" | "uid" | "id.orig_h" | "id_orig_h" | "id.resp_h" | "id_resp_h" | "_path" | "@stream" => names.zeek += 1,
-                "src_ip" | "dest_ip" | "flow_id" | "proto" => names.suricata += 1,
+                "ts" | "uid" | "id.orig_h" | "id_orig_h" | "id.resp_h" | "id_resp_h" | "_path" | "@stream" | "fuid" | "software_type"
+                | "port_proto" | "tx_hosts" => names.zeek += 1,
+                "src_ip" | "flow_id" => names.suricata += 2,
+                "dest_ip" | "proto" => names.suricata += 1,
                 "eventName" | "eventSource" | "eventTime" | "awsRegion" => names.cloudtrail += 1,
                 "event" | "detail" if wrappers => {
                     if let Field::Nested(text) = member.value

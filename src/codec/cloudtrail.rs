@@ -33,8 +33,22 @@ struct Parts<'b> {
 
 /// Members of `requestParameters` that name what a call is about, the most telling first.
 const RESOURCE_PARAMETERS: [&str; 16] = [
-    "secretId", "bucketName", "functionName", "instanceId", "roleName", "userName", "groupName", "groupId", "roleArn", "keyId", "trailName",
-    "snapshotId", "dBInstanceIdentifier", "policyArn", "name", "documentName",
+    "secretId",
+    "bucketName",
+    "functionName",
+    "instanceId",
+    "roleName",
+    "userName",
+    "groupName",
+    "groupId",
+    "roleArn",
+    "keyId",
+    "trailName",
+    "snapshotId",
+    "dBInstanceIdentifier",
+    "policyArn",
+    "name",
+    "documentName",
 ];
 
 impl Codec for CloudTrail {

@@ -86,8 +86,30 @@ fn field_id(name: &str) -> Result<FieldId> {
 const ALL_FIELDS: [FieldId; FieldId::COUNT] = {
     use FieldId::*;
     [
-        Timestamp, SourceIp, DestIp, Protocol, Port, BytesTransferred, EventType, UserAgent, UserId, Resource, Action, Outcome, DeviceId,
-        SessionId, GeoLat, GeoLon, GeoCountry, GeoCity, GeoAsn, BytesOut, BytesIn, Packets, Duration, FileHash,
+        Timestamp,
+        SourceIp,
+        DestIp,
+        Protocol,
+        Port,
+        BytesTransferred,
+        EventType,
+        UserAgent,
+        UserId,
+        Resource,
+        Action,
+        Outcome,
+        DeviceId,
+        SessionId,
+        GeoLat,
+        GeoLon,
+        GeoCountry,
+        GeoCity,
+        GeoAsn,
+        BytesOut,
+        BytesIn,
+        Packets,
+        Duration,
+        FileHash,
     ]
 };
 

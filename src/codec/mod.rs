@@ -17,6 +17,11 @@ pub mod syslog;
 pub mod threatguard;
 pub mod zeek;
 
+#[cfg(test)]
+mod real_data_tests;
+#[cfg(test)]
+mod tests;
+
 use bumpalo::Bump;
 use bumpalo::collections::Vec as ArenaVec;
 

@@ -26,6 +26,10 @@ enum Section {
     Anomaly,
 }
 
+const ALL_SECTIONS: [Section; 8] =
+    [Section::Flow, Section::Dns, Section::Http, Section::Tls, Section::Ssh, Section::File, Section::Anomaly, Section::Alert];
+const SECTIONS: usize = ALL_SECTIONS.len();
+
 impl Codec for Suricata {
     fn name(&self) -> &'static str {
         "suricata"
@@ -36,6 +40,7 @@ impl Codec for Suricata {
         let mut extra = Extra::new(arena);
         let mut seen = 0;
         let mut kind = "";
+        let mut sections = [""; SECTIONS];
         while let Some(member) = members.next(arena)? {
             if let Some(id) = top_level(member.name) {
                 if !claim(&mut seen, id as usize) {
@@ -45,15 +50,20 @@ impl Codec for Suricata {
                 if id == FieldId::EventType {
                     kind = text_of(member.value).unwrap_or_default();
                 }
-            } else {
-                extra.push(member.name, member.raw);
-                if let (Some(section), Field::Nested(text)) = (section(member.name), member.value) {
-                    if !claim(&mut seen, FieldId::COUNT + section as usize) {
-                        return Err(DecodeError::duplicate(member.name));
-                    }
-                    read_section(section, text, arena, out)?;
-                }
+                continue;
             }
+            extra.push(member.name, member.raw);
+            if let (Some(section), Field::Nested(text)) = (section(member.name), member.value) {
+                if !claim(&mut seen, FieldId::COUNT + section as usize) {
+                    return Err(DecodeError::duplicate(member.name));
+                }
+                sections[section as usize] = text;
+            }
+        }
+        // The event's own section last: what it says counts, whatever the order in the record.
+        let own = section(kind);
+        for section in ALL_SECTIONS.into_iter().filter(|section| Some(*section) != own).chain(own) {
+            read_section(section, sections[section as usize], arena, out)?;
         }
         extra.finish(out);
         finish(kind, arena, out);
@@ -94,6 +104,7 @@ fn section(name: &str) -> Option<Section> {
 }
 
 fn read_section<'b>(section: Section, text: &'b str, arena: &'b Bump, out: &mut RawEvent<'b>) -> Result<(), DecodeError> {
+    // An absent section is empty text.
     let Some(mut members) = Members::nested(text) else { return Ok(()) };
     let (mut host, mut url, mut to_server, mut to_client) = ("", "", Field::Missing, Field::Missing);
     while let Some(part) = members.next(arena)? {
@@ -132,7 +143,7 @@ fn read_section<'b>(section: Section, text: &'b str, arena: &'b Bump, out: &mut 
             _ => {}
         }
     }
-    if section == Section::Http && out.get(FieldId::Resource) == Field::Missing {
+    if section == Section::Http {
         out.set(FieldId::Resource, Field::Text(join_in(arena, host, url)));
     }
     if section == Section::Flow && out.get(FieldId::Packets) == Field::Missing {

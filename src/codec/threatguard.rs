@@ -5,9 +5,9 @@
 
 use bumpalo::Bump;
 
-use super::json::{Member, Members};
+use super::json::Members;
 use super::{Codec, DecodeError, Extra, claim};
-use crate::core::event::{Field, FieldId, RawEvent, Repair};
+use crate::core::event::{FieldId, RawEvent, Repair};
 
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ThreatGuard;
@@ -58,21 +58,21 @@ impl Codec for ThreatGuard {
         let mut members = Members::document(payload)?;
         let mut extra = Extra::new(arena);
         let mut seen = 0;
-        while let Some(member) = members.next(arena)? {
-            match known(member.name) {
+        while let Some(name) = members.next_name(arena)? {
+            match known(name) {
                 Some(Known::Field(id)) => {
                     if !claim(&mut seen, id as usize) {
-                        return Err(DecodeError::duplicate(member.name));
+                        return Err(DecodeError::duplicate(name));
                     }
-                    out.set(id, member.value);
+                    members.value_into(arena, &mut out.fields[id as usize])?;
                 }
                 Some(Known::Geo) => {
                     if !claim(&mut seen, GEO_SLOT) {
-                        return Err(DecodeError::duplicate(member.name));
+                        return Err(DecodeError::duplicate(name));
                     }
-                    geo(&member, arena, &mut extra, out)?;
+                    geo(name, members.raw()?, arena, &mut extra, out)?;
                 }
-                None => extra.push(member.name, member.raw),
+                None => extra.push(name, members.raw()?),
             }
         }
         extra.finish(out);
@@ -80,15 +80,12 @@ impl Codec for ThreatGuard {
     }
 }
 
-fn geo<'b>(member: &Member<'b>, arena: &'b Bump, extra: &mut Extra<'b>, out: &mut RawEvent<'b>) -> Result<(), DecodeError> {
-    let members = match member.value {
-        Field::Missing => return Ok(()),
-        Field::Nested(text) => Members::nested(text),
-        _ => None,
-    };
-    let Some(mut members) = members else {
-        out.repairs.add(Repair::GeoInvalid);
-        extra.push(member.name, member.raw);
+fn geo<'b>(name: &'b str, raw: &'b str, arena: &'b Bump, extra: &mut Extra<'b>, out: &mut RawEvent<'b>) -> Result<(), DecodeError> {
+    let Some(mut members) = Members::nested(raw) else {
+        if raw != "null" {
+            out.repairs.add(Repair::GeoInvalid);
+            extra.push(name, raw);
+        }
         return Ok(());
     };
     let mut seen = 0;
@@ -111,7 +108,7 @@ fn geo<'b>(member: &Member<'b>, arena: &'b Bump, extra: &mut Extra<'b>, out: &mu
         out.set(id, part.value);
     }
     if unknown {
-        extra.push(member.name, member.raw);
+        extra.push(name, raw);
     }
     Ok(())
 }

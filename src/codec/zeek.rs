@@ -184,12 +184,12 @@ impl<'b> Row<'b> {
         columns.iter().map(|column| self.get(*column)).find(scalar).unwrap_or_default()
     }
 
-    fn set(&mut self, column: Column, value: Field<'b>, name: &str) -> Result<(), DecodeError> {
+    /// Where a column's value goes.
+    fn slot(&mut self, column: Column, name: &str) -> Result<&mut Field<'b>, DecodeError> {
         if !claim(&mut self.seen, column as usize) {
             return Err(DecodeError::duplicate(name));
         }
-        self.columns[column as usize] = value;
-        Ok(())
+        Ok(&mut self.columns[column as usize])
     }
 }
 
@@ -202,19 +202,22 @@ impl Codec for Zeek {
         let mut row = Row { columns: [Field::Missing; COLUMNS], seen: 0 };
         let mut extra = Extra::new(arena);
         let mut members = Members::document(payload)?;
-        while let Some(member) = members.next(arena)? {
-            match (column(member.name), member.value) {
-                (Some(column), value) => {
-                    row.set(column, value, member.name)?;
-                    if column as u8 > LAST_MOVED as u8 {
-                        extra.push(member.name, member.raw);
+        while let Some(name) = members.next_name(arena)? {
+            match column(name) {
+                Some(column) if (column as u8) <= LAST_MOVED as u8 => {
+                    members.value_into(arena, row.slot(column, name)?)?;
+                }
+                Some(column) => {
+                    let slot = row.slot(column, name)?;
+                    extra.push(name, members.value_and_raw(arena, slot)?);
+                }
+                None => {
+                    let raw = members.raw()?;
+                    if name == "id" {
+                        connection_id(&mut row, raw, arena)?;
                     }
+                    extra.push(name, raw);
                 }
-                (None, Field::Nested(text)) if member.name == "id" => {
-                    connection_id(&mut row, text, arena)?;
-                    extra.push(member.name, member.raw);
-                }
-                (None, _) => extra.push(member.name, member.raw),
             }
         }
         extra.finish(out);
@@ -228,9 +231,9 @@ fn connection_id<'b>(row: &mut Row<'b>, text: &'b str, arena: &'b Bump) -> Resul
     let Some(mut members) = Members::nested(text) else { return Ok(()) };
     while let Some(part) = members.next(arena)? {
         match part.name {
-            "orig_h" => row.set(Column::OrigHost, part.value, "id.orig_h")?,
-            "resp_h" => row.set(Column::RespHost, part.value, "id.resp_h")?,
-            "resp_p" => row.set(Column::RespPort, part.value, "id.resp_p")?,
+            "orig_h" => *row.slot(Column::OrigHost, "id.orig_h")? = part.value,
+            "resp_h" => *row.slot(Column::RespHost, "id.resp_h")? = part.value,
+            "resp_p" => *row.slot(Column::RespPort, "id.resp_p")? = part.value,
             _ => {}
         }
     }

@@ -9,8 +9,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::core::output::Severity;
 use crate::core::settings::Span;
-use crate::core::types::EventTime;
+use crate::core::types::{EventTime, MICROS_PER_DAY};
 
 /// Records that one test may expand to.
 pub const CASE_RECORDS_MAX: u64 = 200_000;
@@ -52,6 +53,9 @@ pub struct Given {
     /// Time from one record to the next.
     #[serde(default = "one_second")]
     pub every: Span,
+    /// The whole block again on so many working days, this long after midnight as on the first.
+    #[serde(default = "once")]
+    pub days: u64,
     /// How far a record's time may stray, as a share of `every`: 0 is a metronome, 0.9 is how people behave.
     #[serde(default)]
     pub jitter: f64,
@@ -109,8 +113,11 @@ pub struct Expect {
 #[serde(deny_unknown_fields)]
 pub struct ExpectedThreat {
     /// Such as `brute_force`, `port_scan`, `beaconing`, `impossible_travel`.
-    #[serde(rename = "type")]
-    pub kind: String,
+    #[serde(default, rename = "type", skip_serializing_if = "Option::is_none")]
+    pub kind: Option<String>,
+    /// A named anomaly that is part of the threat, such as `unusual_time`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub anomaly: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub entity: Option<String>,
     /// At least this severe.
@@ -121,16 +128,6 @@ pub struct ExpectedThreat {
     pub at_least: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub at_most: Option<u64>,
-}
-
-/// Ascending.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Severity {
-    Low,
-    Medium,
-    High,
-    Critical,
 }
 
 /// One record of a test, ready to be consumed.
@@ -155,6 +152,8 @@ pub struct ObservedThreat {
     pub kind: String,
     pub entity: String,
     pub severity: Severity,
+    /// Names of its anomalies.
+    pub anomalies: Vec<String>,
 }
 
 impl Case {
@@ -168,12 +167,18 @@ impl Case {
         let mut records = vec![];
         for (block, given) in self.given.iter().enumerate() {
             let from = given.at.map_or(end, |at| start + at.micros);
-            for step in 0..given.repeat {
-                let stray = given.jitter * given.every.micros as f64 * (fraction(block as u64, step) - 0.5);
-                let time = EventTime(from + given.every.micros * step as i64 + stray as i64);
-                records.push(CaseRecord { time, payload: given.payload(time, step) });
+            let mut day = EventTime(from);
+            for count in 0..given.days {
+                if count > 0 {
+                    day = next_working_day(day);
+                }
+                for step in count * given.repeat..(count + 1) * given.repeat {
+                    let stray = given.jitter * given.every.micros as f64 * (fraction(block as u64, step) - 0.5);
+                    let time = EventTime(day.0 + given.every.micros * (step - count * given.repeat) as i64 + stray as i64);
+                    records.push(CaseRecord { time, payload: given.payload(time, step) });
+                }
             }
-            end = from + given.every.micros * given.repeat as i64;
+            end = day.0 + given.every.micros * given.repeat as i64;
         }
         records.sort_by_key(|record| record.time);
         Ok(records)
@@ -205,7 +210,8 @@ impl Case {
 impl ExpectedThreat {
     fn judge(&self, threats: &[ObservedThreat]) -> Option<String> {
         let fits = |threat: &&ObservedThreat| {
-            threat.kind == self.kind
+            self.kind.as_ref().is_none_or(|kind| *kind == threat.kind)
+                && self.anomaly.as_ref().is_none_or(|anomaly| threat.anomalies.contains(anomaly))
                 && self.entity.as_ref().is_none_or(|entity| *entity == threat.entity)
                 && self.severity.is_none_or(|severity| threat.severity >= severity)
         };
@@ -217,7 +223,8 @@ impl ExpectedThreat {
         }
         let bound = if found < least { format!("at least {least}") } else { format!("at most {most}") };
         let entity = self.entity.as_ref().map(|entity| format!(" of {entity}")).unwrap_or_default();
-        Some(format!("expected {bound} '{}'{entity}, found {found} among: {}", self.kind, kinds(threats)))
+        let what = self.kind.as_ref().or(self.anomaly.as_ref()).map_or("threat", String::as_str);
+        Some(format!("expected {bound} '{what}'{entity}, found {found} among: {}", kinds(threats)))
     }
 }
 
@@ -277,6 +284,12 @@ fn kinds(threats: &[ObservedThreat]) -> String {
         shown.push(format!("{} other kinds", counted.len() - shown.len()));
     }
     if shown.is_empty() { "nothing".into() } else { shown.join(", ") }
+}
+
+fn next_working_day(day: EventTime) -> EventTime {
+    // Friday is 4.
+    let days = if day.day_of_week() >= 4 { 7 - i64::from(day.day_of_week()) } else { 1 };
+    EventTime(day.0 + days * MICROS_PER_DAY)
 }
 
 /// A number in 0..1 from the place of a record: splitmix64 (Steele, Lea, Flood 2014).

@@ -6,12 +6,9 @@ use std::net::IpAddr;
 use super::cases::{CASE_RECORDS_MAX, Case, Given, Vary, parse_time};
 use super::pipeline::{CODECS, PipelineFile};
 use super::problem::{Path, Problem, suggestion};
+use crate::core::detect::NAMES as DETECTORS;
 use crate::core::event::FieldId;
 use crate::core::settings::{ExemptSettings, Span};
-
-/// Detector names, as in outputs, metrics and pipeline files.
-pub const DETECTORS: [&str; 7] =
-    ["isolation_forest", "behavior", "beaconing", "brute_force", "fan_out", "dns_tunnel", "threat_intel"];
 
 /// Topic names that Kafka accepts are this long at most.
 const TOPIC_CHARS_MAX: usize = 249;
@@ -264,7 +261,7 @@ fn one_test(case: &Case, pipeline: &PipelineFile, path: &Path, found: &mut Found
     if let Err(message) = parse_time(&case.start) {
         found.add(path.key("start"), message);
     }
-    let records = case.given.iter().fold(0_u64, |sum, given| sum.saturating_add(given.repeat));
+    let records = case.given.iter().fold(0_u64, |sum, given| sum.saturating_add(given.repeat.saturating_mul(given.days)));
     if records == 0 || records > CASE_RECORDS_MAX {
         found.add(path.key("given"), format!("gives {records} records; write 1 to {CASE_RECORDS_MAX}"));
     }
@@ -281,6 +278,9 @@ fn one_test(case: &Case, pipeline: &PipelineFile, path: &Path, found: &mut Found
     }
     for (index, threat) in expect.threats.iter().enumerate() {
         let below = below.key("threats").index(index);
+        if threat.kind.is_none() && threat.anomaly.is_none() && threat.entity.is_none() && threat.severity.is_none() {
+            found.add(below.clone(), "says nothing: write type, anomaly, entity or severity");
+        }
         if let Some(Err(message)) = threat.entity.as_deref().map(entity_form) {
             found.add(below.key("entity"), message);
         }

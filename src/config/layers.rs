@@ -14,7 +14,7 @@ use super::{pipeline, schema, shape};
 use crate::error::{Error, Result};
 
 /// File that is read from the working folder when none is named.
-pub const DEFAULT_FILE: &str = "threatguard.yaml";
+const DEFAULT_FILE: &str = "threatguard.yaml";
 const PREFIX: &str = "THREATGUARD_";
 
 /// Values given on the command line: dotted key and text.

@@ -16,6 +16,8 @@ mod check;
 mod layers;
 mod locate;
 mod shape;
+#[cfg(test)]
+mod tests;
 
 pub use layers::{FlagLayer, Resolved, environment};
 pub use problem::{Problem, Problems};

@@ -36,7 +36,7 @@ mod tests {
     fn check(file: &str, schema: &Value) {
         let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("schemas").join(file);
         let fresh = serde_json::to_string_pretty(schema).unwrap() + "\n";
-        if std::env::vars_os().any(|(name, _)| name == "UPDATE") {
+        if std::env::vars_os().any(|(name, value)| name == "UPDATE" && value == "1") {
             std::fs::write(&path, &fresh).unwrap();
         }
         let committed = std::fs::read_to_string(&path).unwrap_or_default();

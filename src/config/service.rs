@@ -1,6 +1,6 @@
 //! The service configuration: brokers, Redis, where it listens, how much it may use. Flag over environment over file over default.
 //!
-//! Secrets are of the type [`Secret`] and never appear in what is shown, logged or serialized.
+//! Secrets never appear in what is shown, logged or serialized.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::problem::{Path, Problem};
 use crate::core::settings::Span;
+use crate::edge::secret::{Secret, redact_url};
 
 /// Where and how ThreatGuard runs: `threatguard.yaml`, `THREATGUARD_*` and flags.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -220,35 +221,6 @@ impl<'de> Deserialize<'de> for Brokers {
     }
 }
 
-/// A value that is never shown: not by `Debug`, not by `Serialize`.
-#[derive(Clone, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(transparent)]
-#[schemars(extend("writeOnly" = true, "format" = "password"))]
-pub struct Secret(String);
-
-/// What stands where a secret is.
-pub const MASK: &str = "********";
-
-impl Secret {
-    /// The secret itself, for the client that needs it.
-    #[must_use]
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(MASK)
-    }
-}
-
-impl Serialize for Secret {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(MASK)
-    }
-}
-
 /// An address of Redis. Shown without its password.
 #[derive(Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(transparent)]
@@ -264,11 +236,7 @@ impl RedisUrl {
 
 impl fmt::Display for RedisUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (scheme, rest) = self.0.split_once("://").unwrap_or(("", &self.0));
-        match rest.rsplit_once('@') {
-            Some((_, place)) => write!(f, "{scheme}://{MASK}@{place}"),
-            None => f.write_str(&self.0),
-        }
+        f.write_str(&redact_url(&self.0))
     }
 }
 

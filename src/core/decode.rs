@@ -24,10 +24,19 @@ pub fn decode_batch<'b>(codec: &dyn Codec, sanitizer: &Sanitizer, records: &[Rec
     let before = out.events.len() + out.rejects.len();
     out.events.reserve(records.len());
     for record in records {
-        let event = guarded(codec, || decode_one(codec, record.payload, arena).map(|raw| sanitizer.sanitize(record, &raw, arena)));
-        match event {
-            Ok(event) => out.events.push(event),
-            Err(error) => out.rejects.push(Reject { at: record.at, reason: error.reason, detail: error.detail, raw: record.payload }),
+        let events = &mut out.events;
+        // The event is made where it stays: with its fields it is a kilobyte that need not be copied around.
+        events.push(Event::blank(record));
+        let event = events.last_mut().expect("one was just pushed");
+        let result = guarded(codec, || {
+            let mut raw = RawEvent::default();
+            decode_one(codec, record.payload, arena, &mut raw)?;
+            sanitizer.sanitize_into(&raw, arena, record.time, event);
+            Ok(())
+        });
+        if let Err(error) = result {
+            events.pop();
+            out.rejects.push(Reject { at: record.at, reason: error.reason, detail: error.detail, raw: record.payload });
         }
     }
     assert_eq!(out.events.len() + out.rejects.len() - before, records.len(), "every record becomes one event or one reject");
@@ -43,17 +52,19 @@ pub fn decode_guarded<'b, T>(
     arena: &'b Bump,
     then: impl FnOnce(&RawEvent<'b>) -> T,
 ) -> Result<T, DecodeError> {
-    guarded(codec, || decode_one(codec, payload, arena).map(|raw| then(&raw)))
+    guarded(codec, || {
+        let mut raw = RawEvent::default();
+        decode_one(codec, payload, arena, &mut raw)?;
+        Ok(then(&raw))
+    })
 }
 
-fn decode_one<'b>(codec: &dyn Codec, payload: &'b [u8], arena: &'b Bump) -> Result<RawEvent<'b>, DecodeError> {
+fn decode_one<'b>(codec: &dyn Codec, payload: &'b [u8], arena: &'b Bump, raw: &mut RawEvent<'b>) -> Result<(), DecodeError> {
     if payload.len() > RECORD_BYTES_MAX {
         let detail = format!("larger than {RECORD_BYTES_MAX} bytes");
         return Err(DecodeError { reason: RejectReason::TooLarge, detail });
     }
-    let mut raw = RawEvent::default();
-    codec.decode(payload, arena, &mut raw)?;
-    Ok(raw)
+    codec.decode(payload, arena, raw)
 }
 
 /// Turns a panic into an error. Codecs and the sanitizer are immutable and the arena only grows, so nothing half-done is seen later.
@@ -61,3 +72,6 @@ fn guarded<T>(codec: &dyn Codec, work: impl FnOnce() -> Result<T, DecodeError>) 
     let bug = |_| Err(DecodeError { reason: RejectReason::Panicked, detail: format!("decoding {} panicked", codec.name()) });
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(bug)
 }
+
+#[cfg(test)]
+mod tests;

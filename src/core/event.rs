@@ -253,6 +253,39 @@ pub struct Event<'b> {
     pub entity: Entity<'b>,
 }
 
+impl<'b> Event<'b> {
+    /// An event of which nothing but its record is known.
+    #[must_use]
+    pub fn blank(record: &Record<'b>) -> Self {
+        const ABSENT: IpAddr = IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED);
+        Self {
+            at: record.at,
+            raw: record.payload,
+            time: EventTime(0),
+            source_ip: ABSENT,
+            dest_ip: ABSENT,
+            protocol: "",
+            port: 0,
+            bytes: 0,
+            event_type: "",
+            user_agent: "",
+            user_id: "",
+            resource: "",
+            action: "",
+            outcome: Outcome::Unknown,
+            outcome_text: "",
+            device_id: "",
+            session_id: "",
+            file_hash: "",
+            geo: Geo { coordinates: None, country: "", city: "", asn: 0 },
+            flow: Flow { bytes_out: 0, bytes_in: 0, packets: 0, duration: 0.0 },
+            extra: &[],
+            repairs: Repairs(0),
+            entity: Entity { kind: EntityKind::Unknown, key: EntityKey(0), name: "" },
+        }
+    }
+}
+
 /// The entity an event is scored for.
 #[derive(Clone, Copy, Debug)]
 pub struct Entity<'b> {

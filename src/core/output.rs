@@ -36,6 +36,7 @@ pub fn output_id(pipeline: &str, topic: &str, at: Position, kind: &str) -> Strin
 
 /// How bad a threat is, ascending.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "app", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
     Low,

@@ -12,7 +12,7 @@
 pub mod clock;
 pub mod file;
 pub mod geoip;
-//K pub mod kafka;
+pub mod kafka;
 pub mod memory;
 pub mod records;
 pub mod redis;

@@ -92,6 +92,12 @@ impl Records {
         });
     }
 
+    /// The record at `offset`; offsets ascend.
+    #[must_use]
+    pub fn find(&self, offset: Offset) -> Option<RecordRef<'_>> {
+        let index = self.entries.binary_search_by_key(&offset.0, |entry| entry.offset).ok()?;
+        self.get(index)
+    }
     #[must_use]
     pub fn get(&self, index: usize) -> Option<RecordRef<'_>> {
         self.entries.get(index).map(|entry| self.view(entry))

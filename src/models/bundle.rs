@@ -4,12 +4,11 @@
 //! `bundle_files`. Must never accept a part whose hash is not the manifest's, and never panic on bytes from outside.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use super::forest_fit::ForestParams;
-use crate::core::detect::forest::{self, Forest, IsolationForest};
+use crate::core::detect::forest::{Forest, ForestDetector};
 use crate::core::ensemble::{Calibration, Column, Ensemble, Tail};
 use crate::core::features::row::{ModelRow, Schema};
 use crate::error::{Error, Result};
@@ -160,16 +159,11 @@ impl Bundle {
         Ensemble::declared(columns, &self.calibrations, self.combined.clone().filter(|_| same))
     }
 
-    /// The forest as a detector.
+    /// The forest as a detector, if there is one.
     #[must_use]
-    pub fn isolation_forest(&self) -> IsolationForest {
-        IsolationForest::new(
-            self.forest.clone().map(Arc::new),
-            self.manifest.version.clone(),
-            self.manifest.medians,
-            self.manifest.schema,
-            self.calibrations.get(forest::NAME).cloned(),
-        )
+    pub fn detector(&self) -> Option<ForestDetector> {
+        let Manifest { version, schema, medians, .. } = &self.manifest;
+        self.forest.clone().map(|forest| ForestDetector::new(forest, version.clone(), *schema, *medians))
     }
 
     fn parts(&self) -> Vec<(&'static str, Vec<u8>)> {

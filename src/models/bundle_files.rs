@@ -29,12 +29,7 @@ pub fn save(bundle: &Bundle, folder: &Path) -> Result<()> {
     written.map_err(|error| {
         // What was written is of no use; the first error is the one to tell.
         let left = remove(&new).err().map_or(String::new(), |_| format!(", and {} is left over", new.display()));
-        let what = match error.kind() {
-            ErrorKind::StorageFull | ErrorKind::QuotaExceeded => "the disk is full: free some space or choose another folder",
-            ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => "no permission to write there",
-            _ => "it was not written",
-        };
-        Error::permanent(format!("cannot save the model bundle to {}: {what}{left}", folder.display())).because(error)
+        Error::permanent(format!("cannot save the model bundle to {}: {}{left}", folder.display(), what_to_do(error.kind()))).because(error)
     })
 }
 
@@ -72,6 +67,14 @@ fn write_files(bundle: &Bundle, folder: &Path) -> std::io::Result<()> {
         file.sync_all()?;
     }
     sync_folder(Some(folder))
+}
+
+fn what_to_do(kind: ErrorKind) -> &'static str {
+    match kind {
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => "the disk is full: free some space or choose another folder",
+        ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => "it may not be written to: choose another folder",
+        _ => "writing failed",
+    }
 }
 
 /// A name next to the folder, on the same file system.
@@ -143,6 +146,15 @@ mod tests {
         assert!(other.join("precious.txt").exists());
         fs::write(folder.path().join("file"), "x").unwrap();
         assert!(save(&bundle(), &folder.path().join("file/models")).is_err());
+    }
+
+    #[test]
+    fn a_full_disk_is_named() {
+        // The system's own numbers for ENOSPC, EDQUOT and EROFS.
+        for (number, expected) in [(28, "disk is full"), (122, "disk is full"), (30, "choose another folder")] {
+            let text = what_to_do(std::io::Error::from_raw_os_error(number).kind());
+            assert!(text.contains(expected), "{number}: {text}");
+        }
     }
 
     #[test]

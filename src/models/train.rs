@@ -97,7 +97,12 @@ impl Trainer {
         self.seen += 1;
     }
 
-    /// Events taken so far.
+    /// Counts an event that is not to be learned from.
+    pub fn skip(&mut self) {
+        self.seen += 1;
+    }
+
+    /// Events taken so far, the skipped ones included.
     #[must_use]
     pub fn seen(&self) -> u64 {
         self.seen

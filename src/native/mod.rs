@@ -4,6 +4,8 @@
 //! write outside the fixed-size arrays it is given, or give another result than the portable path.
 #![allow(unsafe_code)] // Loads through vector intrinsics take raw pointers, and a `target_feature` function is only safe after detection.
 
+#[cfg(feature = "app")]
+pub mod consume; // librdkafka's batch calls, which the wrapper crate lacks
 #[cfg(target_arch = "x86_64")]
 mod forest_avx2;
 #[cfg(target_arch = "x86_64")]

@@ -53,7 +53,7 @@ impl FramedInput {
         let mut take = |framed: Framed<'_>| {
             arena.reset();
             let time = stamper.stamp(pipeline.codec.as_ref(), &pipeline.sanitizer, framed.payload, arena);
-            out.push_cut(*next, time, framed.payload, framed.full_bytes);
+            out.push_of(*next, time, None, framed.payload, framed.full_bytes);
             *next = next.next();
         };
         let used = match file.reader.fill_buf() {

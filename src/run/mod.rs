@@ -1,1 +1,15 @@
-//! placeholder
+//! Running a pipeline: from an input through the core to the outputs, embedded or on Kafka and Redis.
+
+pub mod pipeline;
+
+pub mod arrow_verdicts;
+pub mod learning;
+pub mod outbox;
+pub mod render;
+pub mod worker;
+
+pub mod summary;
+
+pub mod framed;
+
+pub mod embedded;

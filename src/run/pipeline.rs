@@ -76,8 +76,8 @@ impl Pipeline {
             return Ok(Scorer::new(detectors, ensemble, thresholds, true));
         };
         self.check_features(bundle)?;
-        if self.settings.detectors.isolation_forest.enabled && bundle.forest.is_some() {
-            detectors.insert(0, Box::new(bundle.isolation_forest()));
+        if let Some(forest) = bundle.detector().filter(|_| self.settings.detectors.isolation_forest.enabled) {
+            detectors.insert(0, Box::new(forest));
         }
         Ok(Scorer::new(detectors, bundle.ensemble(&columns), thresholds, false))
     }

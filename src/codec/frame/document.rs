@@ -18,7 +18,10 @@ pub struct Document {
     depth: u64,
     in_string: bool,
     escaped: bool,
+    /// The brace of `{"Records"` is still open.
     records: bool,
+    /// The enclosing array ended on a line before this one.
+    line_ended: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -71,6 +74,9 @@ impl Document {
     /// Takes bytes up to the end of the document and says how many it took.
     pub fn feed(&mut self, bytes: &[u8], sink: Sink<'_>) -> usize {
         for (at, &byte) in bytes.iter().enumerate() {
+            if self.line_ended && byte != b'}' && !byte.is_ascii_whitespace() {
+                self.stage = Stage::Finished;
+            }
             if self.is_finished() {
                 return at;
             }
@@ -84,6 +90,11 @@ impl Document {
         if self.stage == Stage::Opening && !self.prefix.is_empty() {
             let prefix = std::mem::take(&mut self.prefix);
             prefix.iter().for_each(|byte| self.keep(*byte));
+        }
+        // The end of the last line is not part of what is on it.
+        if self.element.len() as u64 == self.element_bytes {
+            self.element.truncate(self.element.trim_ascii_end().len());
+            self.element_bytes = self.element.len() as u64;
         }
         self.emit(sink);
         self.stage = Stage::Finished;
@@ -107,11 +118,12 @@ impl Document {
                 _ => self.keep(byte),
             },
             Stage::Closing => match byte {
+                b'\n' if self.records && self.element.is_empty() => self.line_ended = true,
                 b'\n' => {
                     self.emit(sink);
                     self.stage = Stage::Finished;
                 }
-                b'}' if self.records => self.records = false,
+                b'}' if self.records => (self.records, self.line_ended) = (false, false),
                 b' ' | b'\t' | b'\r' if self.element.is_empty() => {}
                 // Something follows: a record of its own, so that it shows up as a dead letter.
                 _ => self.keep(byte),
@@ -122,7 +134,8 @@ impl Document {
 
     /// Decides by the first bytes what encloses the elements.
     fn open(&mut self, byte: u8, sink: Sink<'_>) {
-        if byte.is_ascii_whitespace() {
+        let in_name = self.prefix.iter().filter(|byte| **byte == b'"').count() == 1;
+        if byte.is_ascii_whitespace() && !in_name {
             return;
         }
         self.prefix.push(byte);

@@ -96,10 +96,15 @@ impl Framer {
     /// [`OVERSIZE_KEPT_BYTES`]; `full_bytes` is its true length. Not to be mixed with [`Framer::feed`] inside a line.
     pub fn line(&mut self, line: &[u8], full_bytes: u64, sink: Sink<'_>) {
         if let Some(document) = &mut self.document {
-            document.feed(line, sink);
-            document.feed(b"\n", sink);
-            self.drop_finished_document();
-            return;
+            let used = document.feed(line, sink);
+            if !document.is_finished() {
+                document.feed(b"\n", sink);
+                self.drop_finished_document();
+                return;
+            }
+            // It had ended before this line; the line counts for itself.
+            self.document = None;
+            return self.line(&line[used..], full_bytes - used as u64, sink);
         }
         let line = self.without_byte_order_mark(line);
         let text = line.strip_suffix(b"\r").unwrap_or(line);

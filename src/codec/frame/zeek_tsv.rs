@@ -74,8 +74,7 @@ impl Header {
             Some(at) => (&line[..at], &line[at + 1..]),
             None => (line, &line[line.len()..]),
         };
-        let known: [&[u8]; 8] =
-            [b"#set_separator", b"#empty_field", b"#unset_field", b"#path", b"#open", b"#close", b"#fields", b"#types"];
+        let known: [&[u8]; 8] = [b"#set_separator", b"#empty_field", b"#unset_field", b"#path", b"#open", b"#close", b"#fields", b"#types"];
         if !known.contains(&name) {
             return header.is_some();
         }

@@ -77,10 +77,7 @@ pub fn understand<'b>(app: &str, message: &'b str) -> Reading<'b> {
         "ftpd" | "vsftpd" | "klogind" | "login" | "-- root" | "--" | "systemd-logind" => login_daemon(message),
         _ => None,
     };
-    found
-        .or_else(|| ssh(message))
-        .or_else(|| pam(message))
-        .unwrap_or(Reading { event_type: "system.message", ..Reading::default() })
+    found.or_else(|| ssh(message)).or_else(|| pam(message)).unwrap_or(Reading { event_type: "system.message", ..Reading::default() })
 }
 
 /// `message repeated 2 times: [ Failed password ...]`

@@ -4,7 +4,7 @@
 //! intervals is compressed, and what makes a series interesting weighs it: the destination is outside, the entity did not always
 //! do this, and the pace is that of a check-in and not of a stream.
 
-use super::surprise::{RANDOM_JITTER, compressed, periodic_excess, ramp};
+use super::surprise::{RANDOM_JITTER, compressed, periodic_excess, ramp, share};
 use super::{BEACONING, Detector, Explanation, Figures, each_row, threat_type, words};
 use crate::core::features::row::{FeatureRows, ModelRow, Signal, SignalRow, signal};
 
@@ -19,7 +19,7 @@ const LONG_LIVED: f32 = 0.15;
 /// A regular contact inside is mostly monitoring, but command servers relay through inside hosts too.
 const INTERNAL_WEIGHT: f32 = 0.35;
 /// What a series keeps that is as old as the entity itself: it may have been infected before we looked.
-const FURNITURE_WEIGHT: f32 = 0.4;
+const FURNITURE_WEIGHT: f32 = 0.3;
 /// Before a day has been seen nobody's habits are known, so nothing can be called furniture.
 const HABIT_HOURS: f32 = 24.0;
 /// Seconds between which the pace turns from a stream's into a check-in's.
@@ -45,7 +45,7 @@ fn long_lived(count: f32) -> f32 {
 
 /// How interesting a regular series to this destination would be, 0..1.
 fn weight(row: &SignalRow) -> f32 {
-    let external = INTERNAL_WEIGHT + (1.0 - INTERNAL_WEIGHT) * ramp(signal(row, Signal::External), 0.0, 1.0);
+    let external = INTERNAL_WEIGHT + (1.0 - INTERNAL_WEIGHT) * share(signal(row, Signal::External));
     let known_share = signal(row, Signal::PeriodAgeHours) / signal(row, Signal::AgeHours).max(HABIT_HOURS);
     let novel = FURNITURE_WEIGHT + (1.0 - FURNITURE_WEIGHT) * (1.0 - ramp(known_share, 0.0, 1.0));
     external * novel * ramp(signal(row, Signal::Period), PACE.0, PACE.1)

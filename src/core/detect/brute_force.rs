@@ -1,7 +1,7 @@
 //! Password guessing: more failed log-ins than this entity's habits explain, over 5 minutes, an hour and a day; many users tried
 //! from one source; a success after many failures. Looks at attempts to authenticate only.
 
-use super::surprise::{count_excess, strongest};
+use super::surprise::{count_excess, ramp, strongest};
 use super::{BRUTE_FORCE, Detector, Explanation, Figures, each_row, threat_type, words};
 use crate::core::features::row::{FeatureRows, ModelRow, Signal, SignalRow, signal};
 
@@ -20,6 +20,8 @@ const WINDOW_HOURS: [f32; 3] = [1.0 / 12.0, 1.0, 24.0];
 const ALLOWED_USERS: f32 = 1.5;
 /// Failures come in bursts: negative binomial with this shape is geometric.
 const SHAPE: f32 = 1.0;
+/// The day counts while it goes on, by failures in the hour: one failure long after an attack is no attack.
+const GOING_ON: (f32, f32) = (1.0, 3.0);
 /// Three windows are looked at: ln 3.
 const WINDOWS_PRICE: f32 = 1.1;
 /// Windows and users see the same failures, so the weaker evidence counts half.
@@ -69,8 +71,9 @@ fn expected(row: &SignalRow, window: usize) -> f32 {
 #[inline]
 fn parts(row: &SignalRow) -> Parts {
     let mut parts = Parts { failures: 0.0, window: 0, users: 0.0, success: 0.0 };
+    let going_on = [1.0, 1.0, ramp(signal(row, Signal::Failures1h), GOING_ON.0, GOING_ON.1)];
     for (window, failures) in FAILURES.into_iter().enumerate() {
-        let nats = count_excess(signal(row, failures), expected(row, window), SHAPE) - WINDOWS_PRICE;
+        let nats = going_on[window] * count_excess(signal(row, failures), expected(row, window), SHAPE) - WINDOWS_PRICE;
         if nats > parts.failures {
             (parts.failures, parts.window) = (nats, window);
         }

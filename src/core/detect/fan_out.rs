@@ -1,7 +1,8 @@
 //! Fan-out: one entity reaches far more ports or hosts than it is used to. Vertical and horizontal scans in 5 minutes, and
-//! administration services of many inside hosts in an hour (lateral movement). Sees counts, never the hosts themselves.
+//! administration services of many inside hosts in an hour (lateral movement). A scan too slow for that shows by nearly all of the
+//! entity's connections failing while it goes on to new places. Sees counts, never the hosts themselves.
 
-use super::surprise::{count_excess, ramp, strongest};
+use super::surprise::{count_excess, ramp, share, strongest};
 use super::{Detector, Explanation, FAN_OUT, Figures, each_row, threat_type, words};
 use crate::core::features::row::{FeatureRows, ModelRow, Signal, SignalRow, signal};
 
@@ -17,6 +18,15 @@ const ADMIN_SHAPE: f32 = 4.0;
 const RELATED: f32 = 0.5;
 /// Most connections of a scan fail, those of a busy client do not: all failing adds this share.
 const FAILING_BONUS: f32 = 0.5;
+/// Administration services alone, and mostly with success: hosts and ports may show at most this share of their surprise, and at
+/// most this share of attempts may fail, or it is a scan.
+const LATERAL_SHARE: f32 = 0.5;
+const LATERAL_FAILURES: f32 = 0.5;
+/// Nats of a connection to a port or host never tried before, by an entity nearly all of whose connections failed so far: from
+/// and to which share of failures, and how many events. File sharing fails often, but not nearly always.
+const SLOW_NATS: f32 = 8.0;
+const SLOW_FAILURES: (f32, f32) = (0.6, 1.0);
+const SLOW_EVENTS: (f32, f32) = (10.0, 50.0);
 
 #[derive(Clone, Copy, Debug, Default)]
 pub struct FanOut;
@@ -26,6 +36,7 @@ struct Parts {
     ports: f32,
     hosts: f32,
     admin: f32,
+    slow: f32,
     /// 1..=1 + FAILING_BONUS
     failing: f32,
 }
@@ -33,7 +44,7 @@ struct Parts {
 impl Parts {
     #[inline]
     fn total(&self) -> f32 {
-        strongest([self.ports, self.hosts, self.admin], RELATED) * self.failing
+        strongest([self.ports, self.hosts, self.admin], RELATED) * self.failing + self.slow
     }
 }
 
@@ -45,14 +56,26 @@ fn usual(row: &SignalRow, mean: Signal, allowed: f32) -> f32 {
 #[inline]
 fn parts(row: &SignalRow) -> Parts {
     let (ports, hosts) = (signal(row, Signal::Ports), signal(row, Signal::Hosts));
-    let failing =
-        ramp(signal(row, Signal::Failures5m), 0.0, ports.max(hosts).max(1.0)).max(ramp(signal(row, Signal::FailureShare), 0.0, 1.0));
+    let failing = ramp(signal(row, Signal::Failures5m), 0.0, ports.max(hosts).max(1.0)).max(share(signal(row, Signal::FailureShare)));
     Parts {
         ports: count_excess(ports, usual(row, Signal::PortsMean, ALLOWED_PORTS), SHAPE),
         hosts: count_excess(hosts, usual(row, Signal::HostsMean, ALLOWED_HOSTS), SHAPE),
         admin: count_excess(signal(row, Signal::AdminHosts), usual(row, Signal::AdminHostsMean, ALLOWED_ADMIN_HOSTS), ADMIN_SHAPE),
+        slow: slow(row),
         failing: 1.0 + FAILING_BONUS * failing,
     }
+}
+
+#[inline]
+fn slow(row: &SignalRow) -> f32 {
+    let new = share(signal(row, Signal::NewPort).max(signal(row, Signal::NewDestination)));
+    let failing = ramp(signal(row, Signal::FailureShare), SLOW_FAILURES.0, SLOW_FAILURES.1);
+    SLOW_NATS * new * failing * ramp(signal(row, Signal::Events), SLOW_EVENTS.0, SLOW_EVENTS.1)
+}
+
+fn is_lateral(parts: &Parts, row: &SignalRow) -> bool {
+    let scan = parts.ports.max(parts.hosts).max(parts.slow);
+    scan < LATERAL_SHARE * parts.admin && signal(row, Signal::FailureShare) <= LATERAL_FAILURES
 }
 
 impl Detector for FanOut {
@@ -67,7 +90,7 @@ impl Detector for FanOut {
     }
     fn explain(&self, _: &ModelRow, row: &SignalRow, out: &mut Explanation) {
         let parts = parts(row);
-        let lateral = parts.admin > parts.ports && parts.admin > parts.hosts;
+        let lateral = is_lateral(&parts, row);
         out.threat_type = if lateral { threat_type::LATERAL_MOVEMENT } else { threat_type::PORT_SCAN };
         let figures =
             |count, mean, allowed, surprise| Figures { observed: signal(row, count), expected: usual(row, mean, allowed), surprise };
@@ -88,14 +111,18 @@ impl Detector for FanOut {
             )
         });
         let admin = figures(Signal::AdminHosts, Signal::AdminHostsMean, ALLOWED_ADMIN_HOSTS, parts.admin);
-        out.add("lateral_movement", "admin_hosts", admin, || {
+        out.add(if lateral { "lateral_movement" } else { "administration_scan" }, "admin_hosts", admin, || {
             format!(
                 "Reached administration services of {} inside within an hour; {} would be ordinary.",
                 words::plural(admin.observed, "host", "hosts"),
                 words::count(admin.expected)
             )
         });
-        let surprise = parts.total() * (1.0 - 1.0 / parts.failing);
-        out.support("failure_ratio", Figures { observed: signal(row, Signal::FailureShare), expected: 0.0, surprise });
+        let failures = signal(row, Signal::FailureShare);
+        out.add("slow_scan", "new_port_or_destination", Figures { observed: 1.0, expected: 0.0, surprise: parts.slow }, || {
+            format!("Tried a port or host for the first time, after {} of its attempts had failed.", words::percent(failures))
+        });
+        let surprise = (parts.total() - parts.slow) * (1.0 - 1.0 / parts.failing);
+        out.support("failure_ratio", Figures { observed: failures, expected: 0.0, surprise });
     }
 }

@@ -15,14 +15,22 @@ pub const NATS_MAX: f32 = 10_000.0;
 #[inline]
 pub fn bounded(nats: f32) -> f32 {
     // Not `clamp`, which would keep NaN.
-    nats.max(0.0).min(NATS_MAX)
+    if nats > 0.0 { nats.min(NATS_MAX) } else { 0.0 }
+}
+
+/// Cuts into `0..=1`; NaN becomes 0.
+#[must_use]
+#[inline]
+pub fn share(value: f32) -> f32 {
+    if value > 0.0 { value.min(1.0) } else { 0.0 }
 }
 
 /// 0 up to `from`, 1 past `to`, linear between.
 #[must_use]
 #[inline]
 pub fn ramp(value: f32, from: f32, to: f32) -> f32 {
-    ((value - from) / (to - from)).max(0.0).min(1.0)
+    // With constant bounds the reciprocal is one too.
+    share((value - from) * (1.0 / (to - from)))
 }
 
 /// Surprise of seeing at least `observed` where `expected` is the mean of a negative binomial distribution with this `shape`.
@@ -63,12 +71,11 @@ pub fn poisson_excess(observed: f32, expected: f32) -> f32 {
 #[must_use]
 #[inline]
 pub fn robust_excess(value: f32, center: f32, spread: f32, spread_min: f32) -> f32 {
-    if value > center && spread > 0.0 {
-        let y = (value - center) / (LOGISTIC_SCALE * spread.max(spread_min));
-        bounded((1.0 + y * y).sqrt() - 1.0)
-    } else {
-        0.0
-    }
+    // Selections instead of branches: half of all values lie above their median, so a branch would be guessed wrong often.
+    let above = if value > center { value - center } else { 0.0 };
+    let known = if spread > 0.0 { 1.0 } else { 0.0 };
+    let y = above / (LOGISTIC_SCALE * spread.max(spread_min));
+    bounded(known * ((1.0 + y * y).sqrt() - 1.0))
 }
 
 /// Mean absolute deviation of intervals as a share of their mean when they are random (exponential): 2/e.
@@ -97,20 +104,21 @@ pub fn compressed(nats: f32, knee: f32) -> f32 {
     if nats > 0.0 { bounded(knee * libm::log1pf(nats / knee)) } else { 0.0 }
 }
 
-/// The largest of several surprises and a `share` of each other one: one strong anomaly is enough, several moderate ones add
+/// The largest of several surprises and the share `others` of each other one: one strong anomaly is enough, several moderate ones add
 /// up, and related ones are not counted twice.
 #[must_use]
 #[inline]
-pub fn strongest<const N: usize>(parts: [f32; N], share: f32) -> f32 {
+pub fn strongest<const N: usize>(parts: [f32; N], others: f32) -> f32 {
     let (mut sum, mut most) = (0.0_f32, 0.0_f32);
     for part in parts {
         sum += part;
         most = most.max(part);
     }
-    bounded(most + share * (sum - most))
+    bounded(most + others * (sum - most))
 }
 
 #[cfg(test)]
+#[expect(clippy::float_cmp, reason = "what is expected scores exactly 0")]
 mod tests {
     use super::*;
     use proptest::prelude::*;

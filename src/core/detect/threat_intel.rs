@@ -2,6 +2,7 @@
 //!
 //! A hit is knowledge and not statistics, so its surprise is fixed by the list's confidence and is not calibrated.
 
+use super::surprise::share;
 use super::{Detector, Explanation, Figures, THREAT_INTEL, each_row, threat_type, words};
 use crate::core::features::row::{FeatureRows, ModelRow, Signal, SignalRow, signal};
 
@@ -13,7 +14,7 @@ pub struct ThreatIntel;
 
 #[inline]
 fn nats(row: &SignalRow) -> f32 {
-    if signal(row, Signal::IntelList) > 0.0 { NATS_FULL * signal(row, Signal::IntelConfidence).max(0.0).min(1.0) } else { 0.0 }
+    if signal(row, Signal::IntelList) > 0.0 { NATS_FULL * share(signal(row, Signal::IntelConfidence)) } else { 0.0 }
 }
 
 impl Detector for ThreatIntel {

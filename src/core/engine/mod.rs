@@ -23,7 +23,7 @@ use super::intel::{IntelSet, Network};
 use super::settings::CoreSettings;
 use super::state::table::{Slot, Table};
 use super::state::{EntityState, Lateness, Observed};
-use super::types::{EntityKey, Offset, Partition};
+use super::types::{EntityKey, EventTime, Offset, Partition};
 use crate::error::{Error, Result};
 
 /// What became of the records of a batch, and since the start.
@@ -372,6 +372,11 @@ impl Engine {
         self.totals.add(counts);
     }
 
+    /// What the last batch led to.
+    #[must_use]
+    pub fn effects(&self) -> &Effects {
+        &self.effects
+    }
     #[must_use]
     pub fn rows(&self) -> &Rows {
         &self.rows
@@ -414,6 +419,12 @@ impl Engine {
         if let Some(owned) = self.partitions.get(&partition) {
             owned.traffic.write(out);
         }
+    }
+    /// Newest event time seen in the partition.
+    #[must_use]
+    pub fn watermark(&self, partition: Partition) -> Option<EventTime> {
+        let micros = self.partitions.get(&partition)?.traffic.watermark_micros();
+        (micros != i64::MIN).then_some(EventTime(micros))
     }
     /// Evicts stored states beyond the bound; returns how many are over it because they are not stored yet.
     pub fn trim(&mut self, partition: Partition) -> usize {

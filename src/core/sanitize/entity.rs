@@ -3,11 +3,9 @@
 //! Addresses are compared as numbers. Names of users and devices are compared in lower case: directories ignore case, and a case
 //! that an attacker may vary would give a fresh history to each variant. The event keeps the name as it was written.
 
-use std::net::IpAddr;
-
 use bumpalo::Bump;
 
-use crate::core::event::Entity;
+use crate::core::event::{Entity, Event};
 use crate::core::types::{EntityKey, EntityKind};
 
 /// What a pipeline may choose as its entity.
@@ -27,44 +25,41 @@ pub enum KeyChoice {
 /// The name of the entity that all events share which name nobody.
 const UNKNOWN_NAME: &str = "unknown";
 
-/// What there is to choose from: addresses with their canonical text, names as sanitized. Empty text is absent.
+/// The canonical text of the addresses; empty where there is none.
+#[derive(Clone, Copy)]
 pub(super) struct Names<'b> {
-    pub(super) source: (IpAddr, &'b str),
-    pub(super) dest: (IpAddr, &'b str),
-    pub(super) user: &'b str,
-    pub(super) device: &'b str,
+    pub(super) source: &'b str,
+    pub(super) dest: &'b str,
 }
 
+/// Sets the entity of a sanitized event.
 #[inline]
-pub(super) fn choose<'b>(choices: &[KeyChoice], names: &Names<'b>, arena: &'b Bump) -> Entity<'b> {
+pub(super) fn choose<'b>(choices: &[KeyChoice], names: Names<'b>, arena: &'b Bump, event: &mut Event<'b>) {
     for choice in choices {
-        let found = match choice {
-            KeyChoice::Source => of_address(names.source),
-            KeyChoice::Dest => of_address(names.dest),
-            KeyChoice::User => of_name(EntityKind::User, names.user, arena),
-            KeyChoice::Device => of_name(EntityKind::Host, names.device, arena),
+        let (kind, name) = match choice {
+            KeyChoice::Source => (EntityKind::Ip, names.source),
+            KeyChoice::Dest => (EntityKind::Ip, names.dest),
+            KeyChoice::User => (EntityKind::User, event.user_id),
+            KeyChoice::Device => (EntityKind::Host, event.device_id),
         };
-        if let Some(entity) = found {
-            return entity;
+        if name.is_empty() {
+            continue;
         }
+        event.entity = match choice {
+            KeyChoice::Source => Entity { kind, key: EntityKey::of_address(event.source_ip), name },
+            KeyChoice::Dest => Entity { kind, key: EntityKey::of_address(event.dest_ip), name },
+            KeyChoice::User | KeyChoice::Device => named(kind, folded(name, arena)),
+        };
+        return;
     }
-    let kind = EntityKind::Unknown;
-    Entity { kind, key: EntityKey::of_name(kind, UNKNOWN_NAME), name: UNKNOWN_NAME }
+    event.entity = named(EntityKind::Unknown, UNKNOWN_NAME);
 }
 
-#[inline]
-fn of_address<'b>((address, name): (IpAddr, &'b str)) -> Option<Entity<'b>> {
-    (!name.is_empty()).then(|| Entity { kind: EntityKind::Ip, key: EntityKey::of_address(address), name })
+fn named(kind: EntityKind, name: &str) -> Entity<'_> {
+    Entity { kind, key: EntityKey::of_name(kind, name), name }
 }
 
-fn of_name<'b>(kind: EntityKind, name: &'b str, arena: &'b Bump) -> Option<Entity<'b>> {
-    if name.is_empty() {
-        return None;
-    }
-    let folded = if name.bytes().all(|byte| byte.is_ascii() && !byte.is_ascii_uppercase()) {
-        name
-    } else {
-        arena.alloc_str(&name.to_lowercase())
-    };
-    Some(Entity { kind, key: EntityKey::of_name(kind, folded), name: folded })
+fn folded<'b>(name: &'b str, arena: &'b Bump) -> &'b str {
+    let lower = |byte: u8| byte.is_ascii() && !byte.is_ascii_uppercase();
+    if name.bytes().all(lower) { name } else { arena.alloc_str(&name.to_lowercase()) }
 }

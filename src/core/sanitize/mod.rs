@@ -17,7 +17,7 @@ use std::net::IpAddr;
 
 use bumpalo::Bump;
 
-use crate::core::event::{Event, Field, FieldId, Flow, Geo, Outcome, RawEvent, Record, Repair, Repairs};
+use crate::core::event::{Event, Field, FieldId, Geo, Outcome, RawEvent, Record, Repair, Repairs};
 use crate::core::types::EventTime;
 use crate::limits::{
     EVENT_AHEAD_OF_RECORD_MICROS_MAX, EVENT_TIME_MIN_MICROS, EVENT_TYPE_CHARS_MAX, PROTOCOL_CHARS_MAX, STRING_CHARS_MAX,
@@ -53,46 +53,41 @@ struct Pass<'s, 'b> {
 impl Sanitizer {
     #[must_use]
     pub fn sanitize<'b>(&self, record: &Record<'b>, raw: &RawEvent<'b>, arena: &'b Bump) -> Event<'b> {
+        let mut event = Event::blank(record);
+        self.sanitize_into(raw, arena, record.time, &mut event);
+        event
+    }
+
+    /// [`Sanitizer::sanitize`] into an event that is [`Event::blank`], where it is to stay: moving one costs as much as making it.
+    #[inline]
+    pub(crate) fn sanitize_into<'b>(&self, raw: &RawEvent<'b>, arena: &'b Bump, record_time: Option<EventTime>, event: &mut Event<'b>) {
         let mut pass = Pass { raw, arena, allow_markup: self.allow_markup, repairs: raw.repairs };
-        let time = self.time(record.time, raw, &mut pass.repairs);
-        let (source_ip, source_text) = pass.address(FieldId::SourceIp, Repair::SourceIpInvalid);
-        let (dest_ip, dest_text) = pass.address(FieldId::DestIp, Repair::DestIpInvalid);
-        let user_id = pass.identifier(FieldId::UserId, USER_ID_CHARS_MAX);
-        let device_id = pass.identifier(FieldId::DeviceId, STRING_CHARS_MAX);
-        let names = entity::Names { source: (source_ip, source_text), dest: (dest_ip, dest_text), user: user_id, device: device_id };
-        let (outcome, outcome_text) = pass.outcome();
-        let (bytes, flow) = pass.flow();
-        Event {
-            at: record.at,
-            raw: record.payload,
-            time,
-            source_ip,
-            dest_ip,
-            protocol: pass.protocol(),
-            port: number::port(raw.get(FieldId::Port), &mut pass.repairs),
-            bytes,
-            event_type: pass.text(FieldId::EventType, EVENT_TYPE_CHARS_MAX),
-            user_agent: pass.text(FieldId::UserAgent, USER_AGENT_CHARS_MAX),
-            user_id,
-            resource: pass.text(FieldId::Resource, STRING_CHARS_MAX),
-            action: pass.text(FieldId::Action, STRING_CHARS_MAX),
-            outcome,
-            outcome_text,
-            device_id,
-            session_id: pass.identifier(FieldId::SessionId, STRING_CHARS_MAX),
-            file_hash: pass.text(FieldId::FileHash, STRING_CHARS_MAX),
-            geo: pass.geo(),
-            flow,
-            extra: raw.extra,
-            repairs: pass.repairs,
-            entity: entity::choose(&self.key, &names, arena),
-        }
+        event.time = self.time(record_time, raw, &mut pass.repairs);
+        let source_name = pass.address(FieldId::SourceIp, Repair::SourceIpInvalid, &mut event.source_ip);
+        let dest_name = pass.address(FieldId::DestIp, Repair::DestIpInvalid, &mut event.dest_ip);
+        event.protocol = pass.protocol();
+        event.port = number::port(pass.field(FieldId::Port), &mut pass.repairs);
+        event.event_type = pass.text(FieldId::EventType, EVENT_TYPE_CHARS_MAX);
+        event.user_agent = pass.text(FieldId::UserAgent, USER_AGENT_CHARS_MAX);
+        event.user_id = pass.identifier(FieldId::UserId, USER_ID_CHARS_MAX);
+        event.resource = pass.text(FieldId::Resource, STRING_CHARS_MAX);
+        event.action = pass.text(FieldId::Action, STRING_CHARS_MAX);
+        event.device_id = pass.identifier(FieldId::DeviceId, STRING_CHARS_MAX);
+        event.session_id = pass.identifier(FieldId::SessionId, STRING_CHARS_MAX);
+        event.file_hash = pass.text(FieldId::FileHash, STRING_CHARS_MAX);
+        (event.outcome, event.outcome_text) = pass.outcome();
+        pass.flow(event);
+        pass.geo(event);
+        event.extra = raw.extra;
+        event.repairs = pass.repairs;
+        let names = entity::Names { source: source_name, dest: dest_name };
+        entity::choose(&self.key, names, arena, event);
     }
 
     /// The event's own time, if it has a valid one. A missing year is the one nearest to `near`.
     #[must_use]
     pub fn own_time(&self, raw: &RawEvent<'_>, near: Option<EventTime>) -> Option<EventTime> {
-        self.resolve(time::read(raw.get(FieldId::Timestamp))?, near).filter(|time| time::is_plausible(*time))
+        self.resolve(time::read(&raw.fields[FieldId::Timestamp as usize])?, near).filter(|time| time::is_plausible(*time))
     }
 
     fn resolve(&self, written: time::Written, near: Option<EventTime>) -> Option<EventTime> {
@@ -106,7 +101,7 @@ impl Sanitizer {
     #[inline]
     fn time(&self, record: Option<EventTime>, raw: &RawEvent<'_>, repairs: &mut Repairs) -> EventTime {
         let record = record.filter(|time| time::is_plausible(*time));
-        let field = raw.get(FieldId::Timestamp);
+        let field = &raw.fields[FieldId::Timestamp as usize];
         let written = time::read(field);
         if let Some(time::Written::LeapSecond(_)) = written {
             repairs.add(Repair::TimestampClamped);
@@ -127,23 +122,42 @@ impl Sanitizer {
     }
 }
 
-impl<'b> Pass<'_, 'b> {
-    /// An address and its canonical text, empty where there is none.
+impl<'s, 'b> Pass<'s, 'b> {
+    #[inline(always)]
+    fn field(&self, id: FieldId) -> &'s Field<'b> {
+        &self.raw.fields[id as usize]
+    }
+
+    /// Puts an address where it belongs and gives its canonical text, empty where there is none.
     #[inline]
-    fn address(&mut self, id: FieldId, invalid: Repair) -> (IpAddr, &'b str) {
-        let parsed = match self.raw.get(id) {
-            Field::Missing => return (address::ABSENT, ""),
-            Field::Text(text) if address::is_none(text) => return (address::ABSENT, ""),
-            Field::Text(text) => address::parse(text).map(|parsed| (text, parsed)),
-            _ => None,
+    fn address(&mut self, id: FieldId, invalid: Repair, into: &mut IpAddr) -> &'b str {
+        let text = match *self.field(id) {
+            Field::Missing | Field::Text("") => return "",
+            Field::Text(text) => text,
+            _ => {
+                self.repairs.add(invalid);
+                return "";
+            }
         };
-        let Some((written, parsed)) = parsed else {
-            self.repairs.add(invalid);
-            return (address::ABSENT, "");
-        };
-        if parsed.canonical {
-            return (parsed.address, written);
+        match address::ipv4(text.as_bytes()) {
+            Some(v4) if !v4.is_unspecified() => {
+                *into = IpAddr::V4(v4);
+                text
+            }
+            _ => self.other_address(text, invalid, into),
         }
+    }
+
+    /// Anything but a plain IPv4 address.
+    #[inline(never)]
+    fn other_address(&mut self, text: &'b str, invalid: Repair, into: &mut IpAddr) -> &'b str {
+        if address::is_none(text) {
+            return "";
+        }
+        let Some(parsed) = address::parse(text.trim()) else {
+            self.repairs.add(invalid);
+            return "";
+        };
         if parsed.zone_removed {
             self.repairs.add(Repair::ZoneRemoved);
         }
@@ -151,9 +165,10 @@ impl<'b> Pass<'_, 'b> {
             self.repairs.add(Repair::WrongType);
         }
         if parsed.address.is_unspecified() {
-            return (address::ABSENT, "");
+            return "";
         }
-        (parsed.address, bumpalo::format!(in self.arena, "{}", parsed.address).into_bump_str())
+        *into = parsed.address;
+        bumpalo::format!(in self.arena, "{}", parsed.address).into_bump_str()
     }
 
     #[inline]
@@ -168,7 +183,7 @@ impl<'b> Pass<'_, 'b> {
 
     #[inline]
     fn clean(&mut self, id: FieldId, rules: Rules) -> &'b str {
-        match self.raw.get(id) {
+        match *self.field(id) {
             Field::Text(text) => text::clean(text, rules, self.arena, &mut self.repairs),
             Field::Missing => "",
             other => self.clean_other(other, rules),
@@ -210,7 +225,7 @@ impl<'b> Pass<'_, 'b> {
 
     #[inline]
     fn outcome(&mut self) -> (Outcome, &'b str) {
-        if let Field::Bool(success) = self.raw.get(FieldId::Outcome) {
+        if let Field::Bool(success) = *self.field(FieldId::Outcome) {
             return if success { (Outcome::Success, "true") } else { (Outcome::Failure, "false") };
         }
         let text = self.text(FieldId::Outcome, STRING_CHARS_MAX);
@@ -219,20 +234,27 @@ impl<'b> Pass<'_, 'b> {
 
     /// The total of bytes, and the flow figures. The total is the sum of both directions unless given.
     #[inline]
-    fn flow(&mut self) -> (u64, Flow) {
-        let repairs = &mut self.repairs;
-        let given = number::bytes(self.raw.get(FieldId::BytesTransferred), repairs);
-        let bytes_out = number::bytes(self.raw.get(FieldId::BytesOut), repairs).unwrap_or(0);
-        let bytes_in = number::bytes(self.raw.get(FieldId::BytesIn), repairs).unwrap_or(0);
-        let packets = number::packets(self.raw.get(FieldId::Packets), repairs);
-        let duration = number::duration(self.raw.get(FieldId::Duration), repairs);
-        (given.unwrap_or_else(|| bytes_out.saturating_add(bytes_in)), Flow { bytes_out, bytes_in, packets, duration })
+    fn flow(&mut self, event: &mut Event<'b>) {
+        let raw = self.raw;
+        let (field, repairs) = (|id: FieldId| &raw.fields[id as usize], &mut self.repairs);
+        let given = number::bytes(field(FieldId::BytesTransferred), repairs);
+        event.flow.bytes_out = number::bytes(field(FieldId::BytesOut), repairs).unwrap_or(0);
+        event.flow.bytes_in = number::bytes(field(FieldId::BytesIn), repairs).unwrap_or(0);
+        event.flow.packets = number::packets(field(FieldId::Packets), repairs);
+        event.flow.duration = number::duration(field(FieldId::Duration), repairs);
+        event.bytes = given.unwrap_or_else(|| event.flow.bytes_out.saturating_add(event.flow.bytes_in));
     }
 
     #[inline]
-    fn geo(&mut self) -> Geo<'b> {
-        let (latitude, longitude) = (self.raw.get(FieldId::GeoLat), self.raw.get(FieldId::GeoLon));
-        let coordinates = match (number::degrees(latitude, 90.0), number::degrees(longitude, 180.0)) {
+    fn geo(&mut self, event: &mut Event<'b>) {
+        let parts = &self.raw.fields[FieldId::GeoLat as usize..=FieldId::GeoAsn as usize];
+        if parts.iter().any(|part| *part != Field::Missing) {
+            event.geo = self.given_geo();
+        }
+    }
+
+    fn given_geo(&mut self) -> Geo<'b> {
+        let coordinates = match (number::degrees(self.field(FieldId::GeoLat), 90.0), number::degrees(self.field(FieldId::GeoLon), 180.0)) {
             (Ok(Some(latitude)), Ok(Some(longitude))) => Some((latitude, longitude)),
             (Ok(None), Ok(None)) => None,
             _ => {
@@ -240,7 +262,7 @@ impl<'b> Pass<'_, 'b> {
                 None
             }
         };
-        let asn = number::autonomous_system(self.raw.get(FieldId::GeoAsn)).unwrap_or_else(|()| {
+        let asn = number::autonomous_system(self.field(FieldId::GeoAsn)).unwrap_or_else(|()| {
             self.repairs.add(Repair::GeoInvalid);
             0
         });
@@ -250,12 +272,50 @@ impl<'b> Pass<'_, 'b> {
 }
 
 const SUCCESS_WORDS: [&str; 18] = [
-    "success", "succeeded", "successful", "ok", "accepted", "accept", "allowed", "allow", "permitted", "permit", "granted", "pass",
-    "passed", "true", "yes", "established", "completed", "authenticated",
+    "success",
+    "succeeded",
+    "successful",
+    "ok",
+    "accepted",
+    "accept",
+    "allowed",
+    "allow",
+    "permitted",
+    "permit",
+    "granted",
+    "pass",
+    "passed",
+    "true",
+    "yes",
+    "established",
+    "completed",
+    "authenticated",
 ];
 const FAILURE_WORDS: [&str; 24] = [
-    "failure", "failed", "fail", "denied", "deny", "blocked", "block", "reject", "rejected", "refused", "error", "false", "no", "dropped",
-    "drop", "unauthorized", "forbidden", "invalid", "timeout", "reset", "unsuccessful", "not allowed", "quarantined", "locked",
+    "failure",
+    "failed",
+    "fail",
+    "denied",
+    "deny",
+    "blocked",
+    "block",
+    "reject",
+    "rejected",
+    "refused",
+    "error",
+    "false",
+    "no",
+    "dropped",
+    "drop",
+    "unauthorized",
+    "forbidden",
+    "invalid",
+    "timeout",
+    "reset",
+    "unsuccessful",
+    "not allowed",
+    "quarantined",
+    "locked",
 ];
 
 /// What an outcome's text means, whatever its case.

@@ -12,9 +12,10 @@ enum Read {
     Unreadable,
 }
 
+/// By reference: copying a field that was just written waits for its narrow stores.
 #[inline]
-fn read(field: Field<'_>) -> Read {
-    match field {
+fn read(field: &Field<'_>) -> Read {
+    match *field {
         Field::Missing | Field::Text("" | "-") => Read::Absent,
         Field::Number(digits) => digits_of(digits),
         Field::Text(text) => digits_of(text.trim()),
@@ -50,7 +51,7 @@ fn other_number(text: &str) -> Read {
 
 /// A port; a fraction is cut off.
 #[inline]
-pub(super) fn port(field: Field<'_>, repairs: &mut Repairs) -> u16 {
+pub(super) fn port(field: &Field<'_>, repairs: &mut Repairs) -> u16 {
     let (value, exact) = match read(field) {
         Read::Absent => return 0,
         Read::Whole(number) => (number.min(65_535) as u16, number <= 65_535),
@@ -68,7 +69,7 @@ pub(super) fn port(field: Field<'_>, repairs: &mut Repairs) -> u16 {
 
 /// A count of bytes; a fraction is cut off. More than 64 bits is the largest count.
 #[inline]
-pub(super) fn bytes(field: Field<'_>, repairs: &mut Repairs) -> Option<u64> {
+pub(super) fn bytes(field: &Field<'_>, repairs: &mut Repairs) -> Option<u64> {
     match read(field) {
         Read::Absent => None,
         Read::Whole(number) => Some(number),
@@ -88,7 +89,7 @@ pub(super) fn bytes(field: Field<'_>, repairs: &mut Repairs) -> Option<u64> {
 
 /// Packets: like bytes, but of no field of their own in the contract.
 #[inline]
-pub(super) fn packets(field: Field<'_>, repairs: &mut Repairs) -> u64 {
+pub(super) fn packets(field: &Field<'_>, repairs: &mut Repairs) -> u64 {
     let mut own = Repairs::default();
     let value = bytes(field, &mut own).unwrap_or(0);
     if !own.is_empty() {
@@ -99,7 +100,7 @@ pub(super) fn packets(field: Field<'_>, repairs: &mut Repairs) -> u64 {
 
 /// Seconds, finite and not negative.
 #[inline]
-pub(super) fn duration(field: Field<'_>, repairs: &mut Repairs) -> f32 {
+pub(super) fn duration(field: &Field<'_>, repairs: &mut Repairs) -> f32 {
     let seconds = match read(field) {
         Read::Absent => return 0.0,
         Read::Whole(number) => number as f64,
@@ -114,7 +115,7 @@ pub(super) fn duration(field: Field<'_>, repairs: &mut Repairs) -> f32 {
 }
 
 /// A coordinate within `-limit ..= limit` degrees: `Ok(None)` if absent, `Err` if it is none.
-pub(super) fn degrees(field: Field<'_>, limit: f64) -> Result<Option<f32>, ()> {
+pub(super) fn degrees(field: &Field<'_>, limit: f64) -> Result<Option<f32>, ()> {
     let value = match read(field) {
         Read::Absent => return Ok(None),
         Read::Whole(number) => number as f64,
@@ -125,12 +126,12 @@ pub(super) fn degrees(field: Field<'_>, limit: f64) -> Result<Option<f32>, ()> {
 }
 
 /// An autonomous system number: `64500`, `"64500"` or `"AS64500"`.
-pub(super) fn autonomous_system(field: Field<'_>) -> Result<u32, ()> {
-    let field = match field {
-        Field::Text(text) if text.len() > 2 && text.as_bytes()[..2].eq_ignore_ascii_case(b"as") => Field::Text(&text[2..]),
-        other => other,
+pub(super) fn autonomous_system(field: &Field<'_>) -> Result<u32, ()> {
+    let number = match field {
+        Field::Text(text) if text.len() > 2 && text.as_bytes()[..2].eq_ignore_ascii_case(b"as") => digits_of(&text[2..]),
+        other => read(other),
     };
-    match read(field) {
+    match number {
         Read::Absent => Ok(0),
         Read::Whole(number) => u32::try_from(number).map_err(|_| ()),
         Read::Real(_) | Read::Unreadable => Err(()),

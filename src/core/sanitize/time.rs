@@ -16,7 +16,11 @@ pub(super) enum Written {
     /// A leap second, already put back to the last microsecond of its day.
     LeapSecond(EventTime),
     /// RFC 3164: no year.
-    Yearless { month: u32, day: u32, micros_of_day: i64 },
+    Yearless {
+        month: u32,
+        day: u32,
+        micros_of_day: i64,
+    },
 }
 
 /// Whether a time can be an event's: 1990 up to 2100.
@@ -32,8 +36,8 @@ pub(super) fn is_plausible(time: EventTime) -> bool {
 /// below. Numbers: seconds, milliseconds, microseconds or nanoseconds since the epoch, told apart by their size, which no two of them
 /// share between 1990 and 2100.
 #[inline]
-pub(super) fn read(field: Field<'_>) -> Option<Written> {
-    match field {
+pub(super) fn read(field: &Field<'_>) -> Option<Written> {
+    match *field {
         Field::Text(text) => {
             let bytes = text.as_bytes();
             extended(bytes).or_else(|| other_text(bytes.trim_ascii()))
@@ -198,7 +202,9 @@ fn log_style(text: &[u8]) -> Option<Written> {
     let checked = assemble([year.unwrap_or(2000), month, day], parts, micros, east)?;
     match (year, checked) {
         (Some(_), _) => Some(checked),
-        (None, Written::At(time)) => Some(Written::Yearless { month, day, micros_of_day: time.0 - days_from_civil(2000, month, day) * MICROS_PER_DAY }),
+        (None, Written::At(time)) => {
+            Some(Written::Yearless { month, day, micros_of_day: time.0 - days_from_civil(2000, month, day) * MICROS_PER_DAY })
+        }
         (None, _) => None,
     }
 }

@@ -16,10 +16,11 @@ pub use self::catalog::{Kind, Technique, kind};
 pub use self::merge::{ANOMALIES_MAX, CONTRIBUTIONS_MAX, Share};
 
 use self::merge::Part;
+use super::detect::surprise::share;
 use super::detect::{Anomaly, Detector, Explanation, ISOLATION_FOREST, NAMES, THREAT_INTEL, index_of, threat_type, words};
 use super::ensemble::combine::p_value;
 use super::ensemble::{Severity, SeverityThresholds, risk_score, threat_score};
-use super::event::{Entity, Event};
+use super::event::{Entity, Event, Outcome};
 use super::features::row::{ModelRow, Signal, SignalRow, signal};
 use super::types::{EntityKind, EventTime, Position};
 
@@ -103,7 +104,7 @@ pub fn threat<'b>(
     thresholds: &SeverityThresholds,
 ) -> Threat<'b> {
     let mut parts = explained(rows, scored, detectors);
-    let kind = kind(type_of(&parts, event.entity.kind));
+    let kind = kind(fitting(type_of(&parts), event));
     let contributions = merge::contributions(&parts);
     let anomalies = merge::anomalies(&mut parts);
     Threat {
@@ -137,7 +138,7 @@ fn explained(rows: (&ModelRow, &SignalRow), scored: &Scored, detectors: &[Box<dy
 }
 
 /// The type that the dominating detector offers; of equal ones the first declared.
-fn type_of(parts: &[Part], entity: EntityKind) -> &'static str {
+fn type_of(parts: &[Part]) -> &'static str {
     let mut best: Option<&Part> = None;
     for part in parts.iter().filter(|part| !part.explanation.threat_type.is_empty()) {
         if best.is_none_or(|best| part.surprise > best.surprise) {
@@ -145,13 +146,18 @@ fn type_of(parts: &[Part], entity: EntityKind) -> &'static str {
         }
     }
     let forest = parts.get(ISOLATION_FOREST).map_or(0.0, |part| part.surprise);
-    match best.filter(|best| best.surprise >= NAMED_PREFERENCE * forest) {
+    best.filter(|best| best.surprise >= NAMED_PREFERENCE * forest)
+        .map_or(threat_type::ANOMALOUS_BEHAVIOR, |best| best.explanation.threat_type)
+}
+
+/// What detectors cannot know, because rows do not tell: whose event it is, and whether it succeeded.
+fn fitting(kind: &'static str, event: &Event<'_>) -> &'static str {
+    match kind {
         // Many sources that fail for one user guess one password: only a source can spray.
-        Some(best) if best.explanation.threat_type == threat_type::PASSWORD_SPRAYING && entity == EntityKind::User => {
-            threat_type::BRUTE_FORCE
-        }
-        Some(best) => best.explanation.threat_type,
-        None => threat_type::ANOMALOUS_BEHAVIOR,
+        threat_type::PASSWORD_SPRAYING if event.entity.kind == EntityKind::User => threat_type::BRUTE_FORCE,
+        // Nobody got in yet.
+        threat_type::CREDENTIAL_COMPROMISE if event.outcome == Outcome::Failure => threat_type::BRUTE_FORCE,
+        other => other,
     }
 }
 
@@ -165,7 +171,7 @@ fn confidence(signals: &SignalRow, scored: &Scored) -> f32 {
     let learned = if scored.learning { LEARNING_CONFIDENCE } else { 1.0 };
     let listed = if scored.parts_surprise[THREAT_INTEL] > 0.0 { signal(signals, Signal::IntelConfidence) } else { 0.0 };
     let confidence = ((1.0 - doubt) * history * learned).max(listed);
-    (100.0 * confidence.max(0.0).min(1.0)).round() / 100.0
+    (100.0 * share(confidence)).round() / 100.0
 }
 
 /// One or two sentences: what, by whom, and what shows it best.

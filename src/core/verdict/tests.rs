@@ -1,7 +1,7 @@
 //! Threats from scores and explanations made by hand.
 
 use super::*;
-use crate::core::detect::{BEHAVIOR, BRUTE_FORCE, Contribution, FAN_OUT};
+use crate::core::detect::{BEHAVIOR, BRUTE_FORCE, Contribution, DNS_TUNNEL, FAN_OUT};
 use crate::core::event::{Flow, Geo, Outcome, Repair, Repairs};
 use crate::core::features::row::{FeatureRows, MODEL_WIDTH, SIGNAL_WIDTH};
 use crate::core::settings::ThresholdSettings;
@@ -89,6 +89,7 @@ fn detectors() -> Vec<Box<dyn Detector>> {
         scripted(BEHAVIOR, threat_type::UNUSUAL_TIME, "hour_rarity", 7.0),
         scripted(BRUTE_FORCE, threat_type::PASSWORD_SPRAYING, "failures_5m", 30.0),
         scripted(FAN_OUT, threat_type::PORT_SCAN, "distinct_ports", 15.0),
+        scripted(DNS_TUNNEL, threat_type::CREDENTIAL_COMPROMISE, "new_country", 9.0),
         scripted(THREAT_INTEL, threat_type::THREAT_INTEL_MATCH, "intel_confidence", 24.0),
     ]
 }
@@ -105,6 +106,8 @@ fn the_dominating_detector_names_the_threat() {
         (event(), vec![(ISOLATION_FOREST, 13.0), (FAN_OUT, 9.0)], threat_type::PORT_SCAN),
         (event(), vec![(BRUTE_FORCE, 20.0)], threat_type::PASSWORD_SPRAYING),
         (user, vec![(BRUTE_FORCE, 20.0)], threat_type::BRUTE_FORCE),
+        (event(), vec![(DNS_TUNNEL, 9.0)], threat_type::BRUTE_FORCE),
+        (Event { outcome: Outcome::Success, ..event() }, vec![(DNS_TUNNEL, 9.0)], threat_type::CREDENTIAL_COMPROMISE),
         (event(), vec![], threat_type::ANOMALOUS_BEHAVIOR),
     ] {
         let threat = build(&event, &scored(&parts), &detectors());
@@ -124,7 +127,7 @@ fn a_threat_says_everything_about_itself() {
     assert_eq!(shares, [("distinct_ports", 0.5), ("bytes", 0.25), ("hour_rarity", 0.25)]);
     let rated: Vec<_> = threat.anomalies.iter().map(|a| (a.anomaly.name, a.severity)).collect();
     assert_eq!(rated, [("port_scan", Severity::Medium), ("unusual_time", Severity::Low)]);
-    assert_eq!(threat.detectors.len(), 5);
+    assert_eq!(threat.detectors.len(), 6);
     assert_eq!((threat.detectors[3].name, threat.detectors[3].version.as_str()), ("fan_out", "7"));
     assert!((threat.detectors[3].p - 4.54e-5).abs() < 1e-6 && (threat.detectors[4].p - 1.0).abs() < 1e-9);
     assert_eq!(threat.kind.mitre[0].id, "T1046");
@@ -139,7 +142,7 @@ fn confidence_grows_with_agreement_history_and_learning() {
     assert!(0.5 < one && one < two && two < 0.95, "{one} {two}");
     let learning = Scored { learning: true, ..scored(&[(FAN_OUT, 20.0)]) };
     assert!(build(&event(), &learning, &detectors()).confidence < 0.7 * one);
-    assert_eq!(of(&[(THREAT_INTEL, 24.0)]), 0.95, "as good as the list");
+    assert!((of(&[(THREAT_INTEL, 24.0)]) - 0.95).abs() < 1e-6, "as good as the list");
 }
 
 #[test]

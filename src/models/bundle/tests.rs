@@ -9,7 +9,7 @@ use crate::models::train::{TrainOptions, Trainer};
 
 pub(crate) fn columns() -> Vec<Column> {
     let column = |name: &str, weight: f32, evidence: bool| Column { name: name.into(), weight, evidence };
-    vec![column(forest::NAME, 1.0, false), column("behavior", 0.5, false), column("threat_intel", 1.0, true)]
+    vec![column(crate::core::detect::forest::NAME, 1.0, false), column("behavior", 0.5, false), column("threat_intel", 1.0, true)]
 }
 
 pub(crate) fn trainer(seed: u64, events: u64) -> Trainer {

@@ -5,9 +5,10 @@
 
 mod words;
 
-use super::surprise::{bounded, count_excess, ramp, robust_excess, strongest};
+use super::surprise::{bounded, count_excess, ramp, robust_excess, share, strongest};
 use super::{BEHAVIOR, Detector, Explanation, each_row};
 use crate::core::features::row::{FeatureRows, ModelRow, Signal, SignalRow, signal};
+use crate::core::numeric::log2;
 use crate::core::settings::BehaviorSettings;
 
 /// Nats of travel at the limit, and for each e-fold of speed above it: twice the limit is rare enough for a threat of its own
@@ -18,19 +19,24 @@ const TRAVEL_NATS_EFOLD: f32 = 8.0;
 const TRAVEL_ERROR_KM: f32 = 250.0;
 
 /// Hours of history over which habits fade in; the number of events is a setting.
-const HISTORY_HOURS: (f32, f32) = (1.0, 24.0);
+const HISTORY_HOURS: (f32, f32) = (1.0, 48.0);
 
-/// Spreads are not taken for smaller than this (octaves): one flow may be of any size, sums over an hour vary less.
-const SPREAD_BYTES_MIN: f32 = 1.5;
-const SPREAD_HOUR_MIN: f32 = 1.0;
+/// Spreads are not taken for smaller than this (octaves), for events in an hour, bytes of an event, bytes in an hour, bytes in a
+/// day: a quiet week shows less than what people do in a year. Sums over a day vary less than single flows.
+const SPREAD_MIN: [f32; 4] = [1.5, 3.0, 2.0, SPREAD_DAY];
 /// Octaves by which the outside volume of a day varies from its slow average; there is no spread of its own.
-const SPREAD_DAY: f32 = 1.2;
+const SPREAD_DAY: f32 = 1.5;
 /// From 256 kB to 16 MB (log2) a volume begins to matter: a jump from 100 bytes to 10 kB is none.
 const MATERIAL_BYTES: (f32, f32) = (18.0, 24.0);
 /// The same for events in an hour.
 const MATERIAL_EVENTS: (f32, f32) = (10.0, 60.0);
+/// Centers are not taken for lower than what matters, in octaves: below it an entity is merely quiet, and being less quiet is
+/// no surprise. log2(10 + 1) events, 256 kB.
+const CENTER_MIN: [f32; 4] = [3.46, MATERIAL_BYTES.0, MATERIAL_BYTES.0, MATERIAL_BYTES.0];
 /// Share of sent bytes from which a transfer goes out rather than comes in.
 const OUTWARD: (f32, f32) = (0.5, 0.9);
+/// What a volume counts that stays inside or comes in: backups, copies and updates, which are many, must not hide what leaves.
+const INSIDE_WEIGHT: f32 = 0.4;
 /// An upload to a destination never seen before is this much more telling.
 const NEW_DESTINATION_BONUS: f32 = 0.25;
 /// Bytes, sums of bytes and number of events rise together.
@@ -64,6 +70,8 @@ struct Parts {
     hour_events: f32,
     bytes: f32,
     hour_volume: f32,
+    /// What `hour_volume` looked at, octaves: what left for the outside at an event that sends outside, else everything sent.
+    hour_octaves: f32,
     /// Sent outside over a day.
     day_volume: f32,
     resources: f32,
@@ -113,8 +121,8 @@ impl Behavior {
             parts.time = history * bounded(signal(row, Signal::HourRarity));
             volumes(row, history, &mut parts);
             parts.resources = history * resources(row);
-            parts.new_device = history * NEW_DEVICE_NATS * ramp(signal(row, Signal::NewDevice), 0.0, 1.0);
-            parts.new_country = history * NEW_COUNTRY_NATS * ramp(signal(row, Signal::NewCountry), 0.0, 1.0);
+            parts.new_device = history * NEW_DEVICE_NATS * share(signal(row, Signal::NewDevice));
+            parts.new_country = history * NEW_COUNTRY_NATS * share(signal(row, Signal::NewCountry));
         }
         parts
     }
@@ -129,57 +137,41 @@ fn travel_nats(ratio: f32, distance: f32) -> f32 {
 /// Whether the event's bytes leave: 0..1.
 #[inline]
 fn outward(row: &SignalRow) -> f32 {
-    ramp(signal(row, Signal::External), 0.0, 1.0) * ramp(signal(row, Signal::OutShare), OUTWARD.0, OUTWARD.1)
+    share(signal(row, Signal::External)) * ramp(signal(row, Signal::OutShare), OUTWARD.0, OUTWARD.1)
 }
 
+/// Number of events in this hour, bytes of this event, bytes sent in this hour, bytes sent outside within a day, each in octaves
+/// against its own baseline. Four lanes of one computation without branches: these are looked at for every event.
 #[inline]
 fn volumes(row: &SignalRow, history: f32, parts: &mut Parts) {
-    let bonus = 1.0 + NEW_DESTINATION_BONUS * signal(row, Signal::NewDestination) * outward(row);
-    parts.hour_events = history * hour_events(row);
-    parts.bytes = history * log_volume(row, Signal::Bytes, Signal::BytesMedian, Signal::BytesSpread, SPREAD_BYTES_MIN);
-    parts.hour_volume =
-        history * bonus * log_volume(row, Signal::HourVolume, Signal::HourVolumeMedian, Signal::HourVolumeSpread, SPREAD_HOUR_MIN);
-    parts.day_volume = history * bonus * day_volume(row);
-}
-
-/// A volume in octaves against its own robust baseline.
-#[inline]
-fn log_volume(row: &SignalRow, value: Signal, median: Signal, spread: Signal, spread_min: f32) -> f32 {
-    let value = signal(row, value);
-    let material = ramp(value, MATERIAL_BYTES.0, MATERIAL_BYTES.1);
-    if material > 0.0 { material * robust_excess(value, signal(row, median), signal(row, spread), spread_min) } else { 0.0 }
-}
-
-/// Bytes sent outside over a day against their slow average; counts at events that send outside.
-#[inline]
-fn day_volume(row: &SignalRow) -> f32 {
-    let (value, mean) = (signal(row, Signal::DayVolume), signal(row, Signal::DayVolumeMean));
-    if mean > 0.0 && value > mean {
-        let material = ramp(value, MATERIAL_BYTES.0, MATERIAL_BYTES.1) * outward(row);
-        material * robust_excess(value, mean, SPREAD_DAY, SPREAD_DAY)
-    } else {
-        0.0
+    let at = |which| signal(row, which);
+    let events = at(Signal::HourEvents);
+    let outward = outward(row);
+    // A backup inside is no exfiltration by the page that is opened meanwhile: no more left in the hour than in the day.
+    let outside_max = if outward > 0.0 { at(Signal::DayVolume) } else { f32::MAX };
+    parts.hour_octaves = at(Signal::HourVolume).min(outside_max);
+    let values = [log2(events + 1.0), at(Signal::Bytes), parts.hour_octaves, at(Signal::DayVolume)];
+    let centers = [at(Signal::HourEventsMedian), at(Signal::BytesMedian), at(Signal::HourVolumeMedian), at(Signal::DayVolumeMean)];
+    let day_spread = if at(Signal::DayVolumeMean) > 0.0 { SPREAD_DAY } else { 0.0 };
+    let spreads = [at(Signal::HourEventsSpread), at(Signal::BytesSpread), at(Signal::HourVolumeSpread), day_spread];
+    let mut excess = [0.0; 4];
+    for lane in 0..4 {
+        excess[lane] = robust_excess(values[lane], centers[lane].max(CENTER_MIN[lane]), spreads[lane], SPREAD_MIN[lane]);
     }
-}
-
-/// Number of events in this hour against its own robust baseline.
-#[inline]
-fn hour_events(row: &SignalRow) -> f32 {
-    let events = signal(row, Signal::HourEvents);
-    // An immaterial number leaves before its logarithm is taken.
-    if events > MATERIAL_EVENTS.0 && signal(row, Signal::HourEventsSpread) > 0.0 {
-        let octaves = libm::log2f(events + 1.0);
-        let excess = robust_excess(octaves, signal(row, Signal::HourEventsMedian), signal(row, Signal::HourEventsSpread), SPREAD_HOUR_MIN);
-        ramp(events, MATERIAL_EVENTS.0, MATERIAL_EVENTS.1) * excess
-    } else {
-        0.0
-    }
+    let moved = history * (INSIDE_WEIGHT + (1.0 - INSIDE_WEIGHT) * outward);
+    let bonus = 1.0 + NEW_DESTINATION_BONUS * share(at(Signal::NewDestination)) * outward;
+    let material = |octaves| ramp(octaves, MATERIAL_BYTES.0, MATERIAL_BYTES.1);
+    parts.hour_events = history * ramp(events, MATERIAL_EVENTS.0, MATERIAL_EVENTS.1) * excess[0];
+    parts.bytes = moved * material(values[1]) * excess[1];
+    parts.hour_volume = moved * bonus * material(values[2]) * excess[2];
+    // The day's volume counts at events that send outside.
+    parts.day_volume = history * bonus * outward * material(values[3]) * excess[3];
 }
 
 #[inline]
 fn resources(row: &SignalRow) -> f32 {
     let usual = ALLOWED_RESOURCES + signal(row, Signal::ResourcesMean).max(0.0);
-    let bonus = 1.0 + NEW_RESOURCE_BONUS * ramp(signal(row, Signal::NewResource), 0.0, 1.0);
+    let bonus = 1.0 + NEW_RESOURCE_BONUS * share(signal(row, Signal::NewResource));
     bonus * count_excess(signal(row, Signal::Resources), usual, RESOURCES_SHAPE)
 }
 

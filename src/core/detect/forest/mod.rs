@@ -7,15 +7,15 @@ mod detector;
 pub mod layout;
 mod wire;
 
-pub use detector::IsolationForest;
+pub use detector::ForestDetector;
 
 use crate::native::{Kernel, forest_path_sums};
 use layout::{FEATURES, PATH_ONE, Row, Tree};
 
 /// The detector's name in outputs, metrics and bundles.
-pub const NAME: &str = "isolation_forest";
+pub const NAME: &str = crate::core::detect::NAMES[crate::core::detect::ISOLATION_FOREST];
 /// Rows that are cleaned and walked at a time, on the stack.
-const CHUNK: usize = 64;
+const CHUNK: usize = 16;
 
 /// A trained forest, ready to score.
 #[derive(Clone, Debug, PartialEq)]

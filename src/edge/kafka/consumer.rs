@@ -1,0 +1,192 @@
+//! The input log as a member of a Kafka group: see [`LogSource`] for the contract.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
+use rdkafka::consumer::{BaseConsumer, CommitMode as KafkaCommitMode, Consumer};
+use rdkafka::{Offset as KafkaOffset, TopicPartitionList};
+
+use super::admin::partitions_of;
+use super::group::{GroupContext, Outbox, Shared};
+use super::reader::{Assembly, Command, Reader, TAKE_MAX};
+use super::settings::{ConsumerSettings, KafkaSettings};
+use super::{kind_of, refuse};
+use crate::core::types::{Generation, Partition};
+use crate::edge::records::Records;
+use crate::edge::{Commit, CommitMode, LogEvent, LogSource};
+use crate::error::{Error, Kind, Result};
+use crate::native::consume::{BatchConsumer, Queues};
+
+/// Buffers and orders that may wait; beyond them a buffer is freed.
+const RECYCLED_MAX: usize = 16;
+const COMMANDS_MAX: usize = 4_096;
+
+/// A Kafka topic, read as a member of a group on a thread of its own.
+///
+/// Guarantee: at least once, see [`LogSource`]. Ownership is checked in the same lock that a rebalance takes, so nothing is committed
+/// for a partition after it was given away; the group's coordinator refuses members of an older generation. One hole is known: a
+/// background commit that the client holds back while it looks for the coordinator may be sent after a later rebalance and set
+/// another owner's offset back, which delivers records again.
+pub struct KafkaSource {
+    shared: Arc<Shared>,
+    consumer: Weak<BaseConsumer<GroupContext>>,
+    commands: Sender<Command>,
+    recycle: Sender<Records>,
+    ended: Receiver<()>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+    partitions: u32,
+}
+
+/// Figures of a source since it was opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SourceCounts {
+    pub rebalances: u64,
+    /// Background commits that were refused.
+    pub commit_failures: u64,
+}
+
+impl KafkaSource {
+    /// Joins the group and starts reading. Partition `p` speaks on channel `p % channels`.
+    ///
+    /// `Config`: settings, rights or a missing topic. `Transient`: no broker answered within `connect_timeout_ms`.
+    pub fn open(kafka: &KafkaSettings, settings: &ConsumerSettings, channels: usize) -> Result<(Self, Vec<Receiver<LogEvent>>)> {
+        assert!(channels > 0, "a source needs a channel");
+        let partitions = partitions_of(kafka, &settings.topic)?;
+        let (senders, receivers) = (0..channels).map(|_| bounded(settings.channel_batches.max(1))).unzip();
+        let queues = Arc::new(Queues::default());
+        let shared = Arc::new(Shared {
+            topic: settings.topic.clone(),
+            partitions,
+            start_at: settings.start_at,
+            drain_timeout: Duration::from_millis(settings.drain_timeout_ms),
+            committed_timeout: Duration::from_millis(kafka.connect_timeout_ms),
+            queues: queues.clone(),
+            owned: Mutex::default(),
+            released: Condvar::new(),
+            outbox: Mutex::new(Outbox::new(senders)),
+            failure: Mutex::new(None),
+            stop: AtomicBool::new(false),
+            epoch: AtomicU64::new(0),
+            commit_failures: AtomicU64::new(0),
+            rebalances: AtomicU64::new(0),
+        });
+        let consumer: BaseConsumer<GroupContext> = kafka
+            .consumer(settings, channels)?
+            .create_with_context(GroupContext { shared: shared.clone() })
+            .map_err(|error| refuse(Kind::Config, "the Kafka consumer's settings are refused".to_owned(), &error))?;
+        let consumer = Arc::new(consumer);
+        let client = BatchConsumer::new(consumer.clone(), queues, channels, TAKE_MAX);
+        consumer
+            .subscribe(&[&settings.topic])
+            .map_err(|error| refuse(Kind::Config, format!("cannot subscribe to {}", settings.topic), &error))?;
+        let (commands, commanded) = bounded(COMMANDS_MAX);
+        let (recycle, recycled) = bounded(RECYCLED_MAX);
+        let assembly = Assembly::new(channels, partitions);
+        let stall_warning = Duration::from_millis(settings.stall_warning_ms);
+        let reader = Reader { client, shared: shared.clone(), commands: commanded, recycled, assembly, stall_warning };
+        let weak = Arc::downgrade(&consumer);
+        drop(consumer);
+        let (end, ended) = bounded(1);
+        let run = move || {
+            reader.run();
+            drop(end);
+        };
+        let thread = std::thread::Builder::new()
+            .name("kafka-source".to_owned())
+            .spawn(run)
+            .map_err(|error| Error::transient("cannot start a thread").because(error))?;
+        Ok((Self { shared, consumer: weak, commands, recycle, ended, thread: Mutex::new(Some(thread)), partitions }, receivers))
+    }
+
+    /// Partitions of the topic when it was opened.
+    #[must_use]
+    pub fn partitions(&self) -> u32 {
+        self.partitions
+    }
+
+    #[must_use]
+    pub fn counts(&self) -> SourceCounts {
+        SourceCounts {
+            rebalances: self.shared.rebalances.load(Ordering::Relaxed),
+            commit_failures: self.shared.commit_failures.load(Ordering::Relaxed),
+        }
+    }
+
+    fn order(&self, command: Command) {
+        // The thread takes orders every few milliseconds; a full queue means that it has ended.
+        drop(self.commands.try_send(command));
+    }
+}
+
+impl LogSource for KafkaSource {
+    fn commit(&self, commits: &[Commit], mode: CommitMode) -> Result<()> {
+        if commits.is_empty() {
+            return Ok(());
+        }
+        let closed = || Error::transient("the source is closed");
+        let mut list = TopicPartitionList::with_capacity(commits.len());
+        // Held until the client has taken the commit: a rebalance gives nothing away meanwhile.
+        let owned = self.shared.owned();
+        for Commit { partition, next, generation } in commits {
+            match owned.get(partition) {
+                Some(ownership) if ownership.generation == *generation => {}
+                _ => {
+                    let (partition, generation) = (partition.0, generation.0);
+                    return Err(Error::new(Kind::Fenced, format!("partition {partition} is no longer owned under generation {generation}")));
+                }
+            }
+            let offset = i64::try_from(next.0).map_err(|_| Error::bug("an offset exceeds what Kafka can express"))?;
+            list.add_partition_offset(&self.shared.topic, partition.0 as i32, KafkaOffset::Offset(offset))
+                .map_err(|error| refuse(Kind::Bug, "cannot commit".to_owned(), &error))?;
+        }
+        let consumer = self.consumer.upgrade().ok_or_else(closed)?;
+        let mode = match mode {
+            CommitMode::Background => KafkaCommitMode::Async,
+            CommitMode::Wait => KafkaCommitMode::Sync,
+        };
+        let result = consumer.commit(&list, mode);
+        drop(owned);
+        result.map_err(|error| refuse(error.rdkafka_error_code().map_or(Kind::Transient, kind_of), "the commit was not accepted".to_owned(), &error))
+    }
+
+    fn released(&self, partition: Partition, generation: Generation) {
+        self.shared.release(partition, generation);
+    }
+
+    fn pause(&self, partition: Partition) {
+        self.order(Command::Pause(partition));
+    }
+
+    fn resume(&self, partition: Partition) {
+        self.order(Command::Resume(partition));
+    }
+
+    fn recycle(&self, mut records: Records) {
+        records.clear();
+        drop(self.recycle.try_send(records));
+    }
+
+    fn close(&self, deadline: Duration) -> Result<()> {
+        self.shared.stop.store(true, Ordering::Release);
+        match self.ended.recv_timeout(deadline) {
+            Err(RecvTimeoutError::Timeout) => Err(Error::transient("the Kafka consumer did not leave its group in time")),
+            Ok(()) | Err(RecvTimeoutError::Disconnected) => {
+                let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+                match thread.map(JoinHandle::join) {
+                    Some(Err(_)) => Err(Error::bug("the Kafka consumer's thread panicked")),
+                    _ => Ok(()),
+                }
+            }
+        }
+    }
+}
+
+impl Drop for KafkaSource {
+    fn drop(&mut self) {
+        // Ends the thread some time later; whoever wants it settled calls `close` before.
+        self.shared.stop.store(true, Ordering::Release);
+    }
+}

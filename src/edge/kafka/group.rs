@@ -1,0 +1,290 @@
+//! Membership: what this process owns under which generation, and what happens when that changes. Rebalances run on the source's
+//! thread; nothing here takes longer than the drain deadline and the reading of committed offsets.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use crossbeam_channel::{SendTimeoutError, Sender, TrySendError};
+use rdkafka::bindings::rd_kafka_resp_err_t;
+use rdkafka::client::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext, RebalanceProtocol};
+use rdkafka::error::{KafkaError, KafkaResult};
+use rdkafka::{Offset as KafkaOffset, TopicPartitionList};
+
+use super::{kind_of, log_line, refuse};
+use crate::core::types::{Generation, Offset, Partition};
+use crate::edge::LogEvent;
+use crate::edge::clock::Deadline;
+use crate::edge::kafka::StartAt;
+use crate::error::{Error, Kind, Result};
+use crate::native::consume::{Queues, group_generation};
+
+/// One step of waiting for a receiver; between two the other duties are looked after.
+const STEP: Duration = Duration::from_millis(5);
+
+/// What the handle, the source's thread and the callbacks share.
+pub(super) struct Shared {
+    pub topic: String,
+    pub partitions: u32,
+    pub start_at: StartAt,
+    pub drain_timeout: Duration,
+    pub committed_timeout: Duration,
+    pub queues: Arc<Queues>,
+    pub owned: Mutex<BTreeMap<Partition, Ownership>>,
+    pub released: Condvar,
+    pub outbox: Mutex<Outbox>,
+    pub failure: Mutex<Option<Error>>,
+    pub stop: AtomicBool,
+    /// Grows with every rebalance.
+    pub epoch: AtomicU64,
+    pub commit_failures: AtomicU64,
+    pub rebalances: AtomicU64,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ownership {
+    pub generation: Generation,
+    pub committed: Option<Offset>,
+    pub paused: bool,
+    released: bool,
+}
+
+/// The channels, and what did not fit into them yet, in order.
+pub(super) struct Outbox {
+    pub senders: Vec<Sender<LogEvent>>,
+    pub pending: Vec<VecDeque<LogEvent>>,
+}
+
+/// Whether a channel took everything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Sent {
+    All,
+    Full,
+    /// Nobody receives any more.
+    Closed,
+}
+
+impl Outbox {
+    pub(super) fn new(senders: Vec<Sender<LogEvent>>) -> Self {
+        let pending = senders.iter().map(|_| VecDeque::new()).collect();
+        Self { senders, pending }
+    }
+
+    pub(super) fn push(&mut self, partition: Partition, event: LogEvent) {
+        let channel = partition.0 as usize % self.pending.len();
+        self.pending[channel].push_back(event);
+    }
+
+    /// Hands over what waits for a channel, waiting up to `wait` for room.
+    pub(super) fn flush(&mut self, channel: usize, wait: Duration) -> Sent {
+        let Some(sender) = self.senders.get(channel) else { return Sent::Closed };
+        let pending = &mut self.pending[channel];
+        while let Some(event) = pending.pop_front() {
+            let back = match sender.try_send(event) {
+                Ok(()) => continue,
+                Err(TrySendError::Disconnected(_)) => return Sent::Closed,
+                Err(TrySendError::Full(event)) if wait.is_zero() => event,
+                Err(TrySendError::Full(event)) => match sender.send_timeout(event, wait) {
+                    Ok(()) => continue,
+                    Err(SendTimeoutError::Disconnected(_)) => return Sent::Closed,
+                    Err(SendTimeoutError::Timeout(event)) => event,
+                },
+            };
+            pending.push_front(back);
+            return Sent::Full;
+        }
+        Sent::All
+    }
+}
+
+impl Shared {
+    pub(super) fn owned(&self) -> MutexGuard<'_, BTreeMap<Partition, Ownership>> {
+        self.owned.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+    pub(super) fn outbox(&self) -> MutexGuard<'_, Outbox> {
+        self.outbox.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+    /// Notes the first failure; the source's thread ends at its next look.
+    pub(super) fn fail(&self, error: Error) {
+        self.failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+    }
+    pub(super) fn has_failed(&self) -> bool {
+        self.failure.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+    pub(super) fn release(&self, partition: Partition, generation: Generation) {
+        if let Some(ownership) = self.owned().get_mut(&partition)
+            && ownership.generation == generation
+        {
+            ownership.released = true;
+            self.released.notify_all();
+        }
+    }
+
+    fn assign<C: ConsumerContext>(&self, consumer: &BaseConsumer<C>, list: &mut TopicPartitionList) {
+        match self.starts(consumer, list) {
+            Ok(assigned) => {
+                let mut owned = self.owned();
+                let mut outbox = self.outbox();
+                for (partition, ownership) in assigned {
+                    owned.insert(partition, ownership);
+                    let Ownership { generation, committed, .. } = ownership;
+                    outbox.push(partition, LogEvent::Assigned { partition, generation, committed });
+                }
+            }
+            Err(error) => self.fail(error),
+        }
+        // The client waits for this call even when we are about to stop.
+        let result = match consumer.rebalance_protocol() {
+            RebalanceProtocol::Cooperative => consumer.incremental_assign(list),
+            _ => consumer.assign(list),
+        };
+        if let Err(error) = result {
+            self.fail(refuse(Kind::Transient, "the client refused its assignment".to_owned(), &error));
+        }
+    }
+
+    /// Where each new partition starts, written into `list`, and its messages forwarded to our queues.
+    fn starts<C: ConsumerContext>(&self, consumer: &BaseConsumer<C>, list: &mut TopicPartitionList) -> Result<Vec<(Partition, Ownership)>> {
+        let mut assigned = Vec::with_capacity(list.count());
+        if list.count() == 0 {
+            return Ok(assigned);
+        }
+        let generation = u64::try_from(group_generation(consumer)).map_err(|_| Error::bug("assigned partitions without a group generation"))?;
+        let committed = self.committed(consumer, list)?;
+        let channels = self.outbox().pending.len();
+        for element in committed.elements() {
+            let partition = Partition(u32::try_from(element.partition()).map_err(|_| Error::bug("assigned a negative partition"))?);
+            if partition.0 >= self.partitions {
+                let (topic, now, was) = (&self.topic, partition.0 + 1, self.partitions);
+                return Err(Error::config(format!(
+                    "topic {topic} has grown from {was} to at least {now} partitions: entities move between partitions and their \
+                     state does not; start with a new topic or a new group"
+                )));
+            }
+            element.error().map_err(|error| refuse(Kind::Transient, format!("cannot read the committed offset of partition {}", partition.0), &error))?;
+            let (committed, start) = match element.offset() {
+                KafkaOffset::Offset(offset) if offset >= 0 => (Some(Offset(offset.unsigned_abs())), KafkaOffset::Offset(offset)),
+                _ if self.start_at == StartAt::Latest => (None, KafkaOffset::End),
+                _ => (None, KafkaOffset::Beginning),
+            };
+            list.set_partition_offset(&self.topic, element.partition(), start)
+                .map_err(|error| refuse(Kind::Transient, "cannot set a start offset".to_owned(), &error))?;
+            if !self.queues.forward(consumer, &self.topic, element.partition(), partition.0 as usize % channels) {
+                return Err(Error::bug("a partition could not be forwarded to its queue"));
+            }
+            let ownership = Ownership { generation: Generation(generation), committed, paused: false, released: false };
+            assigned.push((partition, ownership));
+        }
+        Ok(assigned)
+    }
+
+    fn committed<C: ConsumerContext>(&self, consumer: &BaseConsumer<C>, list: &TopicPartitionList) -> Result<TopicPartitionList> {
+        let deadline = Deadline::after(self.committed_timeout);
+        loop {
+            match consumer.committed_offsets(list.clone(), deadline.left()) {
+                Ok(committed) => return Ok(committed),
+                Err(error) if deadline.passed() => {
+                    let kind = error.rdkafka_error_code().map_or(Kind::Transient, kind_of);
+                    return Err(refuse(kind, "cannot read the group's committed offsets".to_owned(), &error));
+                }
+                Err(error) => tracing::warn!("reading the group's committed offsets again: {error}"),
+            }
+        }
+    }
+
+    fn revoke<C: ConsumerContext>(&self, consumer: &BaseConsumer<C>, list: &TopicPartitionList) {
+        let lost = consumer.assignment_lost();
+        let mut going = Vec::with_capacity(list.count());
+        {
+            let mut owned = self.owned();
+            let mut outbox = self.outbox();
+            for element in list.elements() {
+                let Ok(partition) = u32::try_from(element.partition()).map(Partition) else { continue };
+                let Some(ownership) = owned.get(&partition).copied() else { continue };
+                let generation = ownership.generation;
+                if lost {
+                    owned.remove(&partition);
+                    outbox.push(partition, LogEvent::Lost { partition, generation });
+                } else {
+                    going.push(partition);
+                    outbox.push(partition, LogEvent::Revoked { partition, generation });
+                }
+            }
+        }
+        self.drain(&going);
+        let result = match consumer.rebalance_protocol() {
+            RebalanceProtocol::Cooperative => consumer.incremental_unassign(list),
+            _ => consumer.unassign(),
+        };
+        if let Err(error) = result {
+            self.fail(refuse(Kind::Transient, "the client refused to give up partitions".to_owned(), &error));
+        }
+    }
+
+    /// Waits until the receivers have released what is going, or the deadline has passed; either way it is no longer ours after.
+    fn drain(&self, going: &[Partition]) {
+        let deadline = Deadline::after(self.drain_timeout);
+        loop {
+            let closed = {
+                let mut outbox = self.outbox();
+                let channels = outbox.pending.len();
+                (0..channels).any(|channel| outbox.flush(channel, Duration::ZERO) == Sent::Closed)
+            };
+            let mut owned = self.owned();
+            let mut waits = going.iter().filter(|partition| owned.get(partition).is_some_and(|ownership| !ownership.released)).peekable();
+            let over = closed || deadline.passed();
+            if waits.peek().is_none() || over {
+                if over && waits.peek().is_some() {
+                    let partitions: Vec<u32> = waits.map(|partition| partition.0).collect();
+                    tracing::warn!(?partitions, "revoked partitions were not released in time; their last records will be read again");
+                }
+                for partition in going {
+                    owned.remove(partition);
+                }
+                return;
+            }
+            drop(waits);
+            drop(self.released.wait_timeout(owned, STEP));
+        }
+    }
+}
+
+/// The consumer's callbacks.
+pub(super) struct GroupContext {
+    pub shared: Arc<Shared>,
+}
+
+impl ClientContext for GroupContext {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        log_line(level, facility, message);
+    }
+    fn error(&self, error: KafkaError, reason: &str) {
+        tracing::warn!("kafka client: {error}: {reason}");
+    }
+}
+
+impl ConsumerContext for GroupContext {
+    /// In place of the wrapper's own, which ignores what `assign` returns.
+    fn rebalance(&self, consumer: &BaseConsumer<Self>, code: rd_kafka_resp_err_t, list: &mut TopicPartitionList) {
+        self.shared.rebalances.fetch_add(1, Ordering::Relaxed);
+        if code == rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS {
+            tracing::info!(topic = self.shared.topic, partitions = list.count(), "partitions assigned");
+            self.shared.assign(consumer, list);
+        } else {
+            tracing::info!(topic = self.shared.topic, partitions = list.count(), "partitions revoked");
+            self.shared.revoke(consumer, list);
+        }
+        self.shared.epoch.fetch_add(1, Ordering::Release);
+    }
+
+    fn commit_callback(&self, result: KafkaResult<()>, offsets: &TopicPartitionList) {
+        let refused = offsets.elements().iter().any(|element| element.error().is_err());
+        if result.is_err() || refused {
+            self.shared.commit_failures.fetch_add(1, Ordering::Relaxed);
+            tracing::warn!("a commit was refused and will be repeated by the next one: {result:?}");
+        }
+    }
+}

@@ -1,0 +1,218 @@
+//! The output side: an idempotent producer that counts what is durable. See [`Publisher`] for the contract.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use rdkafka::client::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::producer::{BaseRecord, DeliveryResult, Producer, ProducerContext, ThreadedProducer};
+
+use super::settings::{KafkaSettings, ProducerSettings, TopicNames};
+use super::window::AckWindow;
+use super::{kind_of, log_line, refuse, unreachable};
+use crate::edge::clock::Deadline;
+use crate::edge::{Outgoing, Publisher, Sequence};
+use crate::error::{Error, Kind, Result};
+use crate::limits::OUTPUT_BYTES_MAX;
+
+/// One step of waiting for deliveries; they also wake the waiter.
+const STEP: Duration = Duration::from_millis(10);
+
+/// Publishes to Kafka with `acks=all` and the client's own retries made idempotent.
+///
+/// Guarantee: at least once and in order per partition, see [`Publisher`]. A record counts as delivered when all in-sync replicas
+/// have it.
+pub struct KafkaPublisher {
+    producer: ThreadedProducer<DeliveryContext>,
+    deliveries: Arc<Deliveries>,
+    topics: TopicNames,
+    queue_full_wait: Duration,
+}
+
+#[derive(Default)]
+struct Deliveries {
+    produced: AtomicU64,
+    delivered: AtomicU64,
+    state: Mutex<State>,
+    progress: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    window: Option<AckWindow>,
+    failure: Option<(Kind, String)>,
+}
+
+impl Deliveries {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn acknowledge(&self, sequence: u64) {
+        let mut state = self.lock();
+        let window = state.window.get_or_insert_with(AckWindow::new);
+        window.acknowledge(sequence);
+        let delivered = window.delivered();
+        if delivered > self.delivered.swap(delivered, Ordering::Release) {
+            self.progress.notify_all();
+        }
+    }
+
+    fn fail(&self, kind: Kind, text: String) {
+        let mut state = self.lock();
+        if state.failure.is_none() {
+            tracing::error!("publishing has failed: {text}");
+            state.failure = Some((kind, text));
+        }
+        self.progress.notify_all();
+    }
+
+    fn failure(&self) -> Option<Error> {
+        self.lock().failure.clone().map(|(kind, text)| Error::new(kind, text))
+    }
+
+    /// Waits for any delivery or failure, at most one step.
+    fn wait(&self, wait: Duration) {
+        drop(self.progress.wait_timeout(self.lock(), wait));
+    }
+}
+
+struct DeliveryContext {
+    deliveries: Arc<Deliveries>,
+}
+
+impl ClientContext for DeliveryContext {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        log_line(level, facility, message);
+    }
+    fn error(&self, error: KafkaError, reason: &str) {
+        match error.rdkafka_error_code() {
+            // The idempotent producer has lost its place and accepts nothing any more.
+            Some(RDKafkaErrorCode::Fatal) => self.deliveries.fail(Kind::Transient, format!("the producer has failed: {reason}")),
+            Some(code @ (RDKafkaErrorCode::Authentication | RDKafkaErrorCode::ClusterAuthorizationFailed)) => {
+                self.deliveries.fail(kind_of(code), format!("the brokers refuse this client: {reason}"));
+            }
+            _ => tracing::warn!("kafka client: {error}: {reason}"),
+        }
+    }
+}
+
+impl ProducerContext for DeliveryContext {
+    /// The record's sequence number.
+    type DeliveryOpaque = usize;
+
+    fn delivery(&self, result: &DeliveryResult<'_>, sequence: usize) {
+        match result {
+            Ok(_) => self.deliveries.acknowledge(sequence as u64),
+            Err((error, message)) => {
+                use rdkafka::Message as _;
+                let kind = error.rdkafka_error_code().map_or(Kind::Transient, kind_of);
+                let error = refuse(kind, format!("a record for topic {} was not delivered", message.topic()), error);
+                self.deliveries.fail(error.kind, error.to_string());
+            }
+        }
+    }
+}
+
+impl KafkaPublisher {
+    /// Connects. `Config`: settings or rights. `Transient`: no broker answered within `connect_timeout_ms`.
+    pub fn open(kafka: &KafkaSettings, settings: &ProducerSettings) -> Result<Self> {
+        let deliveries = Arc::new(Deliveries::default());
+        let producer: ThreadedProducer<DeliveryContext> = kafka
+            .producer(settings)?
+            .create_with_context(DeliveryContext { deliveries: deliveries.clone() })
+            .map_err(|error| refuse(Kind::Config, "the Kafka producer's settings are refused".to_owned(), &error))?;
+        let within_ms = kafka.connect_timeout_ms;
+        // Any topic's metadata shows that a broker answers; asking for one that is absent could create it.
+        producer
+            .client()
+            .fetch_metadata(None, Duration::from_millis(within_ms))
+            .map_err(|error| deliveries.failure().unwrap_or_else(|| unreachable(kafka, within_ms, &error)))?;
+        Ok(Self { producer, deliveries, topics: settings.topics.clone(), queue_full_wait: Duration::from_millis(settings.queue_full_wait_ms) })
+    }
+
+    /// Records that were accepted and not acknowledged yet.
+    #[must_use]
+    pub fn in_flight(&self) -> u64 {
+        self.produced().0 - self.delivered().0
+    }
+
+    fn hand_over(&self, record: &Outgoing<'_>, sequence: u64) -> Result<()> {
+        let topic = self.topics.of(record.role);
+        let mut message = BaseRecord::with_opaque_to(topic, sequence as usize).payload(record.payload);
+        message.key = record.key;
+        message.partition = record.partition.map(|partition| partition.0 as i32);
+        let deadline = Deadline::after(self.queue_full_wait);
+        loop {
+            match self.producer.send(message) {
+                Ok(()) => return Ok(()),
+                Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), back)) => {
+                    if deadline.passed() {
+                        return Err(Error::transient(format!("the queue to Kafka is full; topic {topic} takes records too slowly")));
+                    }
+                    message = back;
+                    self.deliveries.wait(STEP);
+                }
+                Err((error, _)) => {
+                    let kind = error.rdkafka_error_code().map_or(Kind::Transient, kind_of);
+                    return Err(refuse(kind, format!("topic {topic} does not accept a record"), &error));
+                }
+            }
+        }
+    }
+}
+
+impl Publisher for KafkaPublisher {
+    fn publish(&self, record: Outgoing<'_>) -> Result<Sequence> {
+        if record.payload.len() > OUTPUT_BYTES_MAX {
+            let (bytes, role) = (record.payload.len(), record.role.as_str());
+            return Err(Error::bug(format!("a record of {bytes} bytes for {role} exceeds {OUTPUT_BYTES_MAX}")));
+        }
+        if let Some(error) = self.failure() {
+            return Err(error);
+        }
+        let sequence = self.deliveries.produced.fetch_add(1, Ordering::AcqRel) + 1;
+        match self.hand_over(&record, sequence) {
+            Ok(()) => Ok(Sequence(sequence)),
+            Err(error) => {
+                // The number was given to no record; nothing has to wait for it.
+                self.deliveries.acknowledge(sequence);
+                if error.kind != Kind::Transient {
+                    self.deliveries.fail(error.kind, error.to_string());
+                }
+                Err(error)
+            }
+        }
+    }
+
+    fn produced(&self) -> Sequence {
+        Sequence(self.deliveries.produced.load(Ordering::Acquire))
+    }
+
+    fn delivered(&self) -> Sequence {
+        Sequence(self.deliveries.delivered.load(Ordering::Acquire))
+    }
+
+    fn failure(&self) -> Option<Error> {
+        self.deliveries.failure()
+    }
+
+    fn flush(&self, deadline: Duration) -> Result<()> {
+        // Not the wrapper's flush, which waits in steps of 100 ms: the producer's own thread keeps handling acknowledgements.
+        let until = Deadline::after(deadline);
+        let target = self.produced();
+        while self.delivered() < target {
+            if let Some(error) = self.failure() {
+                return Err(error);
+            }
+            if until.passed() {
+                let missing = target.0 - self.delivered().0;
+                return Err(Error::transient(format!("{missing} records were not acknowledged by Kafka in time")));
+            }
+            self.deliveries.wait(STEP.min(until.left()));
+        }
+        Ok(())
+    }
+}

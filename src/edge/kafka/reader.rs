@@ -1,0 +1,335 @@
+//! The source's thread: serves the group, takes messages in batches, hands them over. It waits for a receiver without neglecting
+//! the group, and drops no record that its generation still owns.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::Receiver;
+use rdkafka::TopicPartitionList;
+use rdkafka::consumer::Consumer;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+
+use super::group::{GroupContext, Sent, Shared};
+use super::{kind_of, refuse};
+use crate::core::types::{EventTime, Generation, Offset, Partition};
+use crate::edge::clock::{self, Deadline};
+use crate::edge::records::Records;
+use crate::edge::{LogEvent, PartitionBatch};
+use crate::error::{Error, Kind};
+use crate::limits::{BATCH_BYTES_MAX, BATCH_EVENTS_MAX, RECORD_BYTES_MAX};
+use crate::native::consume::{BatchConsumer, Message};
+
+/// Messages of one call into the client, few enough that their copies fit a batch whatever their size.
+pub(super) const TAKE_MAX: usize = 256;
+const _: () = assert!(TAKE_MAX * RECORD_BYTES_MAX <= BATCH_BYTES_MAX);
+/// How long one wait for a first message lasts when nothing arrives, over all channels; a rebalance is seen that much later.
+const IDLE_WAIT_MS: usize = 5;
+const WATCH_EVERY: Duration = Duration::from_secs(5);
+
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Command {
+    Pause(Partition),
+    Resume(Partition),
+}
+
+pub(super) struct Reader {
+    pub client: BatchConsumer<GroupContext>,
+    pub shared: Arc<Shared>,
+    pub commands: Receiver<Command>,
+    pub recycled: Receiver<Records>,
+    pub assembly: Assembly,
+    pub stall_warning: Duration,
+}
+
+impl Reader {
+    /// Reads until it is told to stop or fails, then leaves the group and closes the channels.
+    pub(super) fn run(mut self) {
+        let mut next_watch = clock::now() + WATCH_EVERY;
+        while !self.shared.stop.load(Ordering::Acquire) && !self.shared.has_failed() {
+            self.obey();
+            self.serve_group();
+            if self.round() == 0 {
+                self.idle();
+            }
+            let now = clock::now();
+            if now >= next_watch {
+                next_watch = now + WATCH_EVERY;
+                self.watch(now);
+            }
+        }
+        self.finish();
+    }
+
+    fn obey(&mut self) {
+        for command in self.commands.try_iter() {
+            let (partition, paused) = match command {
+                Command::Pause(partition) => (partition, true),
+                Command::Resume(partition) => (partition, false),
+            };
+            let mut owned = self.shared.owned();
+            let Some(ownership) = owned.get_mut(&partition) else { continue };
+            let mut list = TopicPartitionList::new();
+            list.add_partition(&self.shared.topic, partition.0 as i32);
+            let consumer = self.client.consumer();
+            let result = if paused { consumer.pause(&list) } else { consumer.resume(&list) };
+            match result {
+                Ok(()) => ownership.paused = paused,
+                Err(error) => tracing::warn!(partition = partition.0, paused, "the client refused to pause or resume: {error}"),
+            }
+        }
+    }
+
+    /// Rebalances, commit answers and errors. Messages never come this way.
+    fn serve_group(&mut self) {
+        match self.client.consumer().poll(Duration::ZERO) {
+            None => {}
+            Some(Ok(message)) => {
+                use rdkafka::Message as _;
+                let (partition, offset) = (message.partition(), message.offset());
+                self.shared.fail(Error::bug(format!("record {offset} of partition {partition} bypassed its queue")));
+            }
+            Some(Err(error)) => self.judge(&error),
+        }
+        let epoch = self.shared.epoch.load(Ordering::Acquire);
+        if epoch != self.assembly.epoch {
+            self.assembly.epoch = epoch;
+            self.assembly.follow(&self.shared.owned().iter().map(|(p, o)| (*p, (o.generation, o.committed))).collect());
+        }
+    }
+
+    fn judge(&self, error: &KafkaError) {
+        let fatal = matches!(error, KafkaError::MessageConsumptionFatal(_));
+        let kind = error.rdkafka_error_code().map_or(Kind::Transient, kind_of);
+        let topic = &self.shared.topic;
+        match kind {
+            Kind::Config => self.shared.fail(refuse(kind, format!("reading topic {topic} is not possible"), error)),
+            _ if fatal => self.shared.fail(refuse(Kind::Transient, format!("the consumer of topic {topic} has failed"), error)),
+            _ => tracing::warn!(topic, "reading goes on after: {error}"),
+        }
+    }
+
+    /// One look at every channel; returns how many messages were taken.
+    fn round(&mut self) -> usize {
+        (0..self.assembly.channels).map(|channel| if self.flush(channel, Duration::ZERO) == Sent::All { self.take(channel, 0, TAKE_MAX) } else { 0 }).sum()
+    }
+
+    fn idle(&mut self) {
+        let wait_ms = (IDLE_WAIT_MS / self.assembly.channels).max(1);
+        for channel in 0..self.assembly.channels {
+            if self.flush(channel, Duration::from_millis(wait_ms as u64)) == Sent::All {
+                self.take(channel, wait_ms as i32, 1);
+            }
+        }
+    }
+
+    fn flush(&self, channel: usize, wait: Duration) -> Sent {
+        let sent = self.shared.outbox().flush(channel, wait);
+        if sent == Sent::Closed {
+            self.shared.fail(Error::bug("nobody receives the source's events any more"));
+        }
+        sent
+    }
+
+    /// Takes what a queue holds, up to one batch, and hands it over by partition. Waits for the first `first` messages only.
+    fn take(&mut self, channel: usize, wait_ms: i32, first: usize) -> usize {
+        let (mut total, mut wait_ms, mut ask) = (0, wait_ms, first);
+        loop {
+            let assembly = &mut self.assembly;
+            let recycled = &self.recycled;
+            let taken = match self.client.consume(channel, wait_ms, ask, |message| assembly.accept(&message, recycled)) {
+                Ok(taken) => taken,
+                Err(code) => {
+                    self.judge(&KafkaError::MessageConsumption(code));
+                    break;
+                }
+            };
+            total += taken;
+            if taken < ask || total + TAKE_MAX > BATCH_EVENTS_MAX || self.assembly.bytes + TAKE_MAX * RECORD_BYTES_MAX > 2 * BATCH_BYTES_MAX {
+                break;
+            }
+            (wait_ms, ask) = (0, TAKE_MAX);
+        }
+        if total > 0 {
+            self.hand_over(channel);
+        }
+        total
+    }
+
+    fn hand_over(&mut self, channel: usize) {
+        self.assembly.close_all();
+        if let Some(error) = self.assembly.failure.take() {
+            self.shared.fail(error);
+        }
+        let mut outbox = self.shared.outbox();
+        for (partition, mut event) in self.assembly.done.drain(..) {
+            if let LogEvent::Batch(batch) = &mut event {
+                let high = self.client.watermarks(&self.shared.topic, partition.0 as i32).map(|(_, high)| Offset(high.unsigned_abs()));
+                batch.high_watermark = high;
+            }
+            outbox.push(partition, event);
+        }
+        outbox.flush(channel, Duration::ZERO);
+    }
+
+    /// Warns once about each partition that has records but gives none, and about receivers that take none.
+    fn watch(&mut self, now: Instant) {
+        let owned = self.shared.owned().clone();
+        for (partition, ownership) in owned.iter().filter(|(_, ownership)| !ownership.paused) {
+            let Some(progress) = self.assembly.progress.get_mut(partition) else { continue };
+            let channel = partition.0 as usize % self.assembly.channels;
+            let blocked = !self.shared.outbox().pending[channel].is_empty();
+            let high = self.client.watermarks(&self.shared.topic, partition.0 as i32).map_or(0, |(_, high)| high.unsigned_abs());
+            let behind = progress.next.or(ownership.committed).is_some_and(|next| next.0 < high);
+            if progress.moved || !(behind || blocked) {
+                (progress.moved, progress.since, progress.warned) = (false, now, false);
+            } else if now.duration_since(progress.since) >= self.stall_warning && !progress.warned {
+                progress.warned = true;
+                let (topic, partition, next) = (&self.shared.topic, partition.0, progress.next.map(|next| next.0));
+                if blocked {
+                    tracing::warn!(topic, partition, "the pipeline has taken no records for a while");
+                } else {
+                    tracing::warn!(topic, partition, next, high, "the partition has records but gives none; is one of its batches unreadable?");
+                }
+            }
+        }
+    }
+
+    fn finish(self) {
+        let Self { client, shared, .. } = self;
+        let mut consumer = client.consumer().clone();
+        drop(client);
+        // A commit on another thread may hold the consumer for its duration. The last one to let go closes it, and closing
+        // revokes what is owned on the thread that does it: that has to be this one.
+        loop {
+            match Arc::try_unwrap(consumer) {
+                Ok(last) => break drop(last),
+                Err(shared) => consumer = shared,
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        shared.owned().clear();
+        let failure = shared.failure.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
+        let deadline = Deadline::after(shared.drain_timeout);
+        let mut outbox = shared.outbox();
+        if let Some(error) = failure {
+            tracing::error!(topic = shared.topic, "reading has stopped: {error}");
+            let (kind, text) = (error.kind, error.to_string());
+            for pending in &mut outbox.pending {
+                pending.push_back(LogEvent::Failed(Error::new(kind, text.clone())));
+            }
+        }
+        for channel in 0..outbox.pending.len() {
+            outbox.flush(channel, deadline.left());
+        }
+        outbox.senders.clear();
+    }
+}
+
+/// Sorts messages by partition into batches.
+pub(super) struct Assembly {
+    channels: usize,
+    epoch: u64,
+    /// By partition number: the generation that owns it, and its open batch.
+    slots: Vec<Slot>,
+    open: Vec<Partition>,
+    bytes: usize,
+    done: Vec<(Partition, LogEvent)>,
+    failure: Option<Error>,
+    progress: BTreeMap<Partition, Progress>,
+}
+
+#[derive(Default)]
+struct Slot {
+    generation: Option<Generation>,
+    records: Option<Records>,
+}
+
+struct Progress {
+    next: Option<Offset>,
+    moved: bool,
+    since: Instant,
+    warned: bool,
+}
+
+impl Assembly {
+    pub(super) fn new(channels: usize, partitions: u32) -> Self {
+        let slots = (0..partitions).map(|_| Slot::default()).collect();
+        Self { channels, epoch: 0, slots, open: Vec::new(), bytes: 0, done: Vec::new(), failure: None, progress: BTreeMap::new() }
+    }
+
+    fn follow(&mut self, owned: &BTreeMap<Partition, (Generation, Option<Offset>)>) {
+        for (number, slot) in self.slots.iter_mut().enumerate() {
+            let partition = Partition(number as u32);
+            let now = owned.get(&partition);
+            if slot.generation != now.map(|(generation, _)| *generation) {
+                slot.generation = now.map(|(generation, _)| *generation);
+                let fresh = now.map(|(_, next)| Progress { next: *next, moved: true, since: clock::now(), warned: false });
+                match fresh {
+                    Some(fresh) => drop(self.progress.insert(partition, fresh)),
+                    None => drop(self.progress.remove(&partition)),
+                }
+            }
+        }
+    }
+
+    fn accept(&mut self, message: &Message<'_>, recycled: &Receiver<Records>) {
+        let number = message.partition as usize;
+        let Some(slot) = self.slots.get_mut(number) else { return };
+        // The client drops what was fetched before a revocation; should something slip through, its new owner reads it.
+        let Some(generation) = slot.generation else { return };
+        let partition = Partition(number as u32);
+        if let Some(code) = message.error {
+            self.note(partition, generation, message, code);
+            return;
+        }
+        let records = slot.records.get_or_insert_with(|| {
+            self.open.push(partition);
+            recycled.try_recv().unwrap_or_default()
+        });
+        let before = records.bytes();
+        let time = message.timestamp.and_then(|millis| millis.checked_mul(1_000)).map(EventTime);
+        records.push(Offset(message.offset.unsigned_abs()), time, message.key, message.payload.unwrap_or_default());
+        self.bytes += records.bytes() - before;
+    }
+
+    fn note(&mut self, partition: Partition, generation: Generation, message: &Message<'_>, code: RDKafkaErrorCode) {
+        match code {
+            RDKafkaErrorCode::PartitionEOF => {
+                self.close(partition);
+                let next = Offset(message.offset.unsigned_abs());
+                self.done.push((partition, LogEvent::End { partition, generation, next }));
+            }
+            RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange => {
+                let (number, offset) = (partition.0, message.offset);
+                self.failure.get_or_insert(Error::permanent(format!(
+                    "the log of partition {number} no longer has offset {offset}, where the group goes on: records were removed before \
+                     they were read, or the topic was made anew; decide what to skip and set the group's offset (kafka-consumer-groups \
+                     --reset-offsets)"
+                )));
+            }
+            _ if kind_of(code) == Kind::Config => {
+                self.failure.get_or_insert(Error::config(format!("partition {} cannot be read: {code}", partition.0)));
+            }
+            _ => tracing::warn!(partition = partition.0, "reading goes on after: {code}"),
+        }
+    }
+
+    fn close(&mut self, partition: Partition) {
+        let slot = &mut self.slots[partition.0 as usize];
+        let (Some(records), Some(generation)) = (slot.records.take(), slot.generation) else { return };
+        self.open.retain(|open| *open != partition);
+        if let (Some(progress), Some(last)) = (self.progress.get_mut(&partition), records.last()) {
+            (progress.next, progress.moved) = (Some(last.offset.next()), true);
+        }
+        self.done.push((partition, LogEvent::Batch(PartitionBatch { partition, generation, records, high_watermark: None })));
+    }
+
+    fn close_all(&mut self) {
+        for partition in std::mem::take(&mut self.open) {
+            self.close(partition);
+        }
+        self.bytes = 0;
+    }
+}

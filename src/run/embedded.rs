@@ -1,0 +1,212 @@
+//! The embedded run: files, standard input or the simulator in, a folder of JSON Lines out, state in this process.
+//!
+//! Several pipelines may run side by side on one input; their threats meet in one correlator. Everything happens in one thread
+//! and in the order of the input, so a run is repeatable to the byte.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::config::service::Verdicts;
+use crate::core::correlate::{Correlated, Correlator, ThreatSignal};
+use crate::core::engine::Counts;
+use crate::core::output::{Envelope, ThreatRecord};
+use crate::core::types::{EventTime, Offset, Partition, Position};
+use crate::edge::clock;
+use crate::edge::file::JsonlSink;
+use crate::edge::{Publisher, Records, TopicRole};
+use crate::error::Result;
+use crate::run::learning::Learning;
+use crate::run::outbox::Outbox;
+use crate::run::pipeline::Pipeline;
+use crate::run::render::Origin;
+use crate::run::summary::{Latencies, Summary};
+use crate::run::worker::Worker;
+
+/// Embedded input is one partition.
+const PARTITION: Partition = Partition(0);
+/// Name of the topic that embedded input stands for, in ids and evidence.
+pub const INPUT_TOPIC: &str = "input";
+
+/// One pipeline at work.
+struct Lane {
+    worker: Worker,
+    records: Records,
+    pipeline: Arc<Pipeline>,
+    learning: Arc<Learning>,
+}
+
+/// Several pipelines on one input.
+pub struct Embedded {
+    lanes: Vec<Lane>,
+    correlator: Correlator,
+    /// Position of the next threat in the log of threats.
+    next_threat: Offset,
+    sink: JsonlSink,
+    outbox: Outbox,
+    started: Instant,
+    counts: Counts,
+    alerts: u64,
+    latencies: Latencies,
+}
+
+/// Hears what happens, for a live view and for evaluation.
+pub trait Observer {
+    fn threat(&mut self, _threat: &ThreatRecord) {}
+    fn correlated(&mut self, _output: &Correlated) {}
+}
+
+/// Hears nothing.
+pub struct Quiet;
+impl Observer for Quiet {}
+
+impl Embedded {
+    /// `pipelines` with what each learns from; the first one's correlation settings hold for all.
+    ///
+    /// # Errors
+    /// A setting that cannot be understood.
+    pub fn new(
+        pipelines: Vec<(Arc<Pipeline>, Arc<Learning>)>,
+        verdicts: Verdicts,
+        sink: JsonlSink,
+        correlator: Correlator,
+    ) -> Result<Self> {
+        let mut lanes = vec![];
+        for (pipeline, learning) in pipelines {
+            let origin = Origin { pipeline: pipeline.file.name.clone(), topic: INPUT_TOPIC.to_owned() };
+            let mut worker = Worker::new(Arc::clone(&pipeline), Arc::clone(&learning), origin, verdicts, false, 0)?;
+            worker.engine().assign(PARTITION, Offset(0), &[])?;
+            lanes.push(Lane { worker, records: Records::default(), pipeline, learning });
+        }
+        Ok(Self {
+            lanes,
+            correlator,
+            next_threat: Offset(0),
+            sink,
+            outbox: Outbox::default(),
+            started: clock::now(),
+            counts: Counts::default(),
+            alerts: 0,
+            latencies: Latencies::default(),
+        })
+    }
+
+    /// The buffer that the input of pipeline `lane` is put into before [`Embedded::step`].
+    pub fn records(&mut self, lane: usize) -> &mut Records {
+        &mut self.lanes[lane].records
+    }
+    #[must_use]
+    pub fn pipeline(&self, lane: usize) -> &Pipeline {
+        &self.lanes[lane].pipeline
+    }
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        self.counts
+    }
+    #[must_use]
+    pub fn alerts(&self) -> u64 {
+        self.alerts
+    }
+    #[must_use]
+    pub fn latencies(&self) -> &Latencies {
+        &self.latencies
+    }
+    #[must_use]
+    pub fn top_risks(&self, now: EventTime, count: usize) -> Vec<(String, f64)> {
+        self.correlator.top_risks(now, count)
+    }
+    /// Share of learning done, of the slowest pipeline; `None` once all have models.
+    #[must_use]
+    pub fn learning(&self) -> Option<f64> {
+        self.lanes.iter().filter_map(|lane| lane.learning.progress()).reduce(f64::min)
+    }
+    /// Entities in memory over all pipelines, and how many left it.
+    #[must_use]
+    pub fn entities(&mut self) -> (usize, u64) {
+        let all = self.lanes.iter_mut().map(|lane| lane.worker.engine().entities());
+        all.fold((0, 0), |(resident, evicted), (r, e)| (resident + r, evicted + e))
+    }
+
+    /// Works through what was put into the lanes' buffers, which are empty afterwards.
+    ///
+    /// # Errors
+    /// Outputs cannot be written, or a `Bug`.
+    pub fn step(&mut self, observer: &mut dyn Observer) -> Result<()> {
+        let begun = clock::now();
+        let mut scored = 0;
+        for lane in 0..self.lanes.len() {
+            scored += self.step_lane(lane, observer)?;
+        }
+        let took = begun.elapsed();
+        self.latencies.add(took.as_micros() as u64, scored);
+        Ok(())
+    }
+
+    fn step_lane(&mut self, lane: usize, observer: &mut dyn Observer) -> Result<u64> {
+        self.outbox.clear();
+        let mut signals = vec![];
+        let Lane { worker, records, .. } = &mut self.lanes[lane];
+        let next = &mut self.next_threat;
+        let mut on_threat = |threat: &ThreatRecord| {
+            observer.threat(threat);
+            let position = Position { partition: PARTITION, offset: *next };
+            *next = next.next();
+            signals.push(ThreatSignal::new(position, threat.clone()));
+        };
+        let counts = worker.process(PARTITION, records, |_, _| Ok(()), &mut self.outbox, &mut on_threat)?;
+        records.clear();
+        let watermark = worker.engine().watermark(PARTITION);
+        self.outbox.publish(&self.sink, || false)?;
+        self.correlate(&signals, watermark, observer)?;
+        self.counts.add(counts);
+        Ok(counts.scored)
+    }
+
+    fn correlate(&mut self, signals: &[ThreatSignal], watermark: Option<EventTime>, observer: &mut dyn Observer) -> Result<()> {
+        let mut out = vec![];
+        for signal in signals {
+            self.correlator.apply(signal, &mut out);
+        }
+        if let Some(watermark) = watermark {
+            self.correlator.tick(watermark, &mut out);
+        }
+        self.outbox.clear();
+        for output in out {
+            observer.correlated(&output);
+            self.alerts += u64::from(matches!(output, Correlated::Alert(_)));
+            publish(output, &mut self.next_threat, &mut self.outbox);
+        }
+        self.outbox.publish(&self.sink, || false).map(|_| ())
+    }
+
+    /// Ends the run: closes windows, learns from what there was, has the outputs on disk.
+    ///
+    /// # Errors
+    /// Outputs or the learned bundle cannot be written.
+    pub fn finish(mut self) -> Result<Summary> {
+        self.outbox.clear();
+        for lane in &mut self.lanes {
+            lane.worker.finish(PARTITION, &mut self.outbox);
+            lane.learning.finish_early(&lane.pipeline)?;
+        }
+        self.outbox.publish(&self.sink, || false)?;
+        self.sink.flush(Duration::from_secs(10))?;
+        self.sink.sync()?;
+        self.counts.assert_conserved();
+        let elapsed = self.started.elapsed();
+        Ok(Summary::new(self.counts, self.alerts, elapsed, &self.latencies))
+    }
+}
+
+/// Alerts and resolved threats; the latter are records of the threats log themselves.
+fn publish(output: Correlated, next_threat: &mut Offset, outbox: &mut Outbox) {
+    let key = output.entity().to_owned();
+    let role = match &output {
+        Correlated::Alert(_) => TopicRole::Alerts,
+        Correlated::Resolved(_) => {
+            *next_threat = next_threat.next();
+            TopicRole::Threats
+        }
+    };
+    let envelope: Envelope = output.into_envelope();
+    outbox.push(role, key.as_bytes(), |out| envelope.write_json(out));
+}

@@ -1,0 +1,150 @@
+//! One shard's work on a batch: decode, apply, render. The same for files and for Kafka.
+
+use std::sync::Arc;
+
+use bumpalo::Bump;
+
+use crate::config::service::Verdicts;
+use crate::core::decode::Decoded;
+use crate::core::engine::{Counts, Engine, Verdict};
+use crate::core::event::{Event, Record, Reject};
+use crate::core::output::ThreatRecord;
+use crate::core::types::{Offset, Partition};
+use crate::edge::{Records, TopicRole};
+use crate::error::Result;
+use crate::run::arrow_verdicts::{ArrowVerdicts, VERDICTS_PER_RECORD_MAX};
+use crate::run::learning::Learning;
+use crate::run::outbox::Outbox;
+use crate::run::pipeline::Pipeline;
+use crate::run::render::Origin;
+
+/// Hears of every threat as it is rendered: the live view, the correlator of an embedded run.
+pub type OnThreat<'a> = &'a mut dyn FnMut(&ThreatRecord);
+
+/// Decodes, scores and renders batches for the partitions of one shard.
+pub struct Worker {
+    pipeline: Arc<Pipeline>,
+    engine: Engine,
+    learning: Arc<Learning>,
+    learning_version: u64,
+    origin: Origin,
+    verdicts: Verdicts,
+    arrow: ArrowVerdicts,
+    arena: Bump,
+}
+
+impl Worker {
+    /// # Errors
+    /// A setting that cannot be understood.
+    pub fn new(pipeline: Arc<Pipeline>, learning: Arc<Learning>, origin: Origin, verdicts: Verdicts, stored: bool, seed: u64) -> Result<Self> {
+        let learning_version = learning.version();
+        let engine = pipeline.engine(learning.scorer(), stored, seed)?;
+        Ok(Self { pipeline, engine, learning, learning_version, origin, verdicts, arrow: ArrowVerdicts::new()?, arena: Bump::new() })
+    }
+
+    pub fn engine(&mut self) -> &mut Engine {
+        &mut self.engine
+    }
+
+    /// Takes a batch apart: `load` is given the engine and the batch's events to bring in states that are not in memory.
+    ///
+    /// # Errors
+    /// Whatever `load` says, and `Bug`s.
+    pub fn process(
+        &mut self,
+        partition: Partition,
+        records: &Records,
+        load: impl FnOnce(&mut Engine, &[Event<'_>]) -> Result<()>,
+        outbox: &mut Outbox,
+        on_threat: OnThreat<'_>,
+    ) -> Result<Counts> {
+        let mut arena = std::mem::take(&mut self.arena);
+        arena.reset();
+        let pipeline = Arc::clone(&self.pipeline);
+        let counts = {
+            let whole: Vec<Record<'_>> = records.iter().map(|record| record.as_record(partition)).collect();
+            let mut decoded = Decoded::default();
+            pipeline.decode(&whole, &arena, &mut decoded);
+            load(&mut self.engine, &decoded.events)?;
+            self.dead_letters(records, &decoded.rejects, outbox);
+            self.apply(partition, &decoded, outbox, on_threat)?
+        };
+        self.arena = arena;
+        Ok(counts)
+    }
+
+    fn dead_letters(&self, records: &Records, rejects: &[Reject<'_>], outbox: &mut Outbox) {
+        let of = |reject: &Reject<'_>| {
+            let record = records.find(reject.at.offset);
+            record.map_or((None, 0), |record| (record.time, record.whole_len))
+        };
+        self.origin.dead_letters(rejects, of, outbox);
+    }
+
+    /// Applies a decoded batch, cut where learning ends so that the models change at exactly that event.
+    fn apply(&mut self, partition: Partition, decoded: &Decoded<'_>, outbox: &mut Outbox, on_threat: OnThreat<'_>) -> Result<Counts> {
+        let mut counts = Counts::default();
+        let (mut events, mut rejects) = (decoded.events.as_slice(), decoded.rejects.as_slice());
+        loop {
+            self.take_over_models();
+            let missing = self.learning.missing();
+            let cut = if missing == 0 { events.len() } else { events.len().min(missing as usize) };
+            let (now, later) = events.split_at(cut);
+            let upto = later.first().map_or(Offset(u64::MAX), |event| event.at.offset);
+            let (now_rejects, later_rejects) = rejects.split_at(rejects.partition_point(|reject| reject.at.offset < upto));
+            counts.add(self.apply_part(partition, now, now_rejects, outbox, on_threat)?);
+            if later.is_empty() {
+                return Ok(counts);
+            }
+            (events, rejects) = (later, later_rejects);
+        }
+    }
+
+    fn apply_part(
+        &mut self,
+        partition: Partition,
+        events: &[Event<'_>],
+        rejects: &[Reject<'_>],
+        outbox: &mut Outbox,
+        on_threat: OnThreat<'_>,
+    ) -> Result<Counts> {
+        let refused: Vec<Offset> = rejects.iter().map(|reject| reject.at.offset).collect();
+        self.engine.apply(partition, events, &refused);
+        let effects = self.engine.effects();
+        self.origin.threats(&self.engine, events, &effects.verdicts, outbox, on_threat);
+        self.origin.windows(partition, &effects.windows, outbox);
+        match self.verdicts {
+            Verdicts::None => {}
+            Verdicts::Json => self.origin.verdicts(&self.engine, events, &effects.verdicts, outbox),
+            Verdicts::Arrow => self.arrow(partition, events, &effects.verdicts, outbox)?,
+        }
+        let counts = effects.counts;
+        if self.engine.scorer().is_learning() {
+            self.learning.offer(&self.pipeline, &self.engine, events, &self.engine.effects().verdicts)?;
+        }
+        Ok(counts)
+    }
+
+    fn arrow(&self, partition: Partition, events: &[Event<'_>], verdicts: &[Verdict], outbox: &mut Outbox) -> Result<()> {
+        for part in verdicts.chunks(VERDICTS_PER_RECORD_MAX) {
+            let mut written = Ok(());
+            outbox.push_to(TopicRole::Verdicts, partition, |out| written = self.arrow.write(&self.engine, events, part, out));
+            written?;
+        }
+        Ok(())
+    }
+
+    fn take_over_models(&mut self) {
+        let version = self.learning.version();
+        if version != self.learning_version {
+            self.engine.set_scorer(self.learning.scorer());
+            self.learning_version = version;
+        }
+    }
+
+    /// Closes what a finite input leaves open.
+    pub fn finish(&mut self, partition: Partition, outbox: &mut Outbox) {
+        let windows = self.engine.finish(partition);
+        self.origin.windows(partition, &windows, outbox);
+    }
+}
