@@ -11,6 +11,7 @@
 
 pub mod clock;
 pub mod file;
+pub mod geoip;
 pub mod kafka;
 pub mod memory;
 pub mod records;
