@@ -23,7 +23,7 @@ fn main(){
             ps.push((p,l));
         }
         let corr=Correlator::new("demo","security.threats",CorrelationSettings::default());
-        let mut e=Embedded::new(ps,verdicts,sink,corr).unwrap();
+        let mut e=Embedded::new(ps,verdicts,sink,corr,Default::default()).unwrap();
         let sc=if args.iter().any(|a| a=="small"){Scenario::small()}else if args.iter().any(|a| a=="month"){Scenario::month()}else{Scenario::demo()};
         let mut sim=Simulator::new(&sc).unwrap();
         let mut seen=Seen(Default::default(),vec![]);
@@ -48,7 +48,7 @@ fn main(){
         let p=Arc::new(Pipeline::open(file,Some(&args[3])).unwrap());
         let l=Arc::new(Learning::new(&p,None,None).unwrap());
         let corr=Correlator::new("demo","security.threats",CorrelationSettings::default());
-        let mut e=Embedded::new(vec![(p.clone(),l)],verdicts,sink,corr).unwrap();
+        let mut e=Embedded::new(vec![(p.clone(),l)],verdicts,sink,corr,Default::default()).unwrap();
         let mut input=threatguard::run::framed::FramedInput::new(open_input(&args[2]).unwrap());
         let mut seen=Seen(Default::default(),vec![]);
         loop { let n=input.read(&p,e.records(0),2048).unwrap(); if n==0 {break} e.step(&mut seen).unwrap(); }

@@ -129,12 +129,12 @@ impl Settler {
         failure.unwrap_or_else(|| Error::bug("the settling thread ended"))
     }
 
-    /// Ends the thread after what was handed over.
+    /// Ends the thread after what was handed over. Nothing can be handed over afterwards.
     ///
     /// # Errors
     /// Why settling stopped before that.
-    pub fn finish(mut self) -> Result<()> {
-        let Self { work, failure, thread, .. } = &mut self;
+    pub fn finish(&mut self) -> Result<()> {
+        let Self { work, failure, thread, .. } = self;
         let (closed, _) = bounded(0);
         drop(std::mem::replace(work, closed));
         if let Some(thread) = thread.take()

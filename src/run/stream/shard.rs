@@ -18,7 +18,7 @@ use crate::limits::CHECKPOINT_CHUNK_ENTITIES_MAX;
 use crate::run::outbox::Outbox;
 use crate::run::summary::Latencies;
 use crate::run::telemetry::{Delta, Metrics, Stage};
-use crate::run::worker::Worker;
+use crate::run::worker::{Out, Worker};
 
 const IDLE_WAIT: Duration = Duration::from_millis(20);
 /// While outputs are on their way, so that their latency is measured when they arrive.
@@ -101,7 +101,7 @@ impl Shard {
     pub fn run(mut self) -> Result<ShardReport> {
         let ended = self.serve();
         let finished = self.settler.finish();
-        self.note_delivered_at_end();
+        self.note_delivered();
         ended?;
         finished?;
         self.report.counts.assert_conserved();
@@ -175,7 +175,8 @@ impl Shard {
         self.outbox.clear();
         let (store, give_up) = (&mut self.store, &self.shared.give_up);
         let load = |engine: &mut Engine, events: &[Event<'_>]| load_missing(engine, partition, events, store.as_mut(), give_up);
-        let counts = self.worker.process(partition, &records, load, &mut self.outbox, &mut |_| {}, &mut self.delta)?;
+        let mut out = Out { outbox: &mut self.outbox, on_threat: &mut |_| {}, delta: &mut self.delta };
+        let counts = self.worker.process(partition, &records, load, &mut out)?;
         let scored_at = clock::now();
         let last = self.outbox.publish(self.shared.publisher.as_ref(), || give_up.load(Ordering::Relaxed))?;
         self.delta.spent(Stage::Publish, scored_at.elapsed());
@@ -299,18 +300,13 @@ impl Shard {
         }
     }
 
-    fn note_delivered_at_end(&mut self) {
-        // The settling thread has waited for all of them.
-        self.note_delivered();
-    }
-
     fn patiently<T>(&mut self, work: impl Fn(&mut dyn StateStore) -> Result<T>) -> Result<T> {
         patiently(self.store.as_mut(), &self.shared.give_up, work)
     }
 }
 
 /// Repeats a call while the store is away.
-fn patiently<T>(store: &mut dyn StateStore, give_up: &AtomicBool, work: impl Fn(&mut dyn StateStore) -> Result<T>) -> Result<T> {
+pub(super) fn patiently<T>(store: &mut dyn StateStore, give_up: &AtomicBool, work: impl Fn(&mut dyn StateStore) -> Result<T>) -> Result<T> {
     let mut warned = false;
     loop {
         match work(store) {
