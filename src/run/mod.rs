@@ -16,3 +16,5 @@ pub mod framed;
 pub mod embedded;
 
 pub mod stream;
+
+pub mod replay;
