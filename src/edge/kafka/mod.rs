@@ -14,7 +14,7 @@ mod window;
 pub use admin::{CleanupPolicy, Finding, Problem, TimestampType, TopicSpec, check_topics, ensure_topics, partition_count};
 pub use consumer::{KafkaSource, SourceCounts};
 pub use producer::KafkaPublisher;
-pub use settings::{ConsumerSettings, Compression, KafkaSettings, ProducerSettings, Protocol, SaslMechanism, Security, StartAt, TopicNames};
+pub use settings::{Compression, ConsumerSettings, KafkaSettings, ProducerSettings, Protocol, RESERVED, SaslMechanism, Security, StartAt, TopicNames};
 
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
