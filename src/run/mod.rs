@@ -14,3 +14,5 @@ pub mod telemetry;
 pub mod framed;
 
 pub mod embedded;
+
+pub mod stream;

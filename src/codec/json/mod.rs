@@ -1,7 +1,7 @@
 //! A strict JSON pull parser over one record. Never recurses, never copies text without escapes, never accepts what RFC 8259 forbids.
 //!
-//! Stricter than the RFC where a record of hostile origin could hurt: nesting at most [`JSON_DEPTH_MAX`] levels (the record's own
-//! object is the first), numbers at most [`JSON_NUMBER_BYTES_MAX`] bytes, no lone surrogates. Numbers stay digits, so `1e400` and
+//! Stricter than the RFC where a record of hostile origin could hurt: nesting at most `JSON_DEPTH_MAX` levels (the record's own
+//! object is the first), numbers at most `JSON_NUMBER_BYTES_MAX` bytes, no lone surrogates. Numbers stay digits, so `1e400` and
 //! 2^64 are decided by whoever needs the value.
 
 mod scan;

@@ -110,7 +110,7 @@ const CASES: &[Case] = &[
         &[(S::Bytes, 33.0), (S::OutShare, 0.01)],
         "unusual_volume",
         "8.6 GB in one event; 4.1 kB are usual",
-        6.0..12.0,
+        2.0..6.0,
     ),
     Case("busy hour", BEHAVIOR, &[(S::HourEvents, 3000.0)], "unusual_volume", "3000 events in this hour; 73 are usual", 4.0..8.0),
     Case(
@@ -285,6 +285,24 @@ const PAIRS: &[(&str, usize, &Set, &Set)] = &[
     ("a stream", BEACONING, &[(S::Period, 2.0), (S::PeriodJitter, 0.05)], &[(S::PeriodJitter, 0.05)]),
     ("forgot the password", BRUTE_FORCE, &[(S::Failures5m, 4.0), (S::Attempts1h, 4.0)], &[(S::Failures5m, 40.0), (S::Attempts1h, 40.0)]),
     (
+        "the owner's slip after an attack",
+        BRUTE_FORCE,
+        &[(S::Failures24h, 140.0), (S::Failures1h, 1.1)],
+        &[(S::Failures24h, 140.0), (S::Failures1h, 3.0)],
+    ),
+    (
+        "copied inside",
+        BEHAVIOR,
+        &[(S::HourVolume, 33.0), (S::OutShare, 1.0), (S::External, 0.0)],
+        &[(S::HourVolume, 33.0), (S::DayVolume, 33.0), (S::OutShare, 1.0)],
+    ),
+    (
+        "a page opened during a backup",
+        BEHAVIOR,
+        &[(S::HourVolume, 36.0), (S::OutShare, 1.0)],
+        &[(S::HourVolume, 36.0), (S::OutShare, 1.0), (S::External, 0.0)],
+    ),
+    (
         "a service that always fails",
         BRUTE_FORCE,
         &[(S::Failures1h, 60.0), (S::Attempts1h, 60.0), (S::FailureShare, 1.0)],
@@ -369,7 +387,6 @@ const RAISING: &[(usize, &[Signal])] = &[
             S::NewResource,
             S::Events,
             S::AgeHours,
-            S::OutShare,
         ],
     ),
     (BEACONING, &[S::PeriodCount, S::Period, S::External]),

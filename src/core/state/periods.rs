@@ -19,6 +19,7 @@ const STEADY_JITTER: f32 = 0.5;
 const MISSED_MAX: f32 = 6.0;
 const JITTER_UNIT: f32 = 8_192.0;
 const JITTER_MAX: f32 = 4.0;
+const KNOWN: u32 = 2;
 
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 struct Slot {
@@ -64,10 +65,12 @@ impl Periods {
         if facts.destination == 0 {
             return;
         }
-        let destination = (facts.destination >> 32) as u32 | 1;
+        // Bit 0 says that the slot is taken, bit 1 that the destination was known before the slot was.
+        let destination = (facts.destination >> 32) as u32 & !KNOWN | 1;
         let now = (facts.micros / 1_000_000) as u32;
-        let Some(slot) = self.slots.iter_mut().find(|slot| slot.destination == destination) else {
-            self.claim(destination, now);
+        let Some(slot) = self.slots.iter_mut().find(|slot| slot.destination & !KNOWN == destination) else {
+            let known = if signals[Signal::NewDestination as usize] > 0.0 { 0 } else { KNOWN };
+            self.claim(destination | known, now);
             return;
         };
         let gap = now.saturating_sub(slot.last);
@@ -79,7 +82,9 @@ impl Periods {
         signals[Signal::Period as usize] = slot.mean;
         signals[Signal::PeriodJitter as usize] = slot.jitter();
         signals[Signal::PeriodCount as usize] = f32::from(slot.intervals);
-        signals[Signal::PeriodAgeHours as usize] = slot.mean * f32::from(slot.intervals) / 3_600.0;
+        let age = slot.mean * f32::from(slot.intervals) / 3_600.0;
+        let entity = if slot.destination & KNOWN == 0 { 0.0 } else { signals[Signal::AgeHours as usize] };
+        signals[Signal::PeriodAgeHours as usize] = age.max(entity);
     }
 
     fn claim(&mut self, destination: u32, now: u32) {

@@ -84,7 +84,9 @@ impl<const N: usize> Histogram<N> {
         // With unit bins the deviation's median is half the interquartile width for symmetric data; the wider side counts.
         let (low, high) = (self.quantile(0.25), self.quantile(0.75));
         let deviation = (self.median - low).max(high - self.median);
-        self.spread = (1.4826 * deviation).max(SPREAD_MIN);
+        // What happens every day at one hour (a backup) is a habit too, however far from the median.
+        let upper = (self.quantile(0.975) - self.median) / 1.96;
+        self.spread = (1.4826 * deviation).max(upper).max(SPREAD_MIN);
     }
 
     fn quantile(&self, share: f32) -> f32 {

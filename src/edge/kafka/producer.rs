@@ -130,7 +130,12 @@ impl KafkaPublisher {
             .client()
             .fetch_metadata(None, Duration::from_millis(within_ms))
             .map_err(|error| deliveries.failure().unwrap_or_else(|| unreachable(kafka, within_ms, &error)))?;
-        Ok(Self { producer, deliveries, topics: settings.topics.clone(), queue_full_wait: Duration::from_millis(settings.queue_full_wait_ms) })
+        Ok(Self {
+            producer,
+            deliveries,
+            topics: settings.topics.clone(),
+            queue_full_wait: Duration::from_millis(settings.queue_full_wait_ms),
+        })
     }
 
     /// Records that were accepted and not acknowledged yet.

@@ -23,7 +23,7 @@ const HISTORY_HOURS: (f32, f32) = (1.0, 48.0);
 
 /// Spreads are not taken for smaller than this (octaves), for events in an hour, bytes of an event, bytes in an hour, bytes in a
 /// day: a quiet week shows less than what people do in a year. Sums over a day vary less than single flows.
-const SPREAD_MIN: [f32; 4] = [1.5, 2.0, 2.0, SPREAD_DAY];
+const SPREAD_MIN: [f32; 4] = [1.5, 3.0, 2.0, SPREAD_DAY];
 /// Octaves by which the outside volume of a day varies from its slow average; there is no spread of its own.
 const SPREAD_DAY: f32 = 1.5;
 /// From 256 kB to 16 MB (log2) a volume begins to matter: a jump from 100 bytes to 10 kB is none.
@@ -35,6 +35,8 @@ const MATERIAL_EVENTS: (f32, f32) = (10.0, 60.0);
 const CENTER_MIN: [f32; 4] = [3.46, MATERIAL_BYTES.0, MATERIAL_BYTES.0, MATERIAL_BYTES.0];
 /// Share of sent bytes from which a transfer goes out rather than comes in.
 const OUTWARD: (f32, f32) = (0.5, 0.9);
+/// What a volume counts that stays inside or comes in: backups, copies and updates, which are many, must not hide what leaves.
+const INSIDE_WEIGHT: f32 = 0.4;
 /// An upload to a destination never seen before is this much more telling.
 const NEW_DESTINATION_BONUS: f32 = 0.25;
 /// Bytes, sums of bytes and number of events rise together.
@@ -68,6 +70,8 @@ struct Parts {
     hour_events: f32,
     bytes: f32,
     hour_volume: f32,
+    /// What `hour_volume` looked at, octaves: what left for the outside at an event that sends outside, else everything sent.
+    hour_octaves: f32,
     /// Sent outside over a day.
     day_volume: f32,
     resources: f32,
@@ -142,7 +146,11 @@ fn outward(row: &SignalRow) -> f32 {
 fn volumes(row: &SignalRow, history: f32, parts: &mut Parts) {
     let at = |which| signal(row, which);
     let events = at(Signal::HourEvents);
-    let values = [log2(events + 1.0), at(Signal::Bytes), at(Signal::HourVolume), at(Signal::DayVolume)];
+    let outward = outward(row);
+    // A backup inside is no exfiltration by the page that is opened meanwhile: no more left in the hour than in the day.
+    let outside_max = if outward > 0.0 { at(Signal::DayVolume) } else { f32::MAX };
+    parts.hour_octaves = at(Signal::HourVolume).min(outside_max);
+    let values = [log2(events + 1.0), at(Signal::Bytes), parts.hour_octaves, at(Signal::DayVolume)];
     let centers = [at(Signal::HourEventsMedian), at(Signal::BytesMedian), at(Signal::HourVolumeMedian), at(Signal::DayVolumeMean)];
     let day_spread = if at(Signal::DayVolumeMean) > 0.0 { SPREAD_DAY } else { 0.0 };
     let spreads = [at(Signal::HourEventsSpread), at(Signal::BytesSpread), at(Signal::HourVolumeSpread), day_spread];
@@ -150,14 +158,14 @@ fn volumes(row: &SignalRow, history: f32, parts: &mut Parts) {
     for lane in 0..4 {
         excess[lane] = robust_excess(values[lane], centers[lane].max(CENTER_MIN[lane]), spreads[lane], SPREAD_MIN[lane]);
     }
-    let outward = outward(row);
-    let sent = history * (1.0 + NEW_DESTINATION_BONUS * at(Signal::NewDestination) * outward);
+    let moved = history * (INSIDE_WEIGHT + (1.0 - INSIDE_WEIGHT) * outward);
+    let bonus = 1.0 + NEW_DESTINATION_BONUS * share(at(Signal::NewDestination)) * outward;
     let material = |octaves| ramp(octaves, MATERIAL_BYTES.0, MATERIAL_BYTES.1);
     parts.hour_events = history * ramp(events, MATERIAL_EVENTS.0, MATERIAL_EVENTS.1) * excess[0];
-    parts.bytes = history * material(values[1]) * excess[1];
-    parts.hour_volume = sent * material(values[2]) * excess[2];
+    parts.bytes = moved * material(values[1]) * excess[1];
+    parts.hour_volume = moved * bonus * material(values[2]) * excess[2];
     // The day's volume counts at events that send outside.
-    parts.day_volume = sent * outward * material(values[3]) * excess[3];
+    parts.day_volume = history * bonus * outward * material(values[3]) * excess[3];
 }
 
 #[inline]

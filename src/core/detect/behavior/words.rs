@@ -68,12 +68,12 @@ fn volume(parts: &Parts, row: &SignalRow, out: &mut Explanation) {
     let octaves = |which: Signal| words::from_log2(signal(row, which));
     let strongest = parts.bytes.max(parts.hour_volume).max(parts.day_volume);
     let features = [
-        ("bytes", Signal::Bytes, Signal::BytesMedian, parts.bytes, "in one event"),
-        ("bytes_sent_1h", Signal::HourVolume, Signal::HourVolumeMedian, parts.hour_volume, "sent in this hour"),
-        ("bytes_sent_outside_24h", Signal::DayVolume, Signal::DayVolumeMean, parts.day_volume, "sent outside within a day"),
+        ("bytes", signal(row, Signal::Bytes), Signal::BytesMedian, parts.bytes, "in one event"),
+        ("bytes_sent_1h", parts.hour_octaves, Signal::HourVolumeMedian, parts.hour_volume, "sent in this hour"),
+        ("bytes_sent_outside_24h", signal(row, Signal::DayVolume), Signal::DayVolumeMean, parts.day_volume, "sent outside within a day"),
     ];
     for (feature, value, center, surprise, what) in features {
-        let figures = Figures { observed: octaves(value), expected: octaves(center), surprise };
+        let figures = Figures { observed: words::from_log2(value), expected: octaves(center), surprise };
         // One sentence for what is most telling; the others show as contributions.
         if surprise >= strongest && out.anomalies.iter().all(|anomaly| anomaly.name != name) {
             out.add(name, feature, figures, || {
