@@ -228,7 +228,8 @@ pub struct TrainArgs {
 
 /// Send a file to Kafka at a chosen rate
 ///
-/// Each record is framed as 'run --input' frames it, so that the log holds self-contained records, and keyed by its source.
+/// Each record is framed as 'run --input' frames it, so that the log holds self-contained records, and keyed
+/// by the pipeline's entity.
 #[derive(Clone, Debug, Args)]
 #[command(after_long_help = "\
 Examples:
@@ -241,6 +242,9 @@ pub struct ReplayArgs {
     /// How the input is read
     #[arg(long, value_name = "NAME", default_value = "auto", value_parser = codecs())]
     pub codec: String,
+    /// Pipeline file, whose entity becomes the records' key; the source address where left out
+    #[arg(long, short, value_name = "FILE")]
+    pub pipeline: Option<PathBuf>,
     /// Topic that is written to
     #[arg(long, value_name = "NAME", default_value = "security.events.raw")]
     pub topic: String,

@@ -13,13 +13,21 @@ pub mod output;
 pub mod progress;
 
 mod completions;
+mod demo;
 mod explain;
 mod explain_view;
+mod input;
 mod live_view;
+mod models;
+mod replay;
+mod run;
 mod show;
 mod simulate;
+mod stop;
+pub mod test;
 #[cfg(test)]
 mod tests;
+mod train;
 mod validate;
 
 use std::process::ExitCode;
@@ -38,6 +46,7 @@ pub struct Cli {
 
 const EXAMPLES: &str = "\
 Start here:
+  threatguard demo                                  watch threats being found in simulated traffic
   threatguard simulate --scenario small | head      what events look like
   threatguard validate pipelines/network.yaml       every problem of a pipeline file at once
   threatguard config show                           the configuration that holds, and where it comes from
@@ -48,8 +57,13 @@ Exit codes: 0 done, 1 findings, 2 usage or configuration, 3 runtime.
 /// What can be asked for.
 #[derive(Debug, Subcommand)]
 pub enum Verb {
+    Demo(Box<args::DemoArgs>),
+    Run(Box<args::RunArgs>),
+    Train(args::TrainArgs),
     Simulate(args::SimulateArgs),
+    Replay(Box<args::ReplayArgs>),
     Validate(args::ValidateArgs),
+    Test(args::TestArgs),
     Explain(args::ExplainArgs),
     Config(args::ConfigArgs),
     Completions(args::CompletionsArgs),
@@ -86,6 +100,11 @@ pub fn main() -> ExitCode {
 
 fn dispatch(verb: Verb) -> Result<Outcome> {
     match verb {
+        Verb::Demo(args) => demo::run(&args),
+        Verb::Run(args) => run::run(&args),
+        Verb::Train(args) => train::run(&args),
+        Verb::Replay(args) => replay::run(&args),
+        Verb::Test(args) => test::run(&args),
         Verb::Simulate(args) => simulate::run(&args),
         Verb::Validate(args) => validate::run(&args),
         Verb::Explain(args) => explain::run(&args),

@@ -34,6 +34,26 @@ pub fn warning(text: &str) {
     note("warning", text);
 }
 
+/// Columns side by side, each as wide as its widest cell.
+#[must_use]
+pub fn table(lines: &[Vec<String>]) -> String {
+    let columns = lines.iter().map(Vec::len).max().unwrap_or(0);
+    let width = |column: usize| lines.iter().filter_map(|line| line.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..columns).map(width).collect();
+    let mut text = String::new();
+    for line in lines {
+        let cells: Vec<String> = line.iter().zip(&widths).map(|(cell, width)| format!("{:width$}", printable(cell))).collect();
+        text.push_str(cells.join("  ").trim_end());
+        text.push('\n');
+    }
+    text
+}
+
+/// Says on standard error what was chosen or opened.
+pub fn notice(text: &str) {
+    note("threatguard", text);
+}
+
 fn note(kind: &str, text: &str) {
     let mut stderr = std::io::stderr().lock();
     for (place, line) in text.lines().enumerate() {

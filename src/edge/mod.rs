@@ -10,6 +10,7 @@
 //! | [`StateStore`] | [`redis::RedisStore`], [`memory::MemoryStore`] | an older owner, an older checkpoint and another state generation are refused |
 
 pub mod clock;
+pub mod discard;
 pub mod file;
 pub mod geoip;
 pub mod kafka;
