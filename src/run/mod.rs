@@ -17,3 +17,5 @@ pub mod framed;
 pub mod embedded;
 
 pub mod stream;
+
+pub mod replay;
