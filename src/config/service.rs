@@ -233,7 +233,7 @@ impl std::str::FromStr for Bytes {
 
 impl fmt::Display for Bytes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let unit = UNITS.iter().filter(|(_, scale)| self.0 > 0 && self.0 % scale == 0).max_by_key(|(_, scale)| *scale);
+        let unit = UNITS.iter().filter(|(_, scale)| self.0 > 0 && self.0.is_multiple_of(*scale)).max_by_key(|(_, scale)| *scale);
         let (name, scale) = unit.unwrap_or(&("", 1));
         write!(f, "{}{name}", self.0 / scale)
     }
