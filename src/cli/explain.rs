@@ -120,7 +120,8 @@ fn summary(record: &Value) -> String {
 /// `Config`: the file cannot be read.
 pub(super) fn search(file: &Path, id: &str) -> Result<Search> {
     let unread = |failure| {
-        Error::config(format!("cannot read threats from {}; name the folder with --output or the file with --threats", file.display())).because(failure)
+        Error::config(format!("cannot read threats from {}; name the folder with --output or the file with --threats", file.display()))
+            .because(failure)
     };
     let opened = File::open(file).map_err(unread)?;
     let total = opened.metadata().map(|metadata| metadata.len()).ok();

@@ -19,7 +19,9 @@ pub fn print(text: &str) -> Result<()> {
 /// `Permanent`: anything else.
 pub fn written(result: std::io::Result<()>) -> Result<()> {
     match result {
-        Err(failure) if failure.kind() != ErrorKind::BrokenPipe => Err(Error::permanent("cannot write to standard output").because(failure)),
+        Err(failure) if failure.kind() != ErrorKind::BrokenPipe => {
+            Err(Error::permanent("cannot write to standard output").because(failure))
+        }
         _ => Ok(()),
     }
 }

@@ -20,7 +20,8 @@ const HOSTILE: &str = "\x1b]0;pwn\x07\x1b[2J\u{202e}gpj.exe\r\n\u{9b}31m";
 fn parse<A: Args + FromArgMatches>(line: &str) -> Result<A, String> {
     let command = A::augment_args(Command::new("verb"));
     command.clone().debug_assert();
-    let matches = command.try_get_matches_from(std::iter::once("verb").chain(line.split_whitespace())).map_err(|error| error.to_string())?;
+    let matches =
+        command.try_get_matches_from(std::iter::once("verb").chain(line.split_whitespace())).map_err(|error| error.to_string())?;
     A::from_arg_matches(&matches).map_err(|error| error.to_string())
 }
 
@@ -150,7 +151,9 @@ fn a_threat_is_found_by_its_id_or_the_beginning_of_it() {
     assert_eq!(resolved("aaaa"), None, "two of them");
     assert_eq!(resolved("b"), None, "too short to mean one");
     let hints = |id: &str| explain::search(&file, id).unwrap().hints(id, &file);
-    assert!(hints("aaaa").starts_with("2 threats begin with aaaa; write more of the id (4 looked at)\n  aaaa1111  high port_scan of user:x"));
+    assert!(
+        hints("aaaa").starts_with("2 threats begin with aaaa; write more of the id (4 looked at)\n  aaaa1111  high port_scan of user:x")
+    );
     let unknown = hints("bbbb4\x1b");
     assert!(unknown.starts_with("no threat has the id bbbb4\\u{1b} in ") && unknown.contains("\n  bbbb3333  "), "{unknown}");
     assert_eq!(explain::search(Path::new("/absent"), "x").unwrap_err().kind, crate::error::Kind::Config);
@@ -180,7 +183,8 @@ fn the_live_view_is_inert_in_every_size() {
         assert!(cells.iter().all(|cell| !cell.symbol().chars().any(is_unsafe)), "{width}x{height}");
         if width == 120 {
             let text: String = cells.iter().map(|cell| cell.symbol()).collect();
-            for part in ["1 234 567  (45 678/s)", "p99 1.2 ms  p99.9 2.5 s", "200 high", "9.5##########", "03-03 00:00:00", "learning 40 %"] {
+            for part in ["1 234 567  (45 678/s)", "p99 1.2 ms  p99.9 2.5 s", "200 high", "9.5##########", "03-03 00:00:00", "learning 40 %"]
+            {
                 assert!(text.replace("9.5 ", "9.5").contains(part), "{part} is not in\n{text}");
             }
         }

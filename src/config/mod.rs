@@ -10,7 +10,7 @@ pub mod pipeline;
 
 pub mod service;
 
-pub mod kafka;
+pub mod clients;
 
 pub mod schema;
 

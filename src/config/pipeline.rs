@@ -12,9 +12,10 @@ use serde::{Deserialize, Serialize};
 use super::cases::Case;
 use super::problem::{Problem, Problems, Segment};
 use super::{check, schema, shape};
+use crate::core::correlate::CorrelationSettings;
 use crate::core::features::row::Schema;
 use crate::core::settings::{
-    CoreSettings, DetectorsSettings, ExemptSettings, KeyPart, LearningSettings, Span, StateSettings, ThresholdSettings, WindowSettings,
+    CoreSettings, DetectorsSettings, ExemptSettings, KeyPart, LearningSettings, StateSettings, ThresholdSettings, WindowSettings,
 };
 
 /// Codecs that a pipeline or `--codec` may name.
@@ -109,37 +110,6 @@ impl PathOrPaths {
         match self {
             Self::One(path) => std::slice::from_ref(path),
             Self::FirstOf(paths) => paths,
-        }
-    }
-}
-
-/// From threats to alerts.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct CorrelationSettings {
-    /// An entity's risk halves in this time.
-    pub half_life: Span,
-    /// The same kind of threat of the same entity alerts once in this time.
-    pub suppress: Span,
-    /// Risk (0..10) from which an entity is alerted.
-    pub alert_at: f64,
-    /// Risk below which its threats are resolved.
-    pub resolve_below: f64,
-    /// Threats of one entity within this time are grouped into one alert.
-    pub group: Span,
-    /// Entities with risk that are kept; those of least risk leave first.
-    pub max_entities: usize,
-}
-
-impl Default for CorrelationSettings {
-    fn default() -> Self {
-        Self {
-            half_life: Span::seconds(6 * 3_600),
-            suppress: Span::seconds(3_600),
-            alert_at: 4.0,
-            resolve_below: 1.0,
-            group: Span::seconds(900),
-            max_entities: 200_000,
         }
     }
 }
