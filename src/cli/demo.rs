@@ -17,9 +17,10 @@ use crate::core::types::{EventTime, Offset};
 use crate::edge::{Publisher, clock};
 use crate::error::{Error, Result};
 use crate::run::embedded::{Embedded, Observer};
+use crate::run::logs::start_logs;
 use crate::run::pipeline::Pipeline;
 use crate::run::summary::Summary;
-use crate::run::telemetry::{Metrics, start_logs};
+use crate::run::telemetry::Metrics;
 use crate::simulate::evaluate::{Evaluator, Finding, Period};
 use crate::simulate::{Family, Scenario, Simulator, known};
 
@@ -35,7 +36,11 @@ pub(super) fn run(args: &DemoArgs) -> Result<Outcome> {
     }
     start_logs(&settings.log)?;
     let scenario = args.scenario.scenario();
-    let files = if args.pipeline.is_empty() { built_in()? } else { args.pipeline.iter().map(|file| Ok(pipeline::load(file)?)).collect::<Result<_>>()? };
+    let files = if args.pipeline.is_empty() {
+        built_in()?
+    } else {
+        args.pipeline.iter().map(|file| Ok(pipeline::load(file)?)).collect::<Result<_>>()?
+    };
     let stop = stop::stop_flag()?;
     let live = Arc::new(Live::new(&format!("ThreatGuard demo, scenario {} seed {}", args.scenario.scenario, args.scenario.seed)));
     let show = Arc::clone(&live);

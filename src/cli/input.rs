@@ -28,7 +28,7 @@ pub(super) fn open_for(file: PipelineFile, path: &Path, codec: Option<&str>) -> 
 }
 
 fn chosen(input: &mut FramedInput) -> Result<String> {
-    let start = input.start()?;
+    let start = input.start(DETECT_LINES_MAX)?;
     let lines: Vec<&[u8]> = start.split(|byte| *byte == b'\n').take(DETECT_LINES_MAX).collect();
     let choice = detect(&lines)?;
     output::notice(&format!("codec {}: {}", choice.name, choice.why));

@@ -16,7 +16,10 @@ const MANIFEST: &str = "manifest.json";
 /// `Config`: there is none, or it is damaged.
 pub(super) fn load(folder: &Path, pipeline: &str) -> Result<Bundle> {
     let place = place(folder, pipeline).ok_or_else(|| {
-        Error::config(format!("there is no model bundle for pipeline '{pipeline}' in {}; make one with 'threatguard train'", folder.display()))
+        Error::config(format!(
+            "there is no model bundle for pipeline '{pipeline}' in {}; make one with 'threatguard train'",
+            folder.display()
+        ))
     })?;
     bundle_files::load(&place)
 }
@@ -39,6 +42,10 @@ pub(super) fn learning(pipeline: &Pipeline, models: Option<&Path>, kept: &Path, 
         tracing::info!(folder = %folder.display(), "using the models that were learned before");
         return Learning::new(pipeline, Some(&bundle_files::load(&folder)?), None);
     }
-    tracing::info!(pipeline = pipeline.file.name, events = pipeline.settings.learning.events, "no models yet: learning from the first events");
+    tracing::info!(
+        pipeline = pipeline.file.name,
+        events = pipeline.settings.learning.events,
+        "no models yet: learning from the first events"
+    );
     Learning::new(pipeline, None, Some(&folder))
 }

@@ -7,8 +7,8 @@ use crate::config::clients;
 use crate::config::pipeline::PipelineFile;
 use crate::edge::kafka::{KafkaPublisher, ProducerSettings, TimestampType, TopicNames, TopicSpec, ensure_topics};
 use crate::error::{Error, Result};
+use crate::run::logs::start_logs;
 use crate::run::replay::replay;
-use crate::run::telemetry::start_logs;
 
 pub(super) fn run(args: &ReplayArgs) -> Result<Outcome> {
     let settings = args.service.resolve()?.settings;
@@ -16,13 +16,14 @@ pub(super) fn run(args: &ReplayArgs) -> Result<Outcome> {
     if settings.brokers.0.is_empty() {
         return Err(Error::config("nowhere to send to: give --brokers LIST"));
     }
-    let file = args.pipeline.as_ref().map_or_else(|| Ok(PipelineFile::default()), |file| crate::config::pipeline::load(file))?;
+    let file =
+        args.pipeline.as_ref().map_or_else(|| Ok(PipelineFile::plain()), |file| Ok::<_, Error>(crate::config::pipeline::load(file)?))?;
     let (pipeline, input) = input::open_for(file, &args.input, Some(&args.codec))?;
     let kafka = clients::connection(&settings);
     // Records carry the times of their events, so the topic must keep them.
     let topic = TopicSpec {
-        partitions: Some(settings.kafka.partitions),
-        replication: Some(settings.kafka.replication as u16),
+        partitions: settings.kafka.partitions,
+        replication: settings.kafka.replication,
         timestamp: Some(TimestampType::CreateTime),
         ..TopicSpec::named(args.topic.clone())
     };

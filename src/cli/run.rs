@@ -13,19 +13,17 @@ use crate::config::clients;
 use crate::config::pipeline::{self, PipelineFile};
 use crate::config::service::{ServiceSettings, Verdicts};
 use crate::core::correlate::Correlator;
-use crate::edge::{Publisher, TopicRole};
 use crate::edge::file::{Existing, JsonlSink};
-use crate::edge::kafka::{TimestampType, TopicSpec};
-use crate::edge::redis::RedisSettings;
-use crate::edge::secret::Secret;
+use crate::edge::{Publisher, TopicRole};
 use crate::error::{Error, Result};
 use crate::run::embedded::{Embedded, Quiet};
 use crate::run::framed::FramedInput;
 use crate::run::learning::Learning;
+use crate::run::logs::start_logs;
 use crate::run::pipeline::Pipeline;
 use crate::run::stream::{self, Options, Surroundings};
 use crate::run::summary::Summary;
-use crate::run::telemetry::{Metrics, start_logs};
+use crate::run::telemetry::Metrics;
 use crate::serve::{Readiness, Service, State};
 
 /// Records read before they are worked on.
@@ -67,7 +65,8 @@ fn embedded(args: &RunArgs, settings: &ServiceSettings, path: &Path, stop: &Atom
     let sink = Arc::new(sink(&settings.output, settings.verdicts)?);
     let correlator = Correlator::new(&pipeline.file.name, &pipeline.file.routes.threats, pipeline.file.correlation);
     let lanes = vec![(Arc::clone(&pipeline), learning)];
-    let mut run = Embedded::new(lanes, settings.verdicts, Arc::clone(&sink) as Arc<dyn Publisher>, correlator, Arc::clone(&around.metrics))?;
+    let mut run =
+        Embedded::new(lanes, settings.verdicts, Arc::clone(&sink) as Arc<dyn Publisher>, correlator, Arc::clone(&around.metrics))?;
     around.readiness.set("pipeline", State::Ok);
     let read = feed(&pipeline, &mut input, &mut run, stop);
     let summary = run.finish()?;
@@ -112,75 +111,63 @@ fn surroundings(components: &[&'static str], stop: Arc<AtomicBool>) -> Surroundi
 }
 
 fn serve(settings: &ServiceSettings, around: &Surroundings) -> Result<Service> {
-    let address: SocketAddr = settings.listen.parse().map_err(|_| Error::config(format!("listen: '{}' is no address; write 127.0.0.1:3002", settings.listen)))?;
+    let address: SocketAddr =
+        settings.listen.parse().map_err(|_| Error::config(format!("listen: '{}' is no address; write 127.0.0.1:3002", settings.listen)))?;
     let service = Service::start(address, Arc::clone(&around.metrics), Arc::clone(&around.readiness))?;
     output::notice(&format!("listening on http://{}", service.addr()));
     Ok(service)
 }
 
-/// One run for each pipeline, side by side. Threats of all meet in one topic, so one of them correlates.
+/// One run for each pipeline, side by side. Their threats meet in one topic, which they correlate as one group.
 fn streams(args: &RunArgs, settings: &ServiceSettings, stop: &Arc<AtomicBool>) -> Result<Vec<Summary>> {
     let around = surroundings(&["kafka", "redis", "partitions"], Arc::clone(stop));
     let files: Vec<PipelineFile> = args.pipeline.iter().map(|file| Ok(pipeline::load(file)?)).collect::<Result<_>>()?;
     let service = serve(settings, &around)?;
     let results: Vec<Result<Summary>> = std::thread::scope(|scope| {
-        let start = |(number, file): (usize, PipelineFile)| {
+        let start = |file: PipelineFile| {
             let around = around.clone();
             scope.spawn(move || {
-                let summary = one_stream(args, settings, file, number == 0, &around);
+                let summary = one_stream(args, settings, file, &around);
                 // One that fails takes the others along: an operator sees the error instead of half a service.
                 around.stop.fetch_or(summary.is_err(), Ordering::Relaxed);
                 summary
             })
         };
-        let threads: Vec<_> = files.into_iter().enumerate().map(start).collect();
+        let threads: Vec<_> = files.into_iter().map(start).collect();
         threads.into_iter().map(|thread| thread.join().unwrap_or_else(|_| Err(Error::bug("a pipeline panicked")))).collect()
     });
     service.stop();
     results.into_iter().collect()
 }
 
-fn one_stream(args: &RunArgs, settings: &ServiceSettings, file: PipelineFile, correlate: bool, around: &Surroundings) -> Result<Summary> {
+fn one_stream(args: &RunArgs, settings: &ServiceSettings, file: PipelineFile, around: &Surroundings) -> Result<Summary> {
     let codec = args.codec.as_deref().unwrap_or(&file.source.codec).to_owned();
     if codec == "auto" {
         return Err(Error::config("codec auto looks at the first lines of a file; for Kafka name the codec"));
     }
     let pipeline = Arc::new(Pipeline::open(file, Some(&codec))?);
     let learning: Arc<Learning> = Arc::new(models::learning(&pipeline, settings.models.as_deref(), &settings.output.join("models"), true)?);
-    let options = options(args, settings, &pipeline, correlate);
+    let options = options(args, settings, &pipeline);
     stream::run(&pipeline, &learning, &options, around)
 }
 
-fn options(args: &RunArgs, settings: &ServiceSettings, pipeline: &Pipeline, correlate: bool) -> Options {
+fn options(args: &RunArgs, settings: &ServiceSettings, pipeline: &Pipeline) -> Options {
     let span = |span: crate::core::settings::Span| Duration::from_micros(span.micros.unsigned_abs());
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     Options {
         kafka: clients::connection(settings),
         consumer: clients::consumer(settings, &pipeline.file),
         producer: clients::producer(settings, &pipeline.file),
-        redis: settings.redis.as_ref().map(|url| RedisSettings { url: Secret::new(url.expose().to_owned()), ..RedisSettings::default() }),
-        topics: topics(settings, &pipeline.file),
+        redis: clients::redis(settings),
+        topics: clients::topics(settings, &pipeline.file),
         create_topics: settings.kafka.create_topics,
         shards: if settings.shards == 0 { cores } else { settings.shards },
         checkpoint_interval: span(settings.checkpoint_interval),
         shutdown: span(settings.shutdown),
         verdicts: settings.verdicts,
         once: args.once,
-        correlate,
+        correlate: true,
+        correlate_group: format!("{}.correlate", settings.group_id),
         correlation: pipeline.file.correlation,
     }
-}
-
-/// What the topics must look like. The input takes its time from the broker unless the producer is trusted to set it.
-fn topics(settings: &ServiceSettings, file: &PipelineFile) -> Vec<TopicSpec> {
-    let made = |name: &str, is_output: bool| TopicSpec {
-        partitions: Some(settings.kafka.partitions),
-        replication: Some(settings.kafka.replication as u16),
-        is_output,
-        ..TopicSpec::named(name)
-    };
-    let input = TopicSpec { timestamp: Some(TimestampType::LogAppendTime), ..made(&file.source.topic, false) };
-    let routes = &file.routes;
-    let outputs = [&routes.threats, &routes.alerts, &routes.analytics, &routes.dead_letters, &routes.verdicts];
-    std::iter::once(input).chain(outputs.into_iter().map(|name| made(name, true))).collect()
 }

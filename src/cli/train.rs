@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::args::TrainArgs;
-use super::run::BATCH_RECORDS;
 use super::progress::Progress;
+use super::run::BATCH_RECORDS;
 use super::{Outcome, input, output};
 use crate::config::pipeline;
 use crate::config::service::Verdicts;
@@ -26,7 +26,9 @@ pub(super) fn run(args: &TrainArgs) -> Result<Outcome> {
     let mut run = Embedded::new(lanes, Verdicts::None, Arc::new(Discard::default()), correlator, Arc::new(Metrics::new()))?;
     read(&pipeline, &mut input, &mut run, args.limit.unwrap_or(u64::MAX))?;
     let counts = run.counts();
-    let bundle = learning.finish_early(&pipeline)?.ok_or_else(|| Error::config("there is nothing to learn from: no event could be read; check the codec"))?;
+    let bundle = learning
+        .finish_early(&pipeline)?
+        .ok_or_else(|| Error::config("there is nothing to learn from: no event could be read; check the codec"))?;
     crate::models::bundle_files::save(&bundle, &args.out)?;
     let training = &bundle.manifest.training;
     output::print(&format!(

@@ -150,6 +150,12 @@ impl Default for RouteSettings {
 }
 
 impl PipelineFile {
+    /// Every default, keyed by source: for what needs no more than a codec and a key.
+    #[must_use]
+    pub fn plain() -> Self {
+        serde_norway::from_str("name: plain\ntests: []").expect("everything else has a default")
+    }
+
     /// What the core needs of the file.
     #[must_use]
     pub fn core(&self) -> CoreSettings {

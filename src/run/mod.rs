@@ -8,8 +8,8 @@ pub mod outbox;
 pub mod render;
 pub mod worker;
 
-pub mod summary;
 pub mod logs;
+pub mod summary;
 pub mod telemetry;
 
 pub mod framed;

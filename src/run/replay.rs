@@ -59,7 +59,14 @@ pub fn replay(
     Ok(done)
 }
 
-fn publish(pipeline: &Pipeline, records: &Records, arena: &Bump, publisher: &dyn Publisher, stop: &AtomicBool, done: &mut Replayed) -> Result<()> {
+fn publish(
+    pipeline: &Pipeline,
+    records: &Records,
+    arena: &Bump,
+    publisher: &dyn Publisher,
+    stop: &AtomicBool,
+    done: &mut Replayed,
+) -> Result<()> {
     let whole: Vec<Record<'_>> = records.iter().map(|record| record.as_record(Partition(0))).collect();
     let mut decoded = Decoded::default();
     pipeline.decode(&whole, arena, &mut decoded);

@@ -65,12 +65,7 @@ impl Summary {
             alerts: self.alerts + other.alerts,
             elapsed_seconds,
             events_per_second: if elapsed_seconds > 0.0 { received as f64 / elapsed_seconds } else { 0.0 },
-            latency_micros: Percentiles {
-                p50: a.p50.max(b.p50),
-                p99: a.p99.max(b.p99),
-                p999: a.p999.max(b.p999),
-                max: a.max.max(b.max),
-            },
+            latency_micros: Percentiles { p50: a.p50.max(b.p50), p99: a.p99.max(b.p99), p999: a.p999.max(b.p999), max: a.max.max(b.max) },
         }
     }
 

@@ -63,6 +63,8 @@ pub struct Options {
     pub once: bool,
     /// Threats become alerts in this process too.
     pub correlate: bool,
+    /// Group that reads the threats topic. All pipelines that publish to it share one, so that each threat is correlated once.
+    pub correlate_group: String,
     pub correlation: crate::core::correlate::CorrelationSettings,
 }
 
@@ -87,7 +89,7 @@ pub fn run(pipeline: &Arc<Pipeline>, learning: &Arc<Learning>, options: &Options
     around.readiness.set("kafka", State::Ok);
     let begun = clock::now();
     let scoring = Scoring::start(pipeline, learning, options, around, &stores, &publisher)?;
-    let correlating = if options.correlate { Some(Correlating::start(pipeline, options, around, &stores, &publisher)?) } else { None };
+    let correlating = if options.correlate { Some(Correlating::start(options, around, &stores, &publisher)?) } else { None };
     around.readiness.set("partitions", State::Ok);
 
     let give_up = Arc::clone(&scoring.shared.give_up);
@@ -125,37 +127,34 @@ fn watch(options: &Options, around: &Surroundings, scoring: &Scoring, correlatin
     }
 }
 
-/// Opens state stores: Redis, or memory shared by all threads of this process.
+/// Opens state stores: Redis, or memory of this process.
 struct Stores<'o> {
     redis: Option<&'o RedisSettings>,
-    pipeline: String,
 }
 
 impl<'o> Stores<'o> {
     fn open(pipeline: &Pipeline, options: &'o Options) -> Result<Self> {
-        let stores = Self { redis: options.redis.as_ref(), pipeline: pipeline.file.name.clone() };
+        let stores = Self { redis: options.redis.as_ref() };
         // Fails now rather than when the first partition is assigned.
-        stores.of(&options.consumer.topic)?;
+        drop(stores.pair(&pipeline.file.name, &options.consumer.topic)?);
         if stores.redis.is_none() {
             tracing::warn!("no Redis: states live in this process only and start anew with it");
         }
         Ok(stores)
     }
-    fn of(&self, topic: &str) -> Result<Box<dyn StateStore>> {
-        Ok(match self.redis {
-            Some(settings) => Box::new(RedisStore::open(settings, &self.pipeline, topic)?),
-            None => Box::new(MemoryStore::default()),
-        })
-    }
-    /// Two handles on one topic's states: one to load by, one to store by.
-    fn pair(&self, topic: &str) -> Result<(Box<dyn StateStore>, Box<dyn StateStore>)> {
-        if self.redis.is_some() {
-            return Ok((self.of(topic)?, self.of(topic)?));
+
+    /// Two handles on one topic's states: one to load by, one to store by. `name` keeps the states of pipelines apart.
+    fn pair(&self, name: &str, topic: &str) -> Result<(Box<dyn StateStore>, Box<dyn StateStore>)> {
+        if let Some(settings) = self.redis {
+            return Ok((Box::new(RedisStore::open(settings, name, topic)?), Box::new(RedisStore::open(settings, name, topic)?)));
         }
         let store = MemoryStore::default();
         Ok((Box::new(store.clone()), Box::new(store)))
     }
 }
+
+/// Name of the correlation in ids, state keys and thread names. It belongs to no pipeline: threats of all meet in it.
+const CORRELATION: &str = "correlate";
 
 /// The scoring side: one source, one thread a shard.
 struct Scoring {
@@ -180,7 +179,7 @@ impl Scoring {
         let shared = shared(publisher, Arc::clone(&source) as Arc<dyn LogSource>, options, around);
         let mut threads = vec![];
         for (number, events) in channels.into_iter().enumerate() {
-            let (load, store) = stores.pair(&consumer.topic)?;
+            let (load, store) = stores.pair(&pipeline.file.name, &consumer.topic)?;
             let settler = settler(&format!("{number}"), store, &shared)?;
             let origin = Origin { pipeline: pipeline.file.name.clone(), topic: consumer.topic.clone() };
             let seed = clock::wall().0 as u64;
@@ -215,22 +214,16 @@ struct Correlating {
 }
 
 impl Correlating {
-    fn start(
-        pipeline: &Arc<Pipeline>,
-        options: &Options,
-        around: &Surroundings,
-        stores: &Stores<'_>,
-        publisher: &Arc<dyn Publisher>,
-    ) -> Result<Self> {
+    fn start(options: &Options, around: &Surroundings, stores: &Stores<'_>, publisher: &Arc<dyn Publisher>) -> Result<Self> {
         let topic = options.producer.topics.threats.clone();
-        let group = format!("{}-correlate", options.consumer.group);
+        let group = options.correlate_group.clone();
         let consumer = ConsumerSettings { topic: topic.clone(), group, report_end: options.once, ..options.consumer.clone() };
         let (source, mut channels) = KafkaSource::open(&options.kafka, &consumer, 1)?;
         let source = Arc::new(source);
         let shared = shared(publisher, Arc::clone(&source) as Arc<dyn LogSource>, options, around);
-        let (load, store) = stores.pair(&topic)?;
-        let settler = settler("correlate", store, &shared)?;
-        let rules = Rules { name: pipeline.file.name.clone(), topic, settings: options.correlation };
+        let (load, store) = stores.pair(CORRELATION, &topic)?;
+        let settler = settler(CORRELATION, store, &shared)?;
+        let rules = Rules { name: CORRELATION.to_owned(), topic, settings: options.correlation };
         let events: Receiver<LogEvent> = channels.pop().ok_or_else(|| Error::bug("a source without a channel"))?;
         let correlation = Correlation::new(events, rules, load, settler, Arc::clone(&shared));
         let thread = spawn("correlate", move || correlation.run())?;

@@ -77,7 +77,14 @@ pub struct Shard {
 
 impl Shard {
     #[must_use]
-    pub fn new(events: Receiver<LogEvent>, worker: Worker, store: Box<dyn StateStore>, durable: bool, settler: Settler, shared: Arc<Shared>) -> Self {
+    pub fn new(
+        events: Receiver<LogEvent>,
+        worker: Worker,
+        store: Box<dyn StateStore>,
+        durable: bool,
+        settler: Settler,
+        shared: Arc<Shared>,
+    ) -> Self {
         Self {
             events,
             worker,
@@ -322,7 +329,13 @@ pub(super) fn patiently<T>(store: &mut dyn StateStore, give_up: &AtomicBool, wor
     }
 }
 
-fn load_missing(engine: &mut Engine, partition: Partition, events: &[Event<'_>], store: &mut dyn StateStore, give_up: &AtomicBool) -> Result<()> {
+fn load_missing(
+    engine: &mut Engine,
+    partition: Partition,
+    events: &[Event<'_>],
+    store: &mut dyn StateStore,
+    give_up: &AtomicBool,
+) -> Result<()> {
     let keys = engine.prefetch(partition, events);
     if keys.is_empty() {
         return Ok(());
