@@ -10,6 +10,7 @@
 //! | [`StateStore`] | [`redis::RedisStore`], [`memory::MemoryStore`] | an older owner, an older checkpoint and another state generation are refused |
 
 pub mod clock;
+pub mod discard;
 pub mod file;
 pub mod geoip;
 pub mod kafka;
@@ -20,7 +21,7 @@ pub mod secret;
 
 use std::time::Duration;
 
-use crate::core::types::{EntityKey, Generation, Offset, Partition};
+use crate::core::types::{EntityKey, EventTime, Generation, Offset, Partition};
 use crate::error::{Error, Result};
 use crate::limits::STATE_VALUE_BYTES_MAX;
 pub use records::{RecordRef, Records};
@@ -179,6 +180,8 @@ pub struct Outgoing<'r> {
     pub partition: Option<Partition>,
     pub key: Option<&'r [u8]>,
     pub payload: &'r [u8],
+    /// The record's own timestamp; the log's choice where there is none.
+    pub time: Option<EventTime>,
 }
 
 /// Counts accepted records from 1. Everything up to a number is meant by it.

@@ -69,6 +69,7 @@ impl FramedInput {
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => 0,
             Err(error) => {
+                framer.finish(&mut take);
                 let error = Error::permanent(format!("cannot read {} to its end; is it complete and not damaged?", file.name)).because(error);
                 *current = None;
                 return Err(error);
@@ -76,6 +77,21 @@ impl FramedInput {
         };
         file.reader.consume(used);
         Ok(file.live)
+    }
+
+    /// The first bytes of the input as they are, without taking them.
+    ///
+    /// # Errors
+    /// The first file cannot be read.
+    pub fn start(&mut self) -> Result<&[u8]> {
+        if self.current.is_none()
+            && let Some(file) = self.input.next_file()?
+        {
+            self.current = Some((file, Framer::new()));
+        }
+        let Some((file, _)) = &mut self.current else { return Ok(&[]) };
+        let name = file.name.clone();
+        file.reader.fill_buf().map_err(|error| Error::config(format!("cannot read {name}")).because(error))
     }
 
     #[must_use]

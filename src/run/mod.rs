@@ -9,6 +9,7 @@ pub mod render;
 pub mod worker;
 
 pub mod summary;
+pub mod logs;
 pub mod telemetry;
 
 pub mod framed;
@@ -16,3 +17,5 @@ pub mod framed;
 pub mod embedded;
 
 pub mod stream;
+
+pub mod replay;

@@ -232,7 +232,7 @@ mod tests {
     use super::*;
 
     fn line(text: &str) -> Outgoing<'_> {
-        Outgoing { role: TopicRole::Threats, partition: None, key: None, payload: text.as_bytes() }
+        Outgoing { role: TopicRole::Threats, partition: None, key: None, payload: text.as_bytes(), time: None }
     }
     const NOW: Duration = Duration::ZERO;
 

@@ -161,6 +161,7 @@ impl KafkaPublisher {
         let mut message = BaseRecord::with_opaque_to(topic, sequence as usize).payload(record.payload);
         message.key = record.key;
         message.partition = record.partition.map(|partition| partition.0 as i32);
+        message.timestamp = record.time.map(|time| time.0 / 1_000);
         let deadline = Deadline::after(self.queue_full_wait);
         loop {
             match self.producer.send(message) {

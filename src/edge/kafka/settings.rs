@@ -250,7 +250,7 @@ impl Default for ProducerSettings {
 }
 
 /// Settings of ours or of the contract: another value would lose, repeat or reorder records, or show a secret.
-const RESERVED: [&str; 17] = [
+pub const RESERVED: [&str; 17] = [
     "acks",
     "auto.offset.reset",
     "bootstrap.servers",
