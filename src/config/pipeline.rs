@@ -217,6 +217,20 @@ pub fn load(file: &FilePath) -> Result<PipelineFile, Problems> {
     parse(&shown, &text, &folder)
 }
 
+/// The pipelines that come with the program, by name: what `demo` runs, and what to copy for a pipeline of one's own.
+pub const BUILT_IN: [(&str, &str); 2] =
+    [("network", include_str!("../../pipelines/network.yaml")), ("identity", include_str!("../../pipelines/identity.yaml"))];
+
+/// One of [`BUILT_IN`].
+///
+/// # Panics
+/// Never for a name of [`BUILT_IN`]: a test loads them.
+#[must_use]
+pub fn built_in(name: &str) -> Option<PipelineFile> {
+    let (name, text) = BUILT_IN.iter().find(|(known, _)| *known == name)?;
+    Some(parse(name, text, FilePath::new("")).expect("the built-in pipelines are tested"))
+}
+
 /// [`load`] for a text that is already there; `folder` is what its paths are relative to.
 ///
 /// # Errors

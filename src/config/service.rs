@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::problem::{Path, Problem};
 use crate::core::settings::Span;
+use crate::edge::kafka::{Compression, RESERVED, SaslMechanism};
 use crate::edge::secret::{Secret, redact_url};
 
 /// Where and how ThreatGuard runs: `threatguard.yaml`, `THREATGUARD_*` and flags.
@@ -96,27 +97,6 @@ impl Default for KafkaSettings {
     }
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Compression {
-    None,
-    Lz4,
-    Zstd,
-    Gzip,
-}
-
-impl Compression {
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::None => "none",
-            Self::Lz4 => "lz4",
-            Self::Zstd => "zstd",
-            Self::Gzip => "gzip",
-        }
-    }
-}
-
 /// TLS towards Kafka. The broker's name is always verified.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -139,29 +119,8 @@ pub struct SaslSettings {
     pub password: Option<Secret>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub enum SaslMechanism {
-    #[serde(rename = "PLAIN")]
-    Plain,
-    #[serde(rename = "SCRAM-SHA-256")]
-    ScramSha256,
-    #[serde(rename = "SCRAM-SHA-512")]
-    ScramSha512,
-}
-
-impl SaslMechanism {
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Plain => "PLAIN",
-            Self::ScramSha256 => "SCRAM-SHA-256",
-            Self::ScramSha512 => "SCRAM-SHA-512",
-        }
-    }
-}
-
 /// How a verdict of every event is published.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Verdicts {
     /// Not at all.
@@ -188,7 +147,7 @@ impl Default for LogSettings {
     }
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum LogFormat {
     /// For people on a terminal, JSON elsewhere.
@@ -309,20 +268,6 @@ impl JsonSchema for Bytes {
     }
 }
 
-/// Settings of librdkafka that decide what is lost or doubled, and so are not the user's to change.
-const KAFKA_RESERVED: [&str; 10] = [
-    "bootstrap.servers",
-    "group.id",
-    "enable.auto.commit",
-    "enable.auto.offset.store",
-    "auto.offset.reset",
-    "enable.idempotence",
-    "acks",
-    "transactional.id",
-    "isolation.level",
-    "partition.assignment.strategy",
-];
-
 /// What the types cannot say. Paths are keys of the service configuration.
 #[must_use]
 pub(super) fn problems(set: &ServiceSettings) -> Vec<Problem> {
@@ -359,7 +304,7 @@ pub(super) fn problems(set: &ServiceSettings) -> Vec<Problem> {
     for (keys, file) in [("kafka.tls.ca", &tls.ca), ("kafka.tls.certificate", &tls.certificate), ("kafka.tls.key", &tls.key)] {
         require(file.as_ref().is_none_or(|file| file.is_file()), keys, "there is no such file");
     }
-    for reserved in set.kafka.overrides.keys().filter(|key| KAFKA_RESERVED.contains(&key.as_str())) {
+    for reserved in set.kafka.overrides.keys().filter(|key| RESERVED.contains(&key.as_str())) {
         found.push(Problem::new(Path::default().key("kafka").key("overrides").key(reserved), "is set by ThreatGuard and not to be changed"));
     }
     if let Err(failure) = tracing_subscriber::EnvFilter::try_new(&set.log.level) {

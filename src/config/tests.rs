@@ -26,6 +26,7 @@ fn the_pipelines_of_the_project_load() {
         let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("pipelines/{name}.yaml"));
         let pipeline = pipeline::load(&file).map_err(|problems| problems.to_string()).unwrap();
         assert_eq!(pipeline.name, name);
+        assert_eq!(pipeline::built_in(name), Some(pipeline.clone()));
         for case in &pipeline.tests {
             let records = case.records().unwrap();
             assert!(!records.is_empty() && records.is_sorted_by_key(|record| record.time), "{}", case.name);
@@ -133,7 +134,7 @@ fn broken_yaml_says_where() {
     check("name: [", &[":2: did not find expected node content"]);
     check("name: a\nname: b", &[":1: duplicate entry with key \"name\""]);
     check("", &[": 'name' is missing", ": 'tests' is missing"]);
-    check("- 1", &[":1: expected a mapping, found a list"]);
+    check("- 1", &[": expected a mapping, found a list"]);
 }
 
 #[test]
@@ -187,6 +188,7 @@ fn flags_go_over_environment_over_file_over_defaults() {
         ("THREATGUARD_KAFKA_SASL_PASSWORD", "CANARY-7f3a"),
         ("THREATGUARD_REDIS", "rediss://user:CANARY-7f3a@redis:6379/1"),
         ("THREATGUARD_SHARD", "1"),
+        ("THREATGUARD_DATA", "somewhere"),
     ];
     let resolved = resolve(&[("shards", "6"), ("log.level", "debug")], &variables, Some(file)).unwrap();
     let set = &resolved.settings;
