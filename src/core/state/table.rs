@@ -13,10 +13,12 @@ use std::hash::BuildHasher;
 
 use super::EntityState;
 use crate::core::types::{EntityKey, Offset};
+use crate::native::use_huge_pages;
 
 /// Events after which an entity is established.
 pub const ESTABLISHED_EVENTS: u32 = 4;
-const CHUNK: usize = 1_024;
+/// Slots of one allocation, of which no page is touched before a state lies there.
+const CHUNK: usize = 16_384;
 
 /// A slot of the slab.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -230,9 +232,14 @@ impl Table {
     fn grow(&mut self) -> Slot {
         let slot = self.used;
         if slot as usize / CHUNK == self.states.len() {
-            self.states.push(vec![EntityState::default(); CHUNK]);
-            self.meta.push(vec![EMPTY; CHUNK]);
+            let chunk = Vec::with_capacity(CHUNK);
+            use_huge_pages(&chunk);
+            self.states.push(chunk);
+            self.meta.push(Vec::with_capacity(CHUNK));
         }
+        // Filled as it is used, so that a small table takes little.
+        self.states[slot as usize / CHUNK].push(EntityState::default());
+        self.meta[slot as usize / CHUNK].push(EMPTY);
         self.used += 1;
         Slot(slot)
     }
