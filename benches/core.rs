@@ -40,7 +40,8 @@ const FLOORS: [(&str, &[&str], (f64, f64)); 5] = [
     ("serialise", &["serialise"], (150.0, 185.0)),
 ];
 /// In the order of an event's way; `serialise` is needed only where verdicts are published and is not part of the sum.
-const STAGES: [&str; 9] = ["decode", "sanitize", "state", "features", "isolation_forest", "other_detectors", "combine", "verdict", "serialise"];
+const STAGES: [&str; 9] =
+    ["decode", "sanitize", "state", "features", "isolation_forest", "other_detectors", "combine", "verdict", "serialise"];
 
 fn main() -> ExitCode {
     match run() {
@@ -174,11 +175,8 @@ fn serialise(subject: &Subject, events: &[Event<'_>], out: &mut Vec<u8>) {
     for verdict in &engine.effects().verdicts {
         let (event, row) = (&events[verdict.event as usize], verdict.row as usize);
         let (raw, parts) = (engine.scores().raw(row), engine.scores().parts(row));
-        let detectors: [DetectorVerdict<'_>; PARTS] = std::array::from_fn(|part| DetectorVerdict {
-            name: NAMES[part],
-            score: f64::from(raw[part]),
-            p_value: p_value(parts[part]),
-        });
+        let detectors: [DetectorVerdict<'_>; PARTS] =
+            std::array::from_fn(|part| DetectorVerdict { name: NAMES[part], score: f64::from(raw[part]), p_value: p_value(parts[part]) });
         let record = VerdictRecord {
             position: event.at,
             entity_kind: event.entity.kind,

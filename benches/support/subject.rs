@@ -30,19 +30,20 @@ pub struct Subject {
 impl Subject {
     /// Scores with the detectors that learn nothing.
     pub fn new(max_entities: usize) -> Result<Self> {
-        let mut settings = CoreSettings::default();
-        settings.state.max_entities = max_entities;
+        let settings = CoreSettings::default();
         let ensemble = Ensemble::declared(&columns(), &BTreeMap::new(), None);
         let thresholds = SeverityThresholds::new(&settings.thresholds);
-        let scorer = Scorer::new(detect::rules(&settings.detectors), ensemble, thresholds, true);
-        let engine = engine(&settings, Arc::new(scorer))?;
-        Ok(Self { codec: ThreatGuard, sanitizer: Sanitizer { key: vec![KeyChoice::Source], ..Sanitizer::default() }, settings, engine })
+        Self::with(max_entities, Arc::new(Scorer::new(detect::rules(&settings.detectors), ensemble, thresholds, true)))
     }
 
-    /// The same settings and models, without state.
-    pub fn fresh(&self, scorer: Arc<Scorer>) -> Result<Self> {
-        let engine = engine(&self.settings, scorer)?;
-        Ok(Self { codec: ThreatGuard, sanitizer: self.sanitizer.clone(), settings: self.settings.clone(), engine })
+    /// Default settings, without any state.
+    pub fn with(max_entities: usize, scorer: Arc<Scorer>) -> Result<Self> {
+        let mut settings = CoreSettings::default();
+        settings.state.max_entities = max_entities;
+        let parts = Parts { intel: Arc::new(IntelBuilder::new().build()), scorer, stored: false, table_seed: 7 };
+        let mut engine = Engine::new(&settings, parts)?;
+        engine.assign(PARTITION, Offset(0), &[])?;
+        Ok(Self { codec: ThreatGuard, sanitizer: Sanitizer { key: vec![KeyChoice::Source], ..Sanitizer::default() }, settings, engine })
     }
 
     /// The whole core: every stage for one batch.
@@ -79,13 +80,6 @@ impl Subject {
         let thresholds = SeverityThresholds::new(&self.settings.thresholds);
         Ok(Arc::new(Scorer::new(detectors, bundle.ensemble(&columns()), thresholds, false)))
     }
-}
-
-fn engine(settings: &CoreSettings, scorer: Arc<Scorer>) -> Result<Engine> {
-    let parts = Parts { intel: Arc::new(IntelBuilder::new().build()), scorer, stored: false, table_seed: 7 };
-    let mut engine = Engine::new(settings, parts)?;
-    engine.assign(PARTITION, Offset(0), &[])?;
-    Ok(engine)
 }
 
 fn columns() -> Vec<Column> {

@@ -42,15 +42,14 @@ impl Keys {
 #[derive(Default)]
 pub struct Payloads {
     text: String,
-    ends: Vec<usize>,
-    first: u64,
+    /// Number of each event and where its text ends.
+    ends: Vec<(u64, usize)>,
 }
 
 impl Payloads {
-    pub fn clear(&mut self, first: u64) {
+    pub fn clear(&mut self) {
         self.text.clear();
         self.ends.clear();
-        self.first = first;
     }
     pub fn len(&self) -> usize {
         self.ends.len()
@@ -59,18 +58,18 @@ impl Payloads {
         self.text.len()
     }
     pub fn records(&self) -> Vec<Record<'_>> {
-        let starts = std::iter::once(0).chain(self.ends.iter().copied());
-        let record = |(index, (from, to)): (usize, (usize, usize))| Record {
-            at: Position { partition: Partition(0), offset: Offset(self.first + index as u64) },
-            payload: &self.text.as_bytes()[from..to],
+        let starts = std::iter::once(0).chain(self.ends.iter().map(|(_, end)| *end));
+        let record = |(start, (number, end)): (usize, &(u64, usize))| Record {
+            at: Position { partition: Partition(0), offset: Offset(*number) },
+            payload: &self.text.as_bytes()[start..*end],
             time: None,
         };
-        starts.zip(self.ends.iter().copied()).enumerate().map(record).collect()
+        starts.zip(&self.ends).map(record).collect()
     }
-    /// Appends event `number` of `source`.
+    /// Appends the event with this number, which is its offset too, of `source`.
     pub fn push(&mut self, seed: u64, source: u64, number: u64, micros: i64) {
         event(&mut self.text, seed, source, number, micros).expect("a String takes everything");
-        self.ends.push(self.text.len());
+        self.ends.push((number, self.text.len()));
     }
 }
 
@@ -89,7 +88,7 @@ impl Traffic {
 
     /// The next `count` events of the log; the first rounds go through all sources, so that everybody is known.
     pub fn fill(&mut self, count: usize, out: &mut Payloads) {
-        out.clear(self.next);
+        out.clear();
         for _ in 0..count {
             let number = self.next;
             let source = if number < self.sources { number } else { self.choose(mix(self.seed ^ mix(number))) };
@@ -130,7 +129,7 @@ fn event(out: &mut String, seed: u64, source: u64, number: u64, micros: i64) -> 
     let chance = mix(number ^ seed.rotate_left(20));
     let flow = flow(chance, habits);
     // Mostly one of six destinations of its own.
-    let pick = if chance >> 40 & 15 == 0 { chance >> 44 } else { mix(habits ^ (chance >> 40) % 6) };
+    let pick = if chance >> 40 & 15 == 0 { chance >> 44 } else { mix(habits ^ ((chance >> 40) % 6)) };
     let outside = Ipv4Addr::from_bits(0x5000_0000 | (pick as u32 & 0x0fff_ffff));
     let sent = 200 + ((habits & 0x3ff) << (chance >> 16 & 3)) + (chance >> 18 & 0x1ff);
     let received = sent * (2 + (chance >> 27 & 7));
@@ -150,7 +149,9 @@ fn event(out: &mut String, seed: u64, source: u64, number: u64, micros: i64) -> 
         source
     )?;
     match flow.kind {
-        "http.request" => write!(out, r#","user_agent":"{BROWSER}","resource":"/app/{}/view","action":"GET","outcome":"success"}}"#, pick % 40),
+        "http.request" => {
+            write!(out, r#","user_agent":"{BROWSER}","resource":"/app/{}/view","action":"GET","outcome":"success"}}"#, pick % 40)
+        }
         "dns.query" => write!(out, r#","resource":"host{}.cdn{}.example.net","action":"query","outcome":"success"}}"#, pick % 97, pick % 9),
         "auth.login" => {
             let (country, city, lat, lon) = CITIES[(habits % 4) as usize];
@@ -168,7 +169,9 @@ fn event(out: &mut String, seed: u64, source: u64, number: u64, micros: i64) -> 
 /// 60 % flows, 20 % web requests, 12 % DNS queries, 8 % log-ins.
 fn flow(chance: u64, habits: u64) -> Flow {
     match chance % 100 {
-        0..60 => Flow { kind: "connection", protocol: "tcp", port: [443, 443, 8443, 993, 5222, 22][((habits >> 8 ^ chance >> 60) % 6) as usize] },
+        0..60 => {
+            Flow { kind: "connection", protocol: "tcp", port: [443, 443, 8443, 993, 5222, 22][(((habits >> 8) ^ (chance >> 60)) % 6) as usize] }
+        }
         60..80 => Flow { kind: "http.request", protocol: "tcp", port: 80 },
         80..92 => Flow { kind: "dns.query", protocol: "udp", port: 53 },
         _ => Flow { kind: "auth.login", protocol: "tcp", port: 443 },
