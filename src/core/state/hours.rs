@@ -43,10 +43,6 @@ const ACTIVE_HOURS_MIN: u16 = 24;
 const WEEKS_MAX: u8 = 15;
 
 impl Hours {
-    pub fn warm(&self) -> u64 {
-        u64::from(self.slots[0]) ^ u64::from(self.slots[64]) ^ self.volume ^ self.counts.warm() ^ self.volumes.warm()
-    }
-
     pub fn observe(&mut self, facts: &Facts, signals: &mut SignalRow) {
         let hour = (facts.micros / MICROS_PER_HOUR) as u32;
         if hour > self.hour {

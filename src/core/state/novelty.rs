@@ -26,10 +26,6 @@ const HISTORY_EVENTS_MIN: u32 = 10;
 const RECENT: f32 = 1.0 / 32.0;
 
 impl Novelty {
-    pub fn warm(&self) -> u64 {
-        self.things.warm() ^ self.devices.warm() ^ u64::from(self.actions_seen.total)
-    }
-
     pub fn observe(&mut self, facts: &Facts, events: u32, signals: &mut SignalRow) -> Rarity {
         let known = events >= HISTORY_EVENTS_MIN;
         let mut flag = |which: Signal, hash: u64, new: bool| {

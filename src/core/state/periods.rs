@@ -57,10 +57,6 @@ impl Persist for Periods {
 }
 
 impl Periods {
-    pub fn warm(&self) -> u64 {
-        u64::from(self.slots[0].last ^ self.slots[4].last ^ self.slots[8].last)
-    }
-
     pub fn observe(&mut self, facts: &Facts, signals: &mut SignalRow) {
         if facts.destination == 0 {
             return;

@@ -25,10 +25,6 @@ pub struct Windows {
 persist_fields!(Windows { short, long, hosts, ports, failed_parties, admin_hosts, resources });
 
 impl Windows {
-    pub fn warm(&self) -> u64 {
-        self.hosts.warm() ^ self.failed_parties.warm() ^ self.resources.warm()
-    }
-
     pub fn observe(&mut self, facts: &Facts, signals: &mut SignalRow) {
         self.advance(facts.micros);
         self.insert(facts);
