@@ -6,7 +6,7 @@ impl Observer for Seen {
     fn correlated(&mut self, o:&Correlated){ if let Correlated::Alert(a)=o { if a.revision==1 { self.1.push((a.last_seen,a.entity.clone(),a.threat_types.join("+"),a.severity.as_str().into(),a.risk_score)); } } }
 }
 fn main(){
-    let args: Vec<String>=std::env::args().collect();
+    let args: Vec<String>=std::env::args().collect(); tracing_subscriber::fmt().init(); if args[1]=="stream"||args[1]=="again" { return k::go(&args); }
     let verdicts = if args.iter().any(|a| a=="json") {Verdicts::Json} else {Verdicts::None};
     let roles=[TopicRole::Threats,TopicRole::Alerts,TopicRole::Analytics,TopicRole::DeadLetters,TopicRole::Verdicts];
     let sink=JsonlSink::create(std::path::Path::new("/tmp/out"),&roles,Existing::Replace).unwrap();
@@ -23,7 +23,7 @@ fn main(){
             ps.push((p,l));
         }
         let corr=Correlator::new("demo","security.threats",CorrelationSettings::default());
-        let mut e=Embedded::new(ps,verdicts,sink,corr).unwrap();
+        let mut e=Embedded::new(ps,verdicts,sink,corr,Default::default()).unwrap();
         let sc=if args.iter().any(|a| a=="small"){Scenario::small()}else if args.iter().any(|a| a=="month"){Scenario::month()}else{Scenario::demo()};
         let mut sim=Simulator::new(&sc).unwrap();
         let mut seen=Seen(Default::default(),vec![]);
@@ -48,7 +48,7 @@ fn main(){
         let p=Arc::new(Pipeline::open(file,Some(&args[3])).unwrap());
         let l=Arc::new(Learning::new(&p,None,None).unwrap());
         let corr=Correlator::new("demo","security.threats",CorrelationSettings::default());
-        let mut e=Embedded::new(vec![(p.clone(),l)],verdicts,sink,corr).unwrap();
+        let mut e=Embedded::new(vec![(p.clone(),l)],verdicts,sink,corr,Default::default()).unwrap();
         let mut input=threatguard::run::framed::FramedInput::new(open_input(&args[2]).unwrap());
         let mut seen=Seen(Default::default(),vec![]);
         loop { let n=input.read(&p,e.records(0),2048).unwrap(); if n==0 {break} e.step(&mut seen).unwrap(); }
@@ -56,5 +56,33 @@ fn main(){
         for (k,v) in &seen.0 { println!("{k:?} {v}"); }
         for a in seen.1.iter().take(20) { println!("ALERT {} {} {} {} {:.1}",a.0,a.1,a.2,a.3,a.4); }
         println!("{s:?}");
+    }
+}
+#[allow(dead_code)]
+pub mod k {
+    use super::*;
+    use threatguard::{edge::{kafka::*,redis::*}, run::{stream::*,replay::*,framed::*}, serve::Readiness};
+    use std::time::Duration; use std::sync::atomic::AtomicBool;
+    pub fn go(args:&[String]) {
+        // stream pipeline file codec brokers redis models parts group
+        let file=threatguard::config::pipeline::load(std::path::Path::new(&args[2])).unwrap_or_else(|e|panic!("{e:?}"));
+        let p=Arc::new(Pipeline::open(file,Some(&args[4])).unwrap());
+        let kafka=KafkaSettings{brokers:args[5].clone(),..Default::default()};
+        let parts:u32=args[8].parse().unwrap(); let g=&args[9];
+        let topic=format!("raw-{g}");
+        let names=TopicNames{threats:format!("threats-{g}"),alerts:format!("alerts-{g}"),analytics:format!("an-{g}"),dead_letters:format!("dl-{g}"),verdicts:format!("v-{g}"),rekeyed:topic.clone()};
+        let spec=|n:&str,out| TopicSpec{partitions:Some(parts),is_output:out,..TopicSpec::named(n)};
+        let topics=vec![TopicSpec{timestamp:Some(TimestampType::CreateTime),..spec(&topic,false)},spec(&names.threats,true),spec(&names.alerts,true),spec(&names.analytics,true),spec(&names.dead_letters,true),spec(&names.verdicts,true)];
+        let ps=ProducerSettings{topics:names,..Default::default()};
+        println!("{:?}",ensure_topics(&kafka,&topics));
+        let publ=KafkaPublisher::open(&kafka,&ps).unwrap();
+        let t=std::time::Instant::now();
+        if args[1]=="stream" { println!("{:?} {:?}",replay(&p,FramedInput::new(open_input(&args[3]).unwrap()),&publ,None,&AtomicBool::new(false),|_,_|{}),t.elapsed()); }
+        let bundle=if args[7]=="-"{None}else{Some(threatguard::models::bundle_files::load(std::path::Path::new(&args[7])).unwrap())};
+        let l=Arc::new(Learning::new(&p,bundle.as_ref(),None).unwrap());
+        let o=Options{kafka,consumer:ConsumerSettings{topic,group:format!("g-{g}"),..Default::default()},producer:ps,redis:Some(RedisSettings{url:threatguard::edge::secret::Secret::new(args[6].clone()),..Default::default()}),topics,create_topics:true,shards:1,checkpoint_interval:Duration::from_secs(2),shutdown:Duration::from_secs(10),verdicts:Verdicts::Json,once:true,correlate:true,correlation:CorrelationSettings::default()};
+        let a=Surroundings{metrics:Default::default(),readiness:Arc::new(Readiness::new(&[])),stop:Arc::new(AtomicBool::new(false))};
+        println!("{:?}",run(&p,&l,&o,&a));
+        println!("{}",a.metrics.to_text().unwrap().lines().filter(|l|!l.starts_with('#')&&l.contains("total")||l.contains("seconds_total")||l.contains("conserv")).collect::<Vec<_>>().join("\n"));
     }
 }

@@ -133,7 +133,7 @@ fn broken_yaml_says_where() {
     check("name: [", &[":2: did not find expected node content"]);
     check("name: a\nname: b", &[":1: duplicate entry with key \"name\""]);
     check("", &[": 'name' is missing", ": 'tests' is missing"]);
-    check("- 1", &[":1: expected a mapping, found a list"]);
+    check("- 1", &[": expected a mapping, found a list"]);
 }
 
 #[test]

@@ -95,7 +95,10 @@ pub(super) fn fenced_by_owner(partition: Partition, stored: u64, owner: Generati
 
 pub(super) fn fenced_by_state(partition: Partition, stored: u64, claim: Claim) -> Error {
     let (partition, state) = (partition.0, claim.state.0);
-    Error::new(Kind::Fenced, format!("the stored state of partition {partition} is generation {stored}, not {state}: it was reset or restored"))
+    Error::new(
+        Kind::Fenced,
+        format!("the stored state of partition {partition} is generation {stored}, not {state}: it was reset or restored"),
+    )
 }
 
 pub(super) fn fenced_by_checkpoint(partition: Partition, stored: u64, next: Offset) -> Error {

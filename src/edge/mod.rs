@@ -11,6 +11,7 @@
 
 pub mod clock;
 pub mod file;
+pub mod geoip;
 pub mod kafka;
 pub mod memory;
 pub mod records;
@@ -19,7 +20,7 @@ pub mod secret;
 
 use std::time::Duration;
 
-use crate::core::types::{EntityKey, Generation, Offset, Partition};
+use crate::core::types::{EntityKey, EventTime, Generation, Offset, Partition};
 use crate::error::{Error, Result};
 use crate::limits::STATE_VALUE_BYTES_MAX;
 pub use records::{RecordRef, Records};
@@ -32,15 +33,29 @@ pub use records::{RecordRef, Records};
 pub enum LogEvent {
     /// This process owns the partition from now on. `committed` is where its records start; `None` where the group has never
     /// committed for it, and the records start where the settings say.
-    Assigned { partition: Partition, generation: Generation, committed: Option<Offset> },
+    Assigned {
+        partition: Partition,
+        generation: Generation,
+        committed: Option<Offset>,
+    },
     Batch(PartitionBatch),
     /// Everything that the partition holds was delivered; the next record will have this offset. Only with `report_end`.
-    End { partition: Partition, generation: Generation, next: Offset },
+    End {
+        partition: Partition,
+        generation: Generation,
+        next: Offset,
+    },
     /// The partition moves to another owner. Finish what was delivered before this event, publish, store, commit, then call
     /// [`LogSource::released`]; the source waits for that, up to its drain deadline, and then lets go in any case.
-    Revoked { partition: Partition, generation: Generation },
+    Revoked {
+        partition: Partition,
+        generation: Generation,
+    },
     /// The partition has already moved (the session ended). Drop its state; storing and committing would be refused.
-    Lost { partition: Partition, generation: Generation },
+    Lost {
+        partition: Partition,
+        generation: Generation,
+    },
     /// The source has stopped for good. [`crate::error::Kind`] says whether a new one may succeed.
     Failed(Error),
 }
@@ -164,6 +179,8 @@ pub struct Outgoing<'r> {
     pub partition: Option<Partition>,
     pub key: Option<&'r [u8]>,
     pub payload: &'r [u8],
+    /// The record's own timestamp; the log's choice where there is none.
+    pub time: Option<EventTime>,
 }
 
 /// Counts accepted records from 1. Everything up to a number is meant by it.

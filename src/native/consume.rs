@@ -3,7 +3,9 @@
 //!
 //! The consumer's own queue must never be read by batch: a rebalance found there would be answered inside the library with an
 //! empty assignment. Partitions are therefore forwarded to queues of ours before they are assigned, and the consumer's queue stays
-//! for rebalances and errors. No raw pointer leaves this file.
+//! for rebalances and errors. `enable.partition.eof` must stay off: a batch counts the event's offset as consumed (2.12.1,
+//! `rd_kafka_q_serve_rkmessages`), so that after the next pause or rebalance the record at that offset is skipped. For the same
+//! reason nothing may be read on after an error in place of a message. No raw pointer leaves this file.
 
 use std::ffi::CString;
 use std::os::raw::c_int;
@@ -13,6 +15,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rdkafka::bindings as sys;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::RDKafkaErrorCode;
+use rdkafka::{Offset, TopicPartitionList};
 
 /// A message, borrowed from the client until the callback returns.
 #[derive(Clone, Copy, Debug)]
@@ -23,7 +26,7 @@ pub struct Message<'m> {
     pub timestamp: Option<i64>,
     pub key: Option<&'m [u8]>,
     pub payload: Option<&'m [u8]>,
-    /// An event about the partition in place of a message, such as its end.
+    /// Something about the partition in place of a message; the client's position is no longer to be relied on after it.
     pub error: Option<RDKafkaErrorCode>,
 }
 
@@ -115,8 +118,7 @@ impl<C: ConsumerContext> BatchConsumer<C> {
     ) -> Result<usize, RDKafkaErrorCode> {
         let max = max.min(self.batch.len());
         // SAFETY: the queue lives until `drop`; the array has room for `max` pointers.
-        let taken =
-            unsafe { sys::rd_kafka_consume_batch_queue(self.handles[queue].as_ptr(), timeout_ms, self.batch.as_mut_ptr(), max) };
+        let taken = unsafe { sys::rd_kafka_consume_batch_queue(self.handles[queue].as_ptr(), timeout_ms, self.batch.as_mut_ptr(), max) };
         let Ok(taken) = usize::try_from(taken) else {
             // SAFETY: reads the calling thread's last error code.
             return Err(unsafe { sys::rd_kafka_last_error() }.into());
@@ -128,6 +130,19 @@ impl<C: ConsumerContext> BatchConsumer<C> {
             each(message.view());
         }
         Ok(count)
+    }
+
+    /// The offset after the last message that was taken, or skipped as not being one; `None` before the first.
+    #[must_use]
+    pub fn position(&self, topic: &str, partition: i32) -> Option<i64> {
+        let mut list = TopicPartitionList::new();
+        list.add_partition(topic, partition);
+        // SAFETY: the client and the list are alive; the call looks at local state only and fills in the list.
+        unsafe { sys::rd_kafka_position(self.consumer.client().native_ptr(), list.ptr()) };
+        match list.find_partition(topic, partition)?.offset() {
+            Offset::Offset(offset) if offset >= 0 => Some(offset),
+            _ => None,
+        }
     }
 
     /// First and next offset of a partition as last heard from the broker; `None` where nothing was heard.

@@ -20,7 +20,8 @@ use crate::run::outbox::Outbox;
 use crate::run::pipeline::Pipeline;
 use crate::run::render::Origin;
 use crate::run::summary::{Latencies, Summary};
-use crate::run::worker::Worker;
+use crate::run::telemetry::{Delta, Metrics};
+use crate::run::worker::{Out, Worker};
 
 /// Embedded input is one partition.
 const PARTITION: Partition = Partition(0);
@@ -47,6 +48,8 @@ pub struct Embedded {
     counts: Counts,
     alerts: u64,
     latencies: Latencies,
+    delta: Delta,
+    metrics: Arc<Metrics>,
 }
 
 /// Hears what happens, for a live view and for evaluation.
@@ -69,6 +72,7 @@ impl Embedded {
         verdicts: Verdicts,
         sink: JsonlSink,
         correlator: Correlator,
+        metrics: Arc<Metrics>,
     ) -> Result<Self> {
         let mut lanes = vec![];
         for (pipeline, learning) in pipelines {
@@ -87,6 +91,8 @@ impl Embedded {
             counts: Counts::default(),
             alerts: 0,
             latencies: Latencies::default(),
+            delta: Delta::default(),
+            metrics,
         })
     }
 
@@ -138,6 +144,12 @@ impl Embedded {
         }
         let took = begun.elapsed();
         self.latencies.add(took.as_micros() as u64, scored);
+        self.delta.latency.add(took.as_micros() as u64, scored);
+        self.metrics.add(&self.delta);
+        self.delta.clear();
+        let (resident, _) = self.entities();
+        self.metrics.set_entities(resident as u64);
+        self.metrics.set_learning(self.learning().unwrap_or(1.0));
         Ok(())
     }
 
@@ -152,7 +164,8 @@ impl Embedded {
             *next = next.next();
             signals.push(ThreatSignal::new(position, threat.clone()));
         };
-        let counts = worker.process(PARTITION, records, |_, _| Ok(()), &mut self.outbox, &mut on_threat)?;
+        let mut out = Out { outbox: &mut self.outbox, on_threat: &mut on_threat, delta: &mut self.delta };
+        let counts = worker.process(PARTITION, records, |_, _| Ok(()), &mut out)?;
         records.clear();
         let watermark = worker.engine().watermark(PARTITION);
         self.outbox.publish(&self.sink, || false)?;
@@ -172,7 +185,10 @@ impl Embedded {
         self.outbox.clear();
         for output in out {
             observer.correlated(&output);
-            self.alerts += u64::from(matches!(output, Correlated::Alert(_)));
+            let alert = matches!(output, Correlated::Alert(_));
+            self.alerts += u64::from(alert);
+            self.delta.alerts += u64::from(alert);
+            self.delta.resolved += u64::from(!alert);
             publish(output, &mut self.next_threat, &mut self.outbox);
         }
         self.outbox.publish(&self.sink, || false).map(|_| ())

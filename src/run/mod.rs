@@ -9,7 +9,12 @@ pub mod render;
 pub mod worker;
 
 pub mod summary;
+pub mod telemetry;
 
 pub mod framed;
 
 pub mod embedded;
+
+pub mod stream;
+
+pub mod replay;

@@ -56,7 +56,7 @@ impl Outbox {
     pub fn iter(&self) -> impl Iterator<Item = Outgoing<'_>> {
         self.items.iter().map(|item| {
             let (key, payload) = self.bytes[item.start..item.end].split_at(item.key_len);
-            Outgoing { role: item.role, partition: item.partition, key: (item.key_len > 0).then_some(key), payload }
+            Outgoing { role: item.role, partition: item.partition, key: (item.key_len > 0).then_some(key), payload, time: None }
         })
     }
 

@@ -18,6 +18,7 @@ use crate::core::intel::geo::{GeoLookup, NoGeo};
 use crate::core::intel::{IntelBuilder, IntelSet, ListKind, Purpose, parse_list};
 use crate::core::sanitize::{KeyChoice, Sanitizer};
 use crate::core::settings::{CoreSettings, KeyPart};
+use crate::edge::geoip::GeoDatabases;
 use crate::error::{Error, Result};
 use crate::models::bundle::Bundle;
 
@@ -156,6 +157,7 @@ fn read_text(path: &str) -> Result<String> {
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-fn open_geo(_file: &PipelineFile) -> Result<Box<dyn GeoLookup>> {
-    Ok(Box::new(NoGeo))
+fn open_geo(file: &PipelineFile) -> Result<Box<dyn GeoLookup>> {
+    let paths: Vec<&str> = [&file.geo.city, &file.geo.asn].into_iter().flatten().map(String::as_str).collect();
+    if paths.is_empty() { Ok(Box::new(NoGeo)) } else { Ok(Box::new(GeoDatabases::open(&paths)?)) }
 }

@@ -6,20 +6,28 @@ use bumpalo::Bump;
 
 use crate::config::service::Verdicts;
 use crate::core::decode::Decoded;
-use crate::core::engine::{Counts, Engine, Verdict};
+use crate::core::engine::{Counts, Effects, Engine, Verdict};
 use crate::core::event::{Event, Record, Reject};
 use crate::core::output::ThreatRecord;
 use crate::core::types::{Offset, Partition};
-use crate::edge::{Records, TopicRole};
+use crate::edge::{Records, TopicRole, clock};
 use crate::error::Result;
 use crate::run::arrow_verdicts::{ArrowVerdicts, VERDICTS_PER_RECORD_MAX};
 use crate::run::learning::Learning;
 use crate::run::outbox::Outbox;
 use crate::run::pipeline::Pipeline;
 use crate::run::render::Origin;
+use crate::run::telemetry::{Delta, Stage};
 
 /// Hears of every threat as it is rendered: the live view, the correlator of an embedded run.
 pub type OnThreat<'a> = &'a mut dyn FnMut(&ThreatRecord);
+
+/// Where a batch's results go.
+pub struct Out<'a> {
+    pub outbox: &'a mut Outbox,
+    pub on_threat: OnThreat<'a>,
+    pub delta: &'a mut Delta,
+}
 
 /// Decodes, scores and renders batches for the partitions of one shard.
 pub struct Worker {
@@ -55,34 +63,39 @@ impl Worker {
         partition: Partition,
         records: &Records,
         load: impl FnOnce(&mut Engine, &[Event<'_>]) -> Result<()>,
-        outbox: &mut Outbox,
-        on_threat: OnThreat<'_>,
+        out: &mut Out<'_>,
     ) -> Result<Counts> {
         let mut arena = std::mem::take(&mut self.arena);
         arena.reset();
         let pipeline = Arc::clone(&self.pipeline);
+        let begun = clock::now();
         let counts = {
             let whole: Vec<Record<'_>> = records.iter().map(|record| record.as_record(partition)).collect();
             let mut decoded = Decoded::default();
             pipeline.decode(&whole, &arena, &mut decoded);
+            let decoded_at = clock::now();
+            out.delta.spent(Stage::Decode, decoded_at - begun);
             load(&mut self.engine, &decoded.events)?;
-            self.dead_letters(records, &decoded.rejects, outbox);
-            self.apply(partition, &decoded, outbox, on_threat)?
+            out.delta.spent(Stage::Load, decoded_at.elapsed());
+            self.dead_letters(records, &decoded.rejects, out);
+            self.apply(partition, &decoded, out)?
         };
+        out.delta.counts.add(counts);
         self.arena = arena;
         Ok(counts)
     }
 
-    fn dead_letters(&self, records: &Records, rejects: &[Reject<'_>], outbox: &mut Outbox) {
+    fn dead_letters(&self, records: &Records, rejects: &[Reject<'_>], out: &mut Out<'_>) {
+        rejects.iter().for_each(|reject| out.delta.dead_letter(reject.reason));
         let of = |reject: &Reject<'_>| {
             let record = records.find(reject.at.offset);
             record.map_or((None, 0), |record| (record.time, record.whole_len))
         };
-        self.origin.dead_letters(rejects, of, outbox);
+        self.origin.dead_letters(rejects, of, out.outbox);
     }
 
     /// Applies a decoded batch, cut where learning ends so that the models change at exactly that event.
-    fn apply(&mut self, partition: Partition, decoded: &Decoded<'_>, outbox: &mut Outbox, on_threat: OnThreat<'_>) -> Result<Counts> {
+    fn apply(&mut self, partition: Partition, decoded: &Decoded<'_>, out: &mut Out<'_>) -> Result<Counts> {
         let mut counts = Counts::default();
         let (mut events, mut rejects) = (decoded.events.as_slice(), decoded.rejects.as_slice());
         loop {
@@ -92,7 +105,7 @@ impl Worker {
             let (now, later) = events.split_at(cut);
             let upto = later.first().map_or(Offset(u64::MAX), |event| event.at.offset);
             let (now_rejects, later_rejects) = rejects.split_at(rejects.partition_point(|reject| reject.at.offset < upto));
-            counts.add(self.apply_part(partition, now, now_rejects, outbox, on_threat)?);
+            counts.add(self.apply_part(partition, now, now_rejects, out)?);
             if later.is_empty() {
                 return Ok(counts);
             }
@@ -105,24 +118,41 @@ impl Worker {
         partition: Partition,
         events: &[Event<'_>],
         rejects: &[Reject<'_>],
-        outbox: &mut Outbox,
-        on_threat: OnThreat<'_>,
+        out: &mut Out<'_>,
     ) -> Result<Counts> {
+        let begun = clock::now();
         let refused: Vec<Offset> = rejects.iter().map(|reject| reject.at.offset).collect();
         self.engine.apply(partition, events, &refused);
+        let scored_at = clock::now();
+        out.delta.spent(Stage::Score, scored_at - begun);
         let effects = self.engine.effects();
-        self.origin.threats(&self.engine, events, &effects.verdicts, outbox, on_threat);
-        self.origin.windows(partition, &effects.windows, outbox);
+        self.note_threats(effects, out.delta);
+        self.origin.threats(&self.engine, events, &effects.verdicts, out.outbox, &mut *out.on_threat);
+        self.origin.windows(partition, &effects.windows, out.outbox);
         match self.verdicts {
             Verdicts::None => {}
-            Verdicts::Json => self.origin.verdicts(&self.engine, events, &effects.verdicts, outbox),
-            Verdicts::Arrow => self.arrow(partition, events, &effects.verdicts, outbox)?,
+            Verdicts::Json => self.origin.verdicts(&self.engine, events, &effects.verdicts, out.outbox),
+            Verdicts::Arrow => self.arrow(partition, events, &effects.verdicts, out.outbox)?,
         }
+        out.delta.spent(Stage::Render, scored_at.elapsed());
         let counts = effects.counts;
         if self.engine.scorer().is_learning() {
             self.learning.offer(&self.pipeline, &self.engine, events, &self.engine.effects().verdicts)?;
         }
         Ok(counts)
+    }
+
+    /// Which detectors carried the threats: those with more than a tenth of the surprise.
+    fn note_threats(&self, effects: &Effects, delta: &mut Delta) {
+        for verdict in &effects.verdicts {
+            let Some(severity) = verdict.severity else { continue };
+            delta.threats[severity as usize] += 1;
+            let parts = self.engine.scorer().weighted(self.engine.scores().parts(verdict.row as usize));
+            for (part, surprise) in parts.into_iter().enumerate() {
+                delta.surprise_nats[part] += f64::from(surprise);
+                delta.fired[part] += u64::from(surprise > 0.1 * verdict.surprise);
+            }
+        }
     }
 
     fn arrow(&self, partition: Partition, events: &[Event<'_>], verdicts: &[Verdict], outbox: &mut Outbox) -> Result<()> {

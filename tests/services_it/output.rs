@@ -24,7 +24,7 @@ pub fn publisher(kafka: &KafkaSettings, topic: &str) -> KafkaPublisher {
 }
 
 pub fn to(partition: u32, payload: &[u8]) -> Outgoing<'_> {
-    Outgoing { role: TopicRole::Threats, partition: Some(Partition(partition)), key: Some(b"key"), payload }
+    Outgoing { role: TopicRole::Threats, partition: Some(Partition(partition)), key: Some(b"key"), payload, time: None }
 }
 
 #[test]
@@ -69,7 +69,7 @@ fn keys_go_where_java_clients_send_them() {
     let publisher = publisher(&kafka, &topic);
     // murmur2 of these strings, from the tests of Kafka's own client.
     for (key, hash) in [("21", -973_932_308_i32), ("foobar", -790_332_482), ("a-little-bit-long-string", -985_981_536)] {
-        let record = Outgoing { role: TopicRole::Threats, partition: None, key: Some(key.as_bytes()), payload: key.as_bytes() };
+        let record = Outgoing { role: TopicRole::Threats, partition: None, key: Some(key.as_bytes()), payload: key.as_bytes(), time: None };
         publisher.publish(record).unwrap();
         publisher.flush(WAIT).unwrap();
         let expected = Partition((hash & 0x7fff_ffff) as u32 % PARTITIONS);

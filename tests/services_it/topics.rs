@@ -27,9 +27,8 @@ fn spec(name: &str) -> TopicSpec {
 fn topics_are_made_and_checked() {
     let Some(kafka) = support::kafka("topics_are_made_and_checked") else { return };
     let (name, other) = (support::fresh("made"), support::fresh("other"));
-    let problems = |specs: &[TopicSpec]| -> Vec<Problem> {
-        check_topics(&kafka, specs).unwrap().into_iter().map(|finding| finding.problem).collect()
-    };
+    let problems =
+        |specs: &[TopicSpec]| -> Vec<Problem> { check_topics(&kafka, specs).unwrap().into_iter().map(|finding| finding.problem).collect() };
     assert_eq!(partition_count(&kafka, &name).unwrap(), None);
     assert_eq!(problems(&[spec(&name)]), [Problem::Missing]);
     let findings = ensure_topics(&kafka, &[spec(&name)]).unwrap();

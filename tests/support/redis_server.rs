@@ -62,7 +62,11 @@ impl RedisServer {
     }
 
     pub fn settings(&self) -> RedisSettings {
-        RedisSettings { url: Secret::new(format!("redis://127.0.0.1:{}/0", self.port)), connect_timeout_ms: 1_000, ..RedisSettings::default() }
+        RedisSettings {
+            url: Secret::new(format!("redis://127.0.0.1:{}/0", self.port)),
+            connect_timeout_ms: 1_000,
+            ..RedisSettings::default()
+        }
     }
 
     /// Runs a command as an administrator would.

@@ -420,6 +420,16 @@ impl Engine {
             owned.traffic.write(out);
         }
     }
+    /// Whether the partition holds more states than its share.
+    #[must_use]
+    pub fn is_over_capacity(&self, partition: Partition) -> bool {
+        self.partitions.get(&partition).is_some_and(|owned| owned.table.len() > owned.table.capacity())
+    }
+    /// Whether it holds so many that waiting for the next round of checkpoints would let memory grow.
+    #[must_use]
+    pub fn is_far_over_capacity(&self, partition: Partition) -> bool {
+        self.partitions.get(&partition).is_some_and(|owned| owned.table.len() > owned.table.capacity() + owned.table.capacity() / 16)
+    }
     /// Newest event time seen in the partition.
     #[must_use]
     pub fn watermark(&self, partition: Partition) -> Option<EventTime> {

@@ -96,6 +96,10 @@ impl Table {
     pub fn dirty_len(&self) -> usize {
         self.dirty.len()
     }
+    #[must_use]
+    pub fn capacity(&self) -> usize {
+        self.capacity
+    }
     pub fn set_capacity(&mut self, capacity: usize) {
         self.capacity = capacity.max(1);
     }

@@ -70,12 +70,14 @@ impl Target for File {
 impl JsonlSink {
     /// Makes the folder and one file for each of `roles`. `Config` names what cannot be made.
     pub fn create(folder: &Path, roles: &[TopicRole], existing: Existing) -> Result<Self> {
-        std::fs::create_dir_all(folder).map_err(|error| Error::config(format!("cannot make the folder {}", folder.display())).because(error))?;
+        std::fs::create_dir_all(folder)
+            .map_err(|error| Error::config(format!("cannot make the folder {}", folder.display())).because(error))?;
         let mut files = [const { None }; ROLES];
         for role in roles {
             let Some(name) = role.file_name() else { continue };
             let path = folder.join(name);
-            let (file, len) = open(&path, existing).map_err(|error| Error::config(format!("cannot write {}", path.display())).because(error))?;
+            let (file, len) =
+                open(&path, existing).map_err(|error| Error::config(format!("cannot write {}", path.display())).because(error))?;
             files[*role as usize] = Some(Output::new(path, Box::new(file), len));
         }
         Ok(Self { state: Mutex::new(State { files, produced: 0, failure: None }) })
@@ -132,9 +134,9 @@ impl Publisher for JsonlSink {
     fn publish(&self, record: Outgoing<'_>) -> Result<Sequence> {
         let mut state = self.lock();
         let sequence = state.produced + 1;
-        let output = state.files[record.role as usize].as_mut().ok_or_else(|| {
-            Error::bug(format!("no file for {} was opened", record.role.as_str()))
-        })?;
+        let output = state.files[record.role as usize]
+            .as_mut()
+            .ok_or_else(|| Error::bug(format!("no file for {} was opened", record.role.as_str())))?;
         if record.payload.len() > OUTPUT_BYTES_MAX || memchr::memchr(b'\n', record.payload).is_some() {
             return Err(Error::bug(format!("a record of {} bytes for {} is not one line", record.payload.len(), output.path.display())));
         }
@@ -230,7 +232,7 @@ mod tests {
     use super::*;
 
     fn line(text: &str) -> Outgoing<'_> {
-        Outgoing { role: TopicRole::Threats, partition: None, key: None, payload: text.as_bytes() }
+        Outgoing { role: TopicRole::Threats, partition: None, key: None, payload: text.as_bytes(), time: None }
     }
     const NOW: Duration = Duration::ZERO;
 

@@ -148,11 +148,15 @@ fn timeout(kafka: &KafkaSettings) -> Duration {
 }
 
 fn admin(kafka: &KafkaSettings) -> Result<Admin> {
-    kafka.client()?.create_with_context(QuietContext).map_err(|error| refuse(Kind::Config, "the Kafka client's settings are refused".to_owned(), &error))
+    kafka
+        .client()?
+        .create_with_context(QuietContext)
+        .map_err(|error| refuse(Kind::Config, "the Kafka client's settings are refused".to_owned(), &error))
 }
 
 fn partitions(admin: &Admin, kafka: &KafkaSettings, topic: &str) -> Result<Option<u32>> {
-    let metadata = admin.inner().fetch_metadata(Some(topic), timeout(kafka)).map_err(|error| unreachable(kafka, kafka.connect_timeout_ms, &error))?;
+    let metadata =
+        admin.inner().fetch_metadata(Some(topic), timeout(kafka)).map_err(|error| unreachable(kafka, kafka.connect_timeout_ms, &error))?;
     let Some(found) = metadata.topics().iter().find(|found| found.name() == topic) else { return Ok(None) };
     match found.error().map(RDKafkaErrorCode::from) {
         None => Ok(Some(found.partitions().len() as u32)),
@@ -198,7 +202,9 @@ fn check_with(admin: &Admin, kafka: &KafkaSettings, specs: &[TopicSpec]) -> Resu
             findings.push(Finding::new(
                 name,
                 Problem::Partitions,
-                format!("topic {name} has {count} partitions, not {expected}: state belongs to partitions, so the count may not change under it"),
+                format!(
+                    "topic {name} has {count} partitions, not {expected}: state belongs to partitions, so the count may not change under it"
+                ),
             ));
         }
     }
@@ -230,7 +236,8 @@ fn check_config(spec: &TopicSpec, resource: &ConfigResource, findings: &mut Vec<
         && cleanup != expected.as_str()
     {
         let expected = expected.as_str();
-        let text = format!("topic {name} has cleanup.policy={cleanup}, not {expected}: compaction drops all but the newest record of a key");
+        let text =
+            format!("topic {name} has cleanup.policy={cleanup}, not {expected}: compaction drops all but the newest record of a key");
         findings.push(Finding::new(name, Problem::CleanupPolicy, text));
     }
     let timestamp = value("message.timestamp.type");

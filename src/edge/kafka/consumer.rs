@@ -86,7 +86,15 @@ impl KafkaSource {
         let (recycle, recycled) = bounded(RECYCLED_MAX);
         let assembly = Assembly::new(channels, partitions);
         let stall_warning = Duration::from_millis(settings.stall_warning_ms);
-        let reader = Reader { client, shared: shared.clone(), commands: commanded, recycled, assembly, stall_warning };
+        let reader = Reader {
+            client,
+            shared: shared.clone(),
+            commands: commanded,
+            recycled,
+            assembly,
+            stall_warning,
+            report_end: settings.report_end,
+        };
         let weak = Arc::downgrade(&consumer);
         drop(consumer);
         let (end, ended) = bounded(1);
@@ -117,7 +125,9 @@ impl KafkaSource {
 
     fn order(&self, command: Command) {
         // The thread takes orders every few milliseconds; a full queue means that it has ended.
-        drop(self.commands.try_send(command));
+        if self.commands.try_send(command).is_err() {
+            tracing::warn!(?command, "the source has ended and takes no orders");
+        }
     }
 }
 
@@ -135,7 +145,10 @@ impl LogSource for KafkaSource {
                 Some(ownership) if ownership.generation == *generation => {}
                 _ => {
                     let (partition, generation) = (partition.0, generation.0);
-                    return Err(Error::new(Kind::Fenced, format!("partition {partition} is no longer owned under generation {generation}")));
+                    return Err(Error::new(
+                        Kind::Fenced,
+                        format!("partition {partition} is no longer owned under generation {generation}"),
+                    ));
                 }
             }
             let offset = i64::try_from(next.0).map_err(|_| Error::bug("an offset exceeds what Kafka can express"))?;
@@ -149,7 +162,9 @@ impl LogSource for KafkaSource {
         };
         let result = consumer.commit(&list, mode);
         drop(owned);
-        result.map_err(|error| refuse(error.rdkafka_error_code().map_or(Kind::Transient, kind_of), "the commit was not accepted".to_owned(), &error))
+        result.map_err(|error| {
+            refuse(error.rdkafka_error_code().map_or(Kind::Transient, kind_of), "the commit was not accepted".to_owned(), &error)
+        })
     }
 
     fn released(&self, partition: Partition, generation: Generation) {

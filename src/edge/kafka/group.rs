@@ -152,7 +152,8 @@ impl Shared {
         if list.count() == 0 {
             return Ok(assigned);
         }
-        let generation = u64::try_from(group_generation(consumer)).map_err(|_| Error::bug("assigned partitions without a group generation"))?;
+        let generation =
+            u64::try_from(group_generation(consumer)).map_err(|_| Error::bug("assigned partitions without a group generation"))?;
         let committed = self.committed(consumer, list)?;
         let channels = self.outbox().pending.len();
         for element in committed.elements() {
@@ -164,7 +165,9 @@ impl Shared {
                      state does not; start with a new topic or a new group"
                 )));
             }
-            element.error().map_err(|error| refuse(Kind::Transient, format!("cannot read the committed offset of partition {}", partition.0), &error))?;
+            element.error().map_err(|error| {
+                refuse(Kind::Transient, format!("cannot read the committed offset of partition {}", partition.0), &error)
+            })?;
             let (committed, start) = match element.offset() {
                 KafkaOffset::Offset(offset) if offset >= 0 => (Some(Offset(offset.unsigned_abs())), KafkaOffset::Offset(offset)),
                 _ if self.start_at == StartAt::Latest => (None, KafkaOffset::End),
@@ -196,15 +199,25 @@ impl Shared {
     }
 
     fn revoke<C: ConsumerContext>(&self, consumer: &BaseConsumer<C>, list: &TopicPartitionList) {
-        let lost = consumer.assignment_lost();
-        let mut going = Vec::with_capacity(list.count());
+        let partitions = list.elements().iter().filter_map(|element| u32::try_from(element.partition()).ok().map(Partition)).collect();
+        self.give_up(partitions, consumer.assignment_lost());
+        let result = match consumer.rebalance_protocol() {
+            RebalanceProtocol::Cooperative => consumer.incremental_unassign(list),
+            _ => consumer.unassign(),
+        };
+        if let Err(error) = result {
+            self.fail(refuse(Kind::Transient, "the client refused to give up partitions".to_owned(), &error));
+        }
+    }
+
+    /// Tells the receivers that partitions are going or gone, and waits for what is going to be released.
+    pub(super) fn give_up(&self, partitions: Vec<Partition>, lost: bool) {
+        let mut going = Vec::with_capacity(partitions.len());
         {
             let mut owned = self.owned();
             let mut outbox = self.outbox();
-            for element in list.elements() {
-                let Ok(partition) = u32::try_from(element.partition()).map(Partition) else { continue };
-                let Some(ownership) = owned.get(&partition).copied() else { continue };
-                let generation = ownership.generation;
+            for partition in partitions {
+                let Some(Ownership { generation, .. }) = owned.get(&partition).copied() else { continue };
                 if lost {
                     owned.remove(&partition);
                     outbox.push(partition, LogEvent::Lost { partition, generation });
@@ -215,13 +228,6 @@ impl Shared {
             }
         }
         self.drain(&going);
-        let result = match consumer.rebalance_protocol() {
-            RebalanceProtocol::Cooperative => consumer.incremental_unassign(list),
-            _ => consumer.unassign(),
-        };
-        if let Err(error) = result {
-            self.fail(refuse(Kind::Transient, "the client refused to give up partitions".to_owned(), &error));
-        }
     }
 
     /// Waits until the receivers have released what is going, or the deadline has passed; either way it is no longer ours after.

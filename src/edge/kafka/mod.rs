@@ -14,7 +14,9 @@ mod window;
 pub use admin::{CleanupPolicy, Finding, Problem, TimestampType, TopicSpec, check_topics, ensure_topics, partition_count};
 pub use consumer::{KafkaSource, SourceCounts};
 pub use producer::KafkaPublisher;
-pub use settings::{ConsumerSettings, Compression, KafkaSettings, ProducerSettings, Protocol, SaslMechanism, Security, StartAt, TopicNames};
+pub use settings::{
+    Compression, ConsumerSettings, KafkaSettings, ProducerSettings, Protocol, SaslMechanism, Security, StartAt, TopicNames,
+};
 
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
@@ -86,6 +88,8 @@ fn unreachable(settings: &KafkaSettings, within_ms: u64, error: &KafkaError) -> 
         "no Kafka broker at {brokers} answered within {within_ms} ms; check that it runs, that the address and port are its \
          listener's, that nothing blocks the way, and that it speaks {protocol}"
     );
-    let kind = error.rdkafka_error_code().map_or(Kind::Transient, |code| if kind_of(code) == Kind::Config { Kind::Config } else { Kind::Transient });
+    let kind = error
+        .rdkafka_error_code()
+        .map_or(Kind::Transient, |code| if kind_of(code) == Kind::Config { Kind::Config } else { Kind::Transient });
     refuse(kind, what, error)
 }

@@ -130,7 +130,12 @@ impl KafkaPublisher {
             .client()
             .fetch_metadata(None, Duration::from_millis(within_ms))
             .map_err(|error| deliveries.failure().unwrap_or_else(|| unreachable(kafka, within_ms, &error)))?;
-        Ok(Self { producer, deliveries, topics: settings.topics.clone(), queue_full_wait: Duration::from_millis(settings.queue_full_wait_ms) })
+        Ok(Self {
+            producer,
+            deliveries,
+            topics: settings.topics.clone(),
+            queue_full_wait: Duration::from_millis(settings.queue_full_wait_ms),
+        })
     }
 
     /// Records that were accepted and not acknowledged yet.
@@ -144,6 +149,7 @@ impl KafkaPublisher {
         let mut message = BaseRecord::with_opaque_to(topic, sequence as usize).payload(record.payload);
         message.key = record.key;
         message.partition = record.partition.map(|partition| partition.0 as i32);
+        message.timestamp = record.time.map(|time| time.0 / 1_000);
         let deadline = Deadline::after(self.queue_full_wait);
         loop {
             match self.producer.send(message) {

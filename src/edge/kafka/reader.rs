@@ -12,7 +12,7 @@ use rdkafka::consumer::Consumer;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
 use super::group::{GroupContext, Sent, Shared};
-use super::{kind_of, refuse};
+use super::{StartAt, kind_of, refuse};
 use crate::core::types::{EventTime, Generation, Offset, Partition};
 use crate::edge::clock::{self, Deadline};
 use crate::edge::records::Records;
@@ -26,6 +26,8 @@ pub(super) const TAKE_MAX: usize = 256;
 const _: () = assert!(TAKE_MAX * RECORD_BYTES_MAX <= BATCH_BYTES_MAX);
 /// How long one wait for a first message lasts when nothing arrives, over all channels; a rebalance is seen that much later.
 const IDLE_WAIT_MS: usize = 5;
+/// The wrapper does not say whether its queue is empty, so each look serves a few of what may be there.
+const EVENTS_A_LOOK: usize = 4;
 const WATCH_EVERY: Duration = Duration::from_secs(5);
 
 #[derive(Clone, Copy, Debug)]
@@ -41,6 +43,7 @@ pub(super) struct Reader {
     pub recycled: Receiver<Records>,
     pub assembly: Assembly,
     pub stall_warning: Duration,
+    pub report_end: bool,
 }
 
 impl Reader {
@@ -51,6 +54,9 @@ impl Reader {
             self.obey();
             self.serve_group();
             if self.round() == 0 {
+                if self.report_end {
+                    self.report_ends();
+                }
                 self.idle();
             }
             let now = clock::now();
@@ -81,8 +87,19 @@ impl Reader {
         }
     }
 
-    /// Rebalances, commit answers and errors. Messages never come this way.
+    /// Rebalances, commit answers, errors and log lines. Messages never come this way.
     fn serve_group(&mut self) {
+        for _ in 0..EVENTS_A_LOOK {
+            self.serve_event();
+        }
+        let epoch = self.shared.epoch.load(Ordering::Acquire);
+        if epoch != self.assembly.epoch {
+            self.assembly.epoch = epoch;
+            self.assembly.follow(&self.shared.owned().iter().map(|(p, o)| (*p, (o.generation, o.committed))).collect());
+        }
+    }
+
+    fn serve_event(&self) {
         match self.client.consumer().poll(Duration::ZERO) {
             None => {}
             Some(Ok(message)) => {
@@ -91,11 +108,6 @@ impl Reader {
                 self.shared.fail(Error::bug(format!("record {offset} of partition {partition} bypassed its queue")));
             }
             Some(Err(error)) => self.judge(&error),
-        }
-        let epoch = self.shared.epoch.load(Ordering::Acquire);
-        if epoch != self.assembly.epoch {
-            self.assembly.epoch = epoch;
-            self.assembly.follow(&self.shared.owned().iter().map(|(p, o)| (*p, (o.generation, o.committed))).collect());
         }
     }
 
@@ -112,7 +124,26 @@ impl Reader {
 
     /// One look at every channel; returns how many messages were taken.
     fn round(&mut self) -> usize {
-        (0..self.assembly.channels).map(|channel| if self.flush(channel, Duration::ZERO) == Sent::All { self.take(channel, 0, TAKE_MAX) } else { 0 }).sum()
+        (0..self.assembly.channels)
+            .map(|channel| if self.flush(channel, Duration::ZERO) == Sent::All { self.take(channel, 0, TAKE_MAX) } else { 0 })
+            .sum()
+    }
+
+    /// Says once for each partition, and again after new records, that everything it holds was delivered.
+    fn report_ends(&mut self) {
+        let owned = self.shared.owned().clone();
+        for (partition, ownership) in owned {
+            let Some(progress) = self.assembly.progress.get_mut(&partition).filter(|progress| !progress.ended) else { continue };
+            let number = partition.0 as i32;
+            let Some((low, high)) = self.client.watermarks(&self.shared.topic, number) else { continue };
+            // Records of transactions end with a marker that is no record: only the client's position is past it.
+            let position = self.client.position(&self.shared.topic, number).map(|next| Offset(next.unsigned_abs())).max(progress.next);
+            let next = position.unwrap_or(Offset(if self.shared.start_at == StartAt::Latest { high } else { low }.unsigned_abs()));
+            if next.0 >= high.unsigned_abs() {
+                progress.ended = true;
+                self.shared.outbox().push(partition, LogEvent::End { partition, generation: ownership.generation, next });
+            }
+        }
     }
 
     fn idle(&mut self) {
@@ -146,7 +177,8 @@ impl Reader {
                 }
             };
             total += taken;
-            if taken < ask || total + TAKE_MAX > BATCH_EVENTS_MAX || self.assembly.bytes + TAKE_MAX * RECORD_BYTES_MAX > 2 * BATCH_BYTES_MAX {
+            if taken < ask || total + TAKE_MAX > BATCH_EVENTS_MAX || self.assembly.bytes + TAKE_MAX * RECORD_BYTES_MAX > 2 * BATCH_BYTES_MAX
+            {
                 break;
             }
             (wait_ms, ask) = (0, TAKE_MAX);
@@ -190,7 +222,13 @@ impl Reader {
                 if blocked {
                     tracing::warn!(topic, partition, "the pipeline has taken no records for a while");
                 } else {
-                    tracing::warn!(topic, partition, next, high, "the partition has records but gives none; is one of its batches unreadable?");
+                    tracing::warn!(
+                        topic,
+                        partition,
+                        next,
+                        high,
+                        "the partition has records but gives none; is one of its batches unreadable?"
+                    );
                 }
             }
         }
@@ -198,10 +236,13 @@ impl Reader {
 
     fn finish(self) {
         let Self { client, shared, .. } = self;
+        // While the consumer can still commit; when it closes, nothing is left to revoke.
+        let owned = shared.owned().keys().copied().collect();
+        shared.give_up(owned, false);
         let mut consumer = client.consumer().clone();
         drop(client);
-        // A commit on another thread may hold the consumer for its duration. The last one to let go closes it, and closing
-        // revokes what is owned on the thread that does it: that has to be this one.
+        // A commit on another thread may hold the consumer for its duration. The last one to let go closes it and serves the
+        // group meanwhile: that has to be this thread.
         loop {
             match Arc::try_unwrap(consumer) {
                 Ok(last) => break drop(last),
@@ -209,7 +250,6 @@ impl Reader {
             }
             std::thread::sleep(Duration::from_millis(1));
         }
-        shared.owned().clear();
         let failure = shared.failure.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
         let deadline = Deadline::after(shared.drain_timeout);
         let mut outbox = shared.outbox();
@@ -249,6 +289,8 @@ struct Slot {
 struct Progress {
     next: Option<Offset>,
     moved: bool,
+    /// The end was reported since the last record.
+    ended: bool,
     since: Instant,
     warned: bool,
 }
@@ -265,7 +307,7 @@ impl Assembly {
             let now = owned.get(&partition);
             if slot.generation != now.map(|(generation, _)| *generation) {
                 slot.generation = now.map(|(generation, _)| *generation);
-                let fresh = now.map(|(_, next)| Progress { next: *next, moved: true, since: clock::now(), warned: false });
+                let fresh = now.map(|(_, next)| Progress { next: *next, moved: true, ended: false, since: clock::now(), warned: false });
                 match fresh {
                     Some(fresh) => drop(self.progress.insert(partition, fresh)),
                     None => drop(self.progress.remove(&partition)),
@@ -278,10 +320,12 @@ impl Assembly {
         let number = message.partition as usize;
         let Some(slot) = self.slots.get_mut(number) else { return };
         // The client drops what was fetched before a revocation; should something slip through, its new owner reads it.
-        let Some(generation) = slot.generation else { return };
+        if slot.generation.is_none() {
+            return;
+        }
         let partition = Partition(number as u32);
         if let Some(code) = message.error {
-            self.note(partition, generation, message, code);
+            self.note(partition, message, code);
             return;
         }
         let records = slot.records.get_or_insert_with(|| {
@@ -294,13 +338,8 @@ impl Assembly {
         self.bytes += records.bytes() - before;
     }
 
-    fn note(&mut self, partition: Partition, generation: Generation, message: &Message<'_>, code: RDKafkaErrorCode) {
+    fn note(&mut self, partition: Partition, message: &Message<'_>, code: RDKafkaErrorCode) {
         match code {
-            RDKafkaErrorCode::PartitionEOF => {
-                self.close(partition);
-                let next = Offset(message.offset.unsigned_abs());
-                self.done.push((partition, LogEvent::End { partition, generation, next }));
-            }
             RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange => {
                 let (number, offset) = (partition.0, message.offset);
                 self.failure.get_or_insert(Error::permanent(format!(
@@ -309,10 +348,8 @@ impl Assembly {
                      --reset-offsets)"
                 )));
             }
-            _ if kind_of(code) == Kind::Config => {
-                self.failure.get_or_insert(Error::config(format!("partition {} cannot be read: {code}", partition.0)));
-            }
-            _ => tracing::warn!(partition = partition.0, "reading goes on after: {code}"),
+            // Going on could skip a record; see native/consume.rs.
+            _ => drop(self.failure.get_or_insert(Error::new(kind_of(code), format!("partition {} cannot be read: {code}", partition.0)))),
         }
     }
 
@@ -321,7 +358,7 @@ impl Assembly {
         let (Some(records), Some(generation)) = (slot.records.take(), slot.generation) else { return };
         self.open.retain(|open| *open != partition);
         if let (Some(progress), Some(last)) = (self.progress.get_mut(&partition), records.last()) {
-            (progress.next, progress.moved) = (Some(last.offset.next()), true);
+            (progress.next, progress.moved, progress.ended) = (Some(last.offset.next()), true, false);
         }
         self.done.push((partition, LogEvent::Batch(PartitionBatch { partition, generation, records, high_watermark: None })));
     }

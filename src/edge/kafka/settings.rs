@@ -295,7 +295,8 @@ impl KafkaSettings {
         config.set("enable.auto.commit", "false").set("enable.auto.offset.store", "false");
         // Start offsets are given with the assignment; an offset that the log no longer has must be seen.
         config.set("auto.offset.reset", "error").set("isolation.level", "read_committed");
-        config.set("enable.partition.eof", if consumer.report_end { "true" } else { "false" });
+        // In a batch an end-of-partition event would move the client's position one too far; see native/consume.rs.
+        config.set("enable.partition.eof", "false");
         config.set("session.timeout.ms", number(consumer.session_timeout_ms));
         config.set("heartbeat.interval.ms", number((consumer.session_timeout_ms / 10).clamp(100, 3_000)));
         // At the defaults the client stops fetching for up to a second once 100,000 messages wait.
@@ -331,7 +332,11 @@ impl KafkaSettings {
 impl Security {
     fn apply(&self, config: &mut ClientConfig) -> Result<()> {
         config.set("security.protocol", self.protocol.as_str());
-        let files = [("ca", "ssl.ca.location", &self.ca), ("certificate", "ssl.certificate.location", &self.certificate), ("key", "ssl.key.location", &self.key)];
+        let files = [
+            ("ca", "ssl.ca.location", &self.ca),
+            ("certificate", "ssl.certificate.location", &self.certificate),
+            ("key", "ssl.key.location", &self.key),
+        ];
         for (name, property, file) in files {
             let Some(path) = file else { continue };
             if !self.protocol.has_tls() {
@@ -366,7 +371,9 @@ impl Security {
 fn apply_overrides(config: &mut ClientConfig, overrides: &BTreeMap<String, String>) -> Result<()> {
     for (name, value) in overrides {
         if RESERVED.contains(&name.as_str()) {
-            return Err(Error::config(format!("kafka property {name:?} cannot be overridden: it has a setting of its own or delivery rests on it")));
+            return Err(Error::config(format!(
+                "kafka property {name:?} cannot be overridden: it has a setting of its own or delivery rests on it"
+            )));
         }
         config.set(name, value);
     }
@@ -396,9 +403,21 @@ mod tests {
         check(|s| s.brokers = " ,".to_owned(), "no Kafka broker");
         check(|s| s.security.protocol = Protocol::SaslSsl, "needs `username` and `password`");
         check(user, "did you mean sasl_ssl");
-        check(|s| { user(s); s.security.protocol = Protocol::SaslSsl; }, "fine");
+        check(
+            |s| {
+                user(s);
+                s.security.protocol = Protocol::SaslSsl;
+            },
+            "fine",
+        );
         check(|s| s.security.ca = Some("/nowhere/ca.pem".into()), "protocol is plaintext");
-        check(|s| { s.security.protocol = Protocol::Ssl; s.security.ca = Some("/nowhere/ca.pem".into()); }, "cannot read `ca` /nowhere/ca.pem");
+        check(
+            |s| {
+                s.security.protocol = Protocol::Ssl;
+                s.security.ca = Some("/nowhere/ca.pem".into());
+            },
+            "cannot read `ca` /nowhere/ca.pem",
+        );
         check(|s| drop(s.librdkafka.insert("enable.auto.commit".to_owned(), "true".to_owned())), "cannot be overridden");
         check(|s| drop(s.librdkafka.insert("socket.timeout.ms".to_owned(), "9000".to_owned())), "fine");
     }

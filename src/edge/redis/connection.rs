@@ -30,13 +30,17 @@ impl Connection {
         let url = settings.url.expose();
         let address = redact_url(url);
         let wrong = |error: RedisError| {
-            Error::config(format!("{address:?} is not a Redis address ({}); write redis://host:port/db, or rediss:// for TLS", error.category()))
+            Error::config(format!(
+                "{address:?} is not a Redis address ({}); write redis://host:port/db, or rediss:// for TLS",
+                error.category()
+            ))
         };
         let info = url.into_connection_info().map_err(wrong)?;
         let client = match &settings.ca {
             None => ::redis::Client::open(info).map_err(wrong)?,
             Some(path) => {
-                let pem = std::fs::read(path).map_err(|error| Error::config(format!("cannot read the Redis CA file {}", path.display())).because(error))?;
+                let pem = std::fs::read(path)
+                    .map_err(|error| Error::config(format!("cannot read the Redis CA file {}", path.display())).because(error))?;
                 ::redis::Client::build_with_tls(info, TlsCertificates { client_tls: None, root_cert: Some(pem) }).map_err(wrong)?
             }
         };
@@ -135,9 +139,15 @@ impl Connection {
             ErrorKind::AuthenticationFailed => Error::config(format!("Redis at {address} refuses the user or password")),
             ErrorKind::InvalidClientConfig => Error::config(format!("the address of Redis at {address} is wrong")).because(error.clone()),
             ErrorKind::Io if error.is_timeout() => Error::transient(format!("Redis at {address} did not answer in time")),
-            ErrorKind::Io => Error::transient(format!("no connection to Redis at {address}; is it running and reachable?")).because(error.clone()),
-            ErrorKind::Server(ServerErrorKind::ReadOnly) => Error::transient(format!("Redis at {address} is a read-only replica; state needs the master")),
-            ErrorKind::Server(ServerErrorKind::NoPerm) => Error::config(format!("the user of Redis at {address} lacks a right: {}", said())),
+            ErrorKind::Io => {
+                Error::transient(format!("no connection to Redis at {address}; is it running and reachable?")).because(error.clone())
+            }
+            ErrorKind::Server(ServerErrorKind::ReadOnly) => {
+                Error::transient(format!("Redis at {address} is a read-only replica; state needs the master"))
+            }
+            ErrorKind::Server(ServerErrorKind::NoPerm) => {
+                Error::config(format!("the user of Redis at {address} lacks a right: {}", said()))
+            }
             ErrorKind::Server(ServerErrorKind::Moved | ServerErrorKind::Ask | ServerErrorKind::CrossSlot) => {
                 Error::config(format!("Redis at {address} is a node of a cluster, which is not supported; use a single master"))
             }
@@ -146,9 +156,15 @@ impl Connection {
             ) => Error::transient(format!("Redis at {address} is not ready: {}", said())),
             _ => match error.code() {
                 Some("NOAUTH" | "WRONGPASS") => Error::config(format!("Redis at {address} wants a user and password: {}", said())),
-                Some("OOM") => Error::transient(format!("Redis at {address} is out of memory (maxmemory); give it more or let states expire sooner")),
-                Some("BUSY" | "MISCONF" | "NOREPLICAS") => Error::transient(format!("Redis at {address} refuses writes for now: {}", said())),
-                _ if error.is_unrecoverable_error() => Error::transient(format!("the connection to Redis at {address} broke")).because(error.clone()),
+                Some("OOM") => {
+                    Error::transient(format!("Redis at {address} is out of memory (maxmemory); give it more or let states expire sooner"))
+                }
+                Some("BUSY" | "MISCONF" | "NOREPLICAS") => {
+                    Error::transient(format!("Redis at {address} refuses writes for now: {}", said()))
+                }
+                _ if error.is_unrecoverable_error() => {
+                    Error::transient(format!("the connection to Redis at {address} broke")).because(error.clone())
+                }
                 _ => Error::new(Kind::Permanent, format!("Redis at {address} refused a command: {}", said())),
             },
         }

@@ -105,7 +105,8 @@ impl StateStore for RedisStore {
 
     fn load_meta(&mut self, partition: Partition) -> Result<Option<PartitionMeta>> {
         let key = self.meta_key(partition);
-        let fields: Vec<Value> = self.connection.query(|connection| ::redis::cmd("HMGET").arg(&key).arg(&script::META_FIELDS).query(connection))?;
+        let fields: Vec<Value> =
+            self.connection.query(|connection| ::redis::cmd("HMGET").arg(&key).arg(&script::META_FIELDS).query(connection))?;
         meta_of(&fields)
     }
 

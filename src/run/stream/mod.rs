@@ -1,0 +1,301 @@
+//! A pipeline on Kafka: the input log through the shards to the output topics, state in Redis, correlation beside it.
+//!
+//! ```text
+//! input topic --> source thread --> shard 0..n: decode, score, render --> publisher --> output topics
+//!                                     |  changed states                     | delivered
+//!                                     +--> settling thread: publish -> store -> commit
+//! security.threats --> source thread --> correlation --> security.alerts
+//! ```
+
+pub mod correlate;
+pub mod settle;
+pub mod shard;
+
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use crossbeam_channel::Receiver;
+
+use self::correlate::{Correlation, Rules};
+use self::settle::Settler;
+use self::shard::{Shard, ShardReport, Shared};
+use crate::config::service::Verdicts;
+use crate::core::engine::Counts;
+use crate::core::types::Partition;
+use crate::edge::clock::{self, Deadline};
+use crate::edge::kafka::{ConsumerSettings, KafkaPublisher, KafkaSettings, KafkaSource, ProducerSettings, TopicSpec};
+use crate::edge::memory::MemoryStore;
+use crate::edge::redis::{RedisSettings, RedisStore};
+use crate::edge::{LogEvent, LogSource, Publisher, StateStore};
+use crate::error::{Error, Result};
+use crate::run::learning::Learning;
+use crate::run::pipeline::Pipeline;
+use crate::run::render::Origin;
+use crate::run::summary::{Latencies, Summary};
+use crate::run::telemetry::Metrics;
+use crate::run::worker::Worker;
+use crate::serve::{Readiness, State};
+
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
+/// At the end of `--once`, correlation has read everything when it has been at the end for so long after the last threat.
+const QUIET: Duration = Duration::from_secs(1);
+
+/// Where and how to run.
+#[derive(Clone, Debug)]
+pub struct Options {
+    pub kafka: KafkaSettings,
+    pub consumer: ConsumerSettings,
+    pub producer: ProducerSettings,
+    /// Without Redis, states live in this process only and start anew with it.
+    pub redis: Option<RedisSettings>,
+    /// What topics must look like; missing ones are made when `create_topics`.
+    pub topics: Vec<TopicSpec>,
+    pub create_topics: bool,
+    pub shards: usize,
+    pub checkpoint_interval: Duration,
+    /// How long a shutdown may take.
+    pub shutdown: Duration,
+    pub verdicts: Verdicts,
+    /// Stop at the end of what is there.
+    pub once: bool,
+    /// Threats become alerts in this process too.
+    pub correlate: bool,
+    pub correlation: crate::core::correlate::CorrelationSettings,
+}
+
+/// What a run shares with the service that shows it.
+#[derive(Clone)]
+pub struct Surroundings {
+    pub metrics: Arc<Metrics>,
+    pub readiness: Arc<Readiness>,
+    /// Set by SIGTERM and Ctrl-C.
+    pub stop: Arc<AtomicBool>,
+}
+
+/// Runs until it is stopped, or to the end of what is there.
+///
+/// # Errors
+/// `Config`: addresses, topics, rights. `Permanent`: what must be mended before a restart goes on from the last commit.
+pub fn run(pipeline: &Arc<Pipeline>, learning: &Arc<Learning>, options: &Options, around: &Surroundings) -> Result<Summary> {
+    let stores = Stores::open(pipeline, options)?;
+    around.readiness.set("redis", State::Ok);
+    prepare_topics(options)?;
+    let publisher: Arc<dyn Publisher> = Arc::new(KafkaPublisher::open(&options.kafka, &options.producer)?);
+    around.readiness.set("kafka", State::Ok);
+    let begun = clock::now();
+    let scoring = Scoring::start(pipeline, learning, options, around, &stores, &publisher)?;
+    let correlating = if options.correlate { Some(Correlating::start(pipeline, options, around, &stores, &publisher)?) } else { None };
+    around.readiness.set("partitions", State::Ok);
+
+    let give_up = Arc::clone(&scoring.shared.give_up);
+    watch(options, around, &scoring, correlating.as_ref());
+    let elapsed = begun.elapsed();
+    let deadline = Deadline::after(options.shutdown);
+    let scored = scoring.finish(options, deadline);
+    give_up.store(scored.is_err(), Ordering::Relaxed);
+    let alerts = correlating.map(|correlating| correlating.finish(options, around, deadline)).transpose();
+    let (counts, latencies) = scored?;
+    Ok(Summary::new(counts, alerts?.unwrap_or(0), elapsed, &latencies))
+}
+
+fn prepare_topics(options: &Options) -> Result<()> {
+    let check = if options.create_topics { crate::edge::kafka::ensure_topics } else { crate::edge::kafka::check_topics };
+    let findings = check(&options.kafka, &options.topics)?;
+    for finding in &findings {
+        tracing::warn!(topic = finding.topic, "{}", finding.text);
+    }
+    match findings.iter().find(|finding| finding.problem.is_fatal()) {
+        Some(fatal) => Err(Error::config(fatal.text.clone())),
+        None => Ok(()),
+    }
+}
+
+/// Waits for a reason to end: told to, everything read, or a thread that ended by itself.
+fn watch(options: &Options, around: &Surroundings, scoring: &Scoring, correlating: Option<&Correlating>) {
+    while !around.stop.load(Ordering::Relaxed) {
+        let ended = scoring.threads.iter().any(JoinHandle::is_finished) || correlating.is_some_and(|c| c.thread.is_finished());
+        if ended || (options.once && scoring.is_at_end()) {
+            return;
+        }
+        around.metrics.set_learning(scoring.learning.progress().unwrap_or(1.0));
+        std::thread::sleep(LOOK_AGAIN);
+    }
+}
+
+/// Opens state stores: Redis, or memory shared by all threads of this process.
+struct Stores<'o> {
+    redis: Option<&'o RedisSettings>,
+    pipeline: String,
+}
+
+impl<'o> Stores<'o> {
+    fn open(pipeline: &Pipeline, options: &'o Options) -> Result<Self> {
+        let stores = Self { redis: options.redis.as_ref(), pipeline: pipeline.file.name.clone() };
+        // Fails now rather than when the first partition is assigned.
+        stores.of(&options.consumer.topic)?;
+        if stores.redis.is_none() {
+            tracing::warn!("no Redis: states live in this process only and start anew with it");
+        }
+        Ok(stores)
+    }
+    fn of(&self, topic: &str) -> Result<Box<dyn StateStore>> {
+        Ok(match self.redis {
+            Some(settings) => Box::new(RedisStore::open(settings, &self.pipeline, topic)?),
+            None => Box::new(MemoryStore::default()),
+        })
+    }
+    /// Two handles on one topic's states: one to load by, one to store by.
+    fn pair(&self, topic: &str) -> Result<(Box<dyn StateStore>, Box<dyn StateStore>)> {
+        if self.redis.is_some() {
+            return Ok((self.of(topic)?, self.of(topic)?));
+        }
+        let store = MemoryStore::default();
+        Ok((Box::new(store.clone()), Box::new(store)))
+    }
+}
+
+/// The scoring side: one source, one thread a shard.
+struct Scoring {
+    source: Arc<KafkaSource>,
+    shared: Arc<Shared>,
+    learning: Arc<Learning>,
+    threads: Vec<JoinHandle<Result<ShardReport>>>,
+}
+
+impl Scoring {
+    fn start(
+        pipeline: &Arc<Pipeline>,
+        learning: &Arc<Learning>,
+        options: &Options,
+        around: &Surroundings,
+        stores: &Stores<'_>,
+        publisher: &Arc<dyn Publisher>,
+    ) -> Result<Self> {
+        let consumer = ConsumerSettings { report_end: options.once, ..options.consumer.clone() };
+        let (source, channels) = KafkaSource::open(&options.kafka, &consumer, options.shards.max(1))?;
+        let source = Arc::new(source);
+        let shared = shared(publisher, Arc::clone(&source) as Arc<dyn LogSource>, options, around);
+        let mut threads = vec![];
+        for (number, events) in channels.into_iter().enumerate() {
+            let (load, store) = stores.pair(&consumer.topic)?;
+            let settler = settler(&format!("{number}"), store, &shared)?;
+            let origin = Origin { pipeline: pipeline.file.name.clone(), topic: consumer.topic.clone() };
+            let seed = clock::wall().0 as u64;
+            let worker = Worker::new(Arc::clone(pipeline), Arc::clone(learning), origin, options.verdicts, options.redis.is_some(), seed)?;
+            let shard = Shard::new(events, worker, load, options.redis.is_some(), settler, Arc::clone(&shared));
+            threads.push(spawn(&format!("shard-{number}"), move || shard.run())?);
+        }
+        Ok(Self { source, shared, learning: Arc::clone(learning), threads })
+    }
+
+    fn is_at_end(&self) -> bool {
+        self.shared.ended.lock().unwrap_or_else(PoisonError::into_inner).len() as u32 == self.source.partitions()
+    }
+
+    fn finish(self, options: &Options, deadline: Deadline) -> Result<(Counts, Latencies)> {
+        close(self.source.as_ref(), &self.shared, options, deadline);
+        let (mut counts, mut latencies) = (Counts::default(), Latencies::default());
+        for thread in self.threads {
+            let report = join(thread)?;
+            counts.add(report.counts);
+            latencies.merge(&report.latencies);
+        }
+        Ok((counts, latencies))
+    }
+}
+
+/// The correlating side: a source of its own on the threats topic.
+struct Correlating {
+    source: Arc<KafkaSource>,
+    shared: Arc<Shared>,
+    thread: JoinHandle<Result<u64>>,
+}
+
+impl Correlating {
+    fn start(
+        pipeline: &Arc<Pipeline>,
+        options: &Options,
+        around: &Surroundings,
+        stores: &Stores<'_>,
+        publisher: &Arc<dyn Publisher>,
+    ) -> Result<Self> {
+        let topic = options.producer.topics.threats.clone();
+        let group = format!("{}-correlate", options.consumer.group);
+        let consumer = ConsumerSettings { topic: topic.clone(), group, report_end: options.once, ..options.consumer.clone() };
+        let (source, mut channels) = KafkaSource::open(&options.kafka, &consumer, 1)?;
+        let source = Arc::new(source);
+        let shared = shared(publisher, Arc::clone(&source) as Arc<dyn LogSource>, options, around);
+        let (load, store) = stores.pair(&topic)?;
+        let settler = settler("correlate", store, &shared)?;
+        let rules = Rules { name: pipeline.file.name.clone(), topic, settings: options.correlation };
+        let events: Receiver<LogEvent> = channels.pop().ok_or_else(|| Error::bug("a source without a channel"))?;
+        let correlation = Correlation::new(events, rules, load, settler, Arc::clone(&shared));
+        let thread = spawn("correlate", move || correlation.run())?;
+        Ok(Self { source, shared, thread })
+    }
+
+    fn finish(self, options: &Options, around: &Surroundings, deadline: Deadline) -> Result<u64> {
+        if options.once {
+            self.wait_for_the_end(around);
+        }
+        close(self.source.as_ref(), &self.shared, options, deadline);
+        join(self.thread)
+    }
+
+    /// The last threats were published just now: waits until they have come back.
+    fn wait_for_the_end(&self, around: &Surroundings) {
+        let mut quiet_since = clock::now();
+        while !self.thread.is_finished() && !around.stop.load(Ordering::Relaxed) {
+            let at_end = self.shared.ended.lock().unwrap_or_else(PoisonError::into_inner).len() as u32 == self.source.partitions();
+            if !at_end {
+                quiet_since = clock::now();
+            } else if quiet_since.elapsed() >= QUIET {
+                return;
+            }
+            std::thread::sleep(LOOK_AGAIN);
+        }
+    }
+}
+
+fn shared(publisher: &Arc<dyn Publisher>, source: Arc<dyn LogSource>, options: &Options, around: &Surroundings) -> Arc<Shared> {
+    Arc::new(Shared {
+        publisher: Arc::clone(publisher),
+        source,
+        metrics: Arc::clone(&around.metrics),
+        checkpoint_interval: options.checkpoint_interval,
+        ended: Arc::new(Mutex::new(BTreeSet::<Partition>::new())),
+        give_up: Arc::new(AtomicBool::new(false)),
+        batches: AtomicU64::new(0),
+    })
+}
+
+fn settler(name: &str, store: Box<dyn StateStore>, shared: &Arc<Shared>) -> Result<Settler> {
+    let parts = settle::Parts {
+        store,
+        publisher: Arc::clone(&shared.publisher),
+        source: Arc::clone(&shared.source),
+        give_up: Arc::clone(&shared.give_up),
+    };
+    Settler::start(name, parts)
+}
+
+/// Leaves the group. When that takes too long, waiting for brokers and stores ends: what is not settled comes again next time.
+fn close(source: &dyn LogSource, shared: &Shared, options: &Options, deadline: Deadline) {
+    let wait = if options.once { Duration::from_secs(600) } else { deadline.left().mul_f64(0.8) };
+    if let Err(error) = source.close(wait) {
+        tracing::warn!(%error, "not everything was settled in time; it is delivered again at the next start");
+        shared.give_up.store(true, Ordering::Relaxed);
+    }
+}
+
+fn spawn<T: Send + 'static>(name: &str, body: impl FnOnce() -> Result<T> + Send + 'static) -> Result<JoinHandle<Result<T>>> {
+    let thread = std::thread::Builder::new().name(name.to_owned()).spawn(body);
+    thread.map_err(|error| Error::permanent(format!("cannot start the thread {name}")).because(error))
+}
+
+fn join<T>(thread: JoinHandle<Result<T>>) -> Result<T> {
+    thread.join().unwrap_or_else(|_| Err(Error::bug("a shard panicked; its message is in the log")))
+}

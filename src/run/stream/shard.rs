@@ -1,0 +1,349 @@
+//! One shard: the partitions of one channel, from batch to published outputs, with their state written behind.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, RecvTimeoutError};
+
+use super::settle::{Chunk, Settler};
+use crate::core::engine::{Counts, Engine};
+use crate::core::event::Event;
+use crate::core::types::{Generation, Offset, Partition};
+use crate::edge::clock;
+use crate::edge::{Claim, LogEvent, LogSource, PartitionBatch, Publisher, Sequence, StateGeneration, StateStore};
+use crate::error::{Error, Kind, Result};
+use crate::limits::CHECKPOINT_CHUNK_ENTITIES_MAX;
+use crate::run::outbox::Outbox;
+use crate::run::summary::Latencies;
+use crate::run::telemetry::{Delta, Metrics, Stage};
+use crate::run::worker::{Out, Worker};
+
+const IDLE_WAIT: Duration = Duration::from_millis(20);
+/// While outputs are on their way, so that their latency is measured when they arrive.
+const BUSY_WAIT: Duration = Duration::from_millis(1);
+const STORE_RETRY: Duration = Duration::from_millis(200);
+
+/// What all shards share.
+pub struct Shared {
+    pub publisher: Arc<dyn Publisher>,
+    pub source: Arc<dyn LogSource>,
+    pub metrics: Arc<Metrics>,
+    pub checkpoint_interval: Duration,
+    /// Partitions whose end was reached and has not moved since, for `--once`.
+    pub ended: Arc<std::sync::Mutex<std::collections::BTreeSet<Partition>>>,
+    pub give_up: Arc<AtomicBool>,
+    /// Batches handled by all shards: a sign of life.
+    pub batches: AtomicU64,
+}
+
+/// A partition that this shard owns.
+struct Holding {
+    generation: Generation,
+    claim: Claim,
+    /// Changed states that are due in this round of checkpoints.
+    due: usize,
+    round: Instant,
+    last_checkpoint: Instant,
+    /// Checkpoint point that was handed over last.
+    handed: Offset,
+    lag: u64,
+}
+
+/// What a shard did.
+#[derive(Default)]
+pub struct ShardReport {
+    pub counts: Counts,
+    pub latencies: Latencies,
+}
+
+pub struct Shard {
+    pub events: Receiver<LogEvent>,
+    pub worker: Worker,
+    pub store: Box<dyn StateStore>,
+    /// Whether states survive this process, so that a lost one can be told from a new one.
+    pub durable: bool,
+    pub settler: Settler,
+    pub shared: Arc<Shared>,
+    pub report: ShardReport,
+    holdings: BTreeMap<Partition, Holding>,
+    /// Batches whose outputs are not delivered yet: when they came, their last output, their events.
+    in_flight: VecDeque<(Instant, Sequence, u64)>,
+    outbox: Outbox,
+    delta: Delta,
+    scratch: Vec<u8>,
+}
+
+impl Shard {
+    #[must_use]
+    pub fn new(events: Receiver<LogEvent>, worker: Worker, store: Box<dyn StateStore>, durable: bool, settler: Settler, shared: Arc<Shared>) -> Self {
+        Self {
+            events,
+            worker,
+            store,
+            durable,
+            settler,
+            shared,
+            report: ShardReport::default(),
+            holdings: BTreeMap::new(),
+            in_flight: VecDeque::new(),
+            outbox: Outbox::default(),
+            delta: Delta::default(),
+            scratch: vec![],
+        }
+    }
+
+    /// Runs until the source closes its channels.
+    ///
+    /// # Errors
+    /// What a person or a restart must mend. Nothing that was not settled is committed.
+    pub fn run(mut self) -> Result<ShardReport> {
+        let ended = self.serve();
+        let finished = self.settler.finish();
+        self.note_delivered();
+        ended?;
+        finished?;
+        self.report.counts.assert_conserved();
+        Ok(self.report)
+    }
+
+    fn serve(&mut self) -> Result<()> {
+        loop {
+            let wait = if self.in_flight.is_empty() { IDLE_WAIT } else { BUSY_WAIT };
+            match self.events.recv_timeout(wait) {
+                Ok(event) => self.handle(event)?,
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return Ok(()),
+            }
+            self.note_delivered();
+            self.checkpoint_due()?;
+            self.settler.check()?;
+            if let Some(error) = self.shared.publisher.failure() {
+                return Err(error);
+            }
+        }
+    }
+
+    fn handle(&mut self, event: LogEvent) -> Result<()> {
+        match event {
+            LogEvent::Assigned { partition, generation, committed } => self.take_over(partition, generation, committed),
+            LogEvent::Batch(batch) => self.batch(batch),
+            LogEvent::End { partition, .. } => {
+                self.ended().insert(partition);
+                Ok(())
+            }
+            LogEvent::Revoked { partition, generation } => self.hand_over(partition, generation),
+            LogEvent::Lost { partition, .. } => {
+                tracing::warn!(partition = partition.0, "partition lost; its state is dropped");
+                self.drop_partition(partition)
+            }
+            LogEvent::Failed(error) => Err(error),
+        }
+    }
+
+    fn ended(&self) -> std::sync::MutexGuard<'_, std::collections::BTreeSet<Partition>> {
+        self.shared.ended.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    fn take_over(&mut self, partition: Partition, generation: Generation, committed: Option<Offset>) -> Result<()> {
+        let meta = self.patiently(|store| store.claim(partition, generation))?;
+        let start = committed.unwrap_or_default();
+        if self.durable {
+            check_recoverable(partition, committed, meta.as_ref().map(|meta| meta.checkpoint))?;
+        }
+        let state = meta.as_ref().map_or_else(|| StateGeneration(clock::wall().0 as u64), |meta| meta.state);
+        let value = meta.map(|meta| meta.value).unwrap_or_default();
+        self.worker.engine().assign(partition, start, &value)?;
+        self.settler.assigned(partition, generation, start)?;
+        let now = clock::now();
+        let claim = Claim { owner: generation, state };
+        let holding = Holding { generation, claim, due: 0, round: now, last_checkpoint: now, handed: start, lag: 0 };
+        self.holdings.insert(partition, holding);
+        tracing::info!(partition = partition.0, generation = generation.0, start = start.0, "partition assigned");
+        Ok(())
+    }
+
+    fn batch(&mut self, batch: PartitionBatch) -> Result<()> {
+        let PartitionBatch { partition, generation, records, high_watermark } = batch;
+        if self.holdings.get(&partition).is_none_or(|holding| holding.generation != generation) {
+            // Read under an ownership that has ended: whoever owns it now reads it again.
+            return Ok(());
+        }
+        let begun = clock::now();
+        self.ended().remove(&partition);
+        self.outbox.clear();
+        let (store, give_up) = (&mut self.store, &self.shared.give_up);
+        let load = |engine: &mut Engine, events: &[Event<'_>]| load_missing(engine, partition, events, store.as_mut(), give_up);
+        let mut out = Out { outbox: &mut self.outbox, on_threat: &mut |_| {}, delta: &mut self.delta };
+        let counts = self.worker.process(partition, &records, load, &mut out)?;
+        let scored_at = clock::now();
+        let last = self.outbox.publish(self.shared.publisher.as_ref(), || give_up.load(Ordering::Relaxed))?;
+        self.delta.spent(Stage::Publish, scored_at.elapsed());
+        self.in_flight.push_back((begun, last, counts.received));
+        self.report.counts.add(counts);
+        self.note_lag(partition, high_watermark, records.iter().last().map(|record| record.offset));
+        self.shared.source.recycle(records);
+        self.shared.batches.fetch_add(1, Ordering::Relaxed);
+        self.shared.metrics.add(&self.delta);
+        self.delta.clear();
+        self.bound_memory(partition)
+    }
+
+    fn note_lag(&mut self, partition: Partition, high: Option<Offset>, last: Option<Offset>) {
+        if let (Some(high), Some(last), Some(holding)) = (high, last, self.holdings.get_mut(&partition)) {
+            holding.lag = high.0.saturating_sub(last.0 + 1);
+            self.shared.metrics.set_partition(partition, holding.lag, holding.last_checkpoint.elapsed());
+        }
+    }
+
+    /// Evicts what is stored; beyond the bound, stores until there is something to evict.
+    fn bound_memory(&mut self, partition: Partition) -> Result<()> {
+        if !self.worker.engine().is_over_capacity(partition) {
+            return Ok(());
+        }
+        if self.settler.is_idle() {
+            self.worker.engine().trim(partition);
+        }
+        while self.worker.engine().is_far_over_capacity(partition) {
+            self.checkpoint(partition, usize::MAX)?;
+            while !self.settler.is_idle() {
+                self.settler.check()?;
+                std::thread::sleep(BUSY_WAIT);
+            }
+            if self.worker.engine().trim(partition) == 0 {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Stores changed states a chunk at a time: each round takes those that were changed when it began.
+    fn checkpoint_due(&mut self) -> Result<()> {
+        let now = clock::now();
+        let partitions: Vec<Partition> = self.holdings.keys().copied().collect();
+        for partition in partitions {
+            let dirty = self.worker.engine().dirty_len(partition);
+            let behind = self.worker.engine().checkpoint(partition);
+            let Some(holding) = self.holdings.get_mut(&partition) else { continue };
+            if now.duration_since(holding.round) >= self.shared.checkpoint_interval {
+                holding.round = now;
+                holding.due = dirty;
+                // Dead letters and late events change no state but must be settled too.
+                if dirty == 0 && behind > Some(holding.handed) {
+                    self.checkpoint(partition, 0)?;
+                    continue;
+                }
+            }
+            if holding.due > 0 {
+                let chunk = holding.due.min(CHECKPOINT_CHUNK_ENTITIES_MAX);
+                holding.due -= chunk;
+                self.checkpoint(partition, chunk)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn checkpoint(&mut self, partition: Partition, max: usize) -> Result<()> {
+        let Some(holding) = self.holdings.get_mut(&partition) else { return Ok(()) };
+        let engine = self.worker.engine();
+        let mut left = max.min(engine.dirty_len(partition));
+        loop {
+            let (mut entries, mut bytes, mut value) = (vec![], vec![], vec![]);
+            let scratch = &mut self.scratch;
+            let took = engine.take_dirty(partition, left.min(CHECKPOINT_CHUNK_ENTITIES_MAX), |key, state| {
+                state.encode(scratch, &mut bytes);
+                entries.push((key, bytes.len()));
+            });
+            left -= took;
+            engine.partition_value(partition, &mut value);
+            let upto = engine.checkpoint(partition).unwrap_or(holding.handed);
+            holding.handed = upto;
+            holding.last_checkpoint = clock::now();
+            let after = self.shared.publisher.produced();
+            self.settler.store(Chunk { partition, claim: holding.claim, entries, bytes, value, upto, after })?;
+            if left == 0 || took == 0 {
+                return Ok(());
+            }
+        }
+    }
+
+    /// The partition moves on: everything delivered before is published, stored and committed, then it is let go.
+    fn hand_over(&mut self, partition: Partition, generation: Generation) -> Result<()> {
+        if self.holdings.contains_key(&partition) {
+            self.checkpoint(partition, usize::MAX)?;
+            self.settler.drain(partition)?;
+            self.drop_partition(partition)?;
+        }
+        self.shared.source.released(partition, generation);
+        Ok(())
+    }
+
+    fn drop_partition(&mut self, partition: Partition) -> Result<()> {
+        self.holdings.remove(&partition);
+        self.worker.engine().revoke(partition);
+        self.ended().remove(&partition);
+        self.shared.metrics.forget_partition(partition);
+        self.settler.forget(partition)
+    }
+
+    fn note_delivered(&mut self) {
+        let delivered = self.shared.publisher.delivered();
+        while let Some((begun, last, events)) = self.in_flight.front().copied() {
+            if last > delivered {
+                return;
+            }
+            self.in_flight.pop_front();
+            let micros = begun.elapsed().as_micros() as u64;
+            self.report.latencies.add(micros, events);
+            self.delta.latency.add(micros, events);
+        }
+    }
+
+    fn patiently<T>(&mut self, work: impl Fn(&mut dyn StateStore) -> Result<T>) -> Result<T> {
+        patiently(self.store.as_mut(), &self.shared.give_up, work)
+    }
+}
+
+/// Repeats a call while the store is away.
+pub(super) fn patiently<T>(store: &mut dyn StateStore, give_up: &AtomicBool, work: impl Fn(&mut dyn StateStore) -> Result<T>) -> Result<T> {
+    let mut warned = false;
+    loop {
+        match work(store) {
+            Err(error) if error.kind == Kind::Transient && !give_up.load(Ordering::Relaxed) => {
+                if !warned {
+                    tracing::warn!(%error, "the state store is away; waiting for it");
+                    warned = true;
+                }
+                std::thread::sleep(STORE_RETRY);
+            }
+            other => return other,
+        }
+    }
+}
+
+fn load_missing(engine: &mut Engine, partition: Partition, events: &[Event<'_>], store: &mut dyn StateStore, give_up: &AtomicBool) -> Result<()> {
+    let keys = engine.prefetch(partition, events);
+    if keys.is_empty() {
+        return Ok(());
+    }
+    let values = patiently(store, give_up, |store| store.load_many(partition, &keys))?;
+    engine.admit(partition, keys.into_iter().zip(values))
+}
+
+/// State and offsets must belong together: a lost state would make known entities look new, silently.
+fn check_recoverable(partition: Partition, committed: Option<Offset>, checkpoint: Option<Offset>) -> Result<()> {
+    let committed = committed.unwrap_or_default();
+    let advice = "restore the state from its backup, or begin anew with another group id and an empty state store";
+    match checkpoint {
+        None if committed > Offset(0) => Err(Error::config(format!(
+            "the group has committed offset {} of partition {} but the state store has no state for it; {advice}",
+            committed.0, partition.0
+        ))),
+        Some(checkpoint) if checkpoint < committed => Err(Error::config(format!(
+            "the state of partition {} ends at offset {} but the group has committed {}; {advice}",
+            partition.0, checkpoint.0, committed.0
+        ))),
+        _ => Ok(()),
+    }
+}
