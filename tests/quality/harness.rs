@@ -111,7 +111,7 @@ fn scorer(settings: &CoreSettings, bundle: Option<&Bundle>) -> Scorer {
     if let Some(forest) = bundle.detector() {
         detectors.insert(0, Box::new(forest));
     }
-    Scorer::new(detectors, bundle.ensemble(&columns), thresholds, false)
+    Scorer::new(detectors, bundle.ensemble(&columns), thresholds, false).with_prevalence(bundle.prevalence.clone())
 }
 
 /// One pipeline: engine, learning, and the threats of the latest batch.
@@ -141,6 +141,7 @@ impl Lane {
         let mut engine = Engine::new(&settings, parts).unwrap();
         engine.assign(PARTITION, Offset(0), &[]).unwrap();
         let mut options = TrainOptions::new(name, settings.features, columns(&settings), settings.learning.seed);
+        options.detectors = settings.detectors.clone();
         let forest = settings.detectors.isolation_forest;
         options.forest = ForestParams { trees: forest.trees as u32, sample: forest.sample as u32, ..options.forest };
         Self { name, sanitizer, engine, trainer: Some(Trainer::new(options)), bundle: None, found: vec![], rejected: 0, settings }
@@ -166,7 +167,8 @@ impl Lane {
             let signals = &self.engine.rows().signals[at];
             if let Some(trainer) = self.trainer.as_mut().filter(|_| learn(event)) {
                 if signals[Signal::Exempt as usize] == 0.0 {
-                    trainer.push(event.time, &self.engine.rows().model[at], &self.engine.scores().raw(at));
+                    let (rows, raw) = (self.engine.rows(), self.engine.scores().raw(at));
+                    trainer.push_event(event.time, &rows.model[at], &raw, &rows.signals[at], event.entity.key, rows.places[at]);
                 } else {
                     trainer.skip();
                 }

@@ -19,7 +19,7 @@ pub struct Hours {
     rarity: f32,
     /// log2(count + 1) and log2(bytes + 1) of closed hours, in octaves.
     counts: Histogram<20>,
-    volumes: Histogram<40>,
+    volumes: Histogram<36>,
 }
 persist_fields!(Hours { slots, active_hours, hour, events, volume, rarity, counts, volumes });
 
@@ -38,8 +38,8 @@ impl Default for Hours {
     }
 }
 
-/// Active hours before an hour can be called unusual: about three working days.
-const ACTIVE_HOURS_MIN: u16 = 24;
+/// Active hours before an hour can be called unusual: the second working day.
+const ACTIVE_HOURS_MIN: u16 = 12;
 const WEEKS_MAX: u8 = 15;
 
 impl Hours {
@@ -55,7 +55,7 @@ impl Hours {
             self.rarity = self.rarity_of(EventTime(facts.micros).hour_of_week());
         }
         self.events = self.events.saturating_add(1);
-        self.volume = self.volume.saturating_add(facts.bytes_out);
+        self.volume = self.volume.saturating_add(facts.volume);
         signals[Signal::HourRarity as usize] = self.rarity;
         signals[Signal::HourEvents as usize] = self.events as f32;
         signals[Signal::HourEventsMedian as usize] = self.counts.median();
