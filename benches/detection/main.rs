@@ -47,11 +47,16 @@ fn table(lines: &[Vec<String>]) {
 }
 
 fn explain(outcome: &Outcome) {
+    for bundle in &outcome.bundles {
+        for (name, metrics) in &bundle.manifest.detectors {
+            println!("BUNDLE {} {name} {metrics:?}", bundle.manifest.name);
+        }
+    }
     for campaign in &outcome.campaigns {
         println!("{:?} {:?} {} .. {}: {} ({} events) {:?}", campaign.kind, campaign.variant, campaign.start, campaign.end, campaign.description, campaign.events, campaign.entities);
         for place in 0..2 {
             if let Some(best) = outcome.best.get(&(campaign.id.0, place)) {
-                println!("    lane {place}: {:.1} nats {}", best.surprise, parts(&best.parts));
+                println!("    lane {place}: {:.1} nats {} RAW {}", best.surprise, parts(&best.parts), parts(&best.raw));
             }
         }
     }

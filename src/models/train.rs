@@ -289,7 +289,7 @@ impl Trainer {
         };
         let mut sums = vec![0.0; judged.rows];
         Ensemble::declared(columns, &of_all, None).sums(&judged.raw, &mut sums);
-        let combined = Calibration::fit(&mut sums, Unit::Nats);
+        let combined = Calibration::fit(&mut sums, Unit::Sum);
 
         let mut metrics = BTreeMap::from([("combined".to_owned(), metrics(sums, &combined, None))]);
         for (index, column) in columns.iter().enumerate() {

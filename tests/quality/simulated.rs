@@ -9,6 +9,7 @@ use threatguard::codec::threatguard::ThreatGuard;
 use threatguard::core::engine::PARTS;
 use threatguard::core::event::Record;
 use threatguard::core::types::{Offset, Partition, Position};
+use threatguard::models::bundle::Bundle;
 use threatguard::simulate::evaluate::{Evaluator, Finding, Judgement, Period, Report};
 use threatguard::simulate::{Campaign, Scenario, Simulator};
 
@@ -28,6 +29,7 @@ pub struct Outcome {
     pub raised: Vec<(u32, f64, Found, Judgement)>,
     /// The most surprising event of each campaign's own, by campaign and pipeline.
     pub best: BTreeMap<(u32, usize), Best>,
+    pub bundles: Vec<Bundle>,
 }
 
 /// How surprising an event was, in sum and by detector.
@@ -35,6 +37,7 @@ pub struct Outcome {
 pub struct Best {
     pub surprise: f32,
     pub parts: [f32; PARTS],
+    pub raw: [f32; PARTS],
 }
 
 /// Learns from what is before the scenario's campaigns, then detects.
@@ -67,11 +70,11 @@ pub fn run(scenario: &Scenario) -> Outcome {
                 lane.finish_learning();
             }
             let learned = !lane.is_learning();
-            lane.process(&ThreatGuard, &records, &arena, |_| true, |event, _, surprise, parts| {
+            lane.process(&ThreatGuard, &records, &arena, |_| true, |event, _, surprise, parts, raw| {
                 if let Some(label) = labels[(event.at.offset.0 - first) as usize].filter(|_| learned) {
-                    let best = best.entry((label.0, place)).or_insert(Best { surprise, parts: *parts });
+                    let best = best.entry((label.0, place)).or_insert(Best { surprise, parts: *parts, raw: *raw });
                     if surprise > best.surprise {
-                        *best = Best { surprise, parts: *parts };
+                        *best = Best { surprise, parts: *parts, raw: *raw };
                     }
                 }
             });
@@ -88,6 +91,7 @@ pub fn run(scenario: &Scenario) -> Outcome {
     }
     let mut outcome = judge(scenario, simulator.campaigns().to_vec(), offset, found, raised);
     outcome.best = best;
+    outcome.bundles = lanes.into_iter().filter_map(|lane| lane.bundle).collect();
     outcome
 }
 
@@ -113,5 +117,5 @@ fn judge(scenario: &Scenario, campaigns: Vec<Campaign>, events: u64, found: Vec<
         })
         .collect();
     let (alerts, threats) = (of_alerts.report(), of_threats.report());
-    Outcome { campaigns, alerts, threats, events, found, raised, best: BTreeMap::new() }
+    Outcome { campaigns, alerts, threats, events, found, raised, best: BTreeMap::new(), bundles: vec![] }
 }

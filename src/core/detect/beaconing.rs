@@ -21,7 +21,7 @@ const INTERNAL_WEIGHT: f32 = 0.35;
 /// What a series keeps that is as old as the entity itself: it may have been infected before we looked.
 const FURNITURE_WEIGHT: f32 = 0.3;
 /// What a series to a destination keeps that everybody uses: a service of theirs, not somebody's command server.
-const COMMON_WEIGHT: f32 = 0.15;
+const COMMON_WEIGHT: f32 = 0.02;
 /// Before a day has been seen nobody's habits are known, so nothing can be called furniture.
 const HABIT_HOURS: f32 = 24.0;
 /// Seconds between which the pace turns from a stream's into a check-in's.

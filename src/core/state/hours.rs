@@ -41,6 +41,9 @@ impl Default for Hours {
 /// Active hours before an hour can be called unusual: the second working day.
 const ACTIVE_HOURS_MIN: u16 = 12;
 const WEEKS_MAX: u8 = 15;
+/// Mass that every hour is taken to have, in the long run and at first.
+const PRIOR_MASS: f32 = 0.05;
+const PRIOR_HOURS: f32 = 6.0;
 
 impl Hours {
     pub fn warm(&self) -> u64 {
@@ -89,9 +92,11 @@ impl Hours {
             return 0.0;
         }
         let mass = self.mass(slot);
-        // An hour with the average mass of active hours is usual; the prior of a twentieth of an hour bounds the surprise.
+        // An hour with the average mass of active hours is usual. The prior bounds the surprise: an hour that did not occur in two days
+        // may yet be one of the entity's.
+        let prior = PRIOR_MASS + PRIOR_HOURS / f32::from(self.active_hours);
         let usual = self.usual_mass();
-        if mass >= usual { 0.0 } else { ln((usual + 0.05) / (mass + 0.05)) }
+        if mass >= usual { 0.0 } else { ln((usual + prior) / (mass + prior)) }
     }
 
     fn weeks(&self, slot: usize) -> u8 {
