@@ -10,6 +10,8 @@ use crate::core::features::row::{FeatureRows, ModelRow, Signal, SignalRow, signa
 const ALLOWED_PORTS: f32 = 5.0;
 const ALLOWED_HOSTS: f32 = 10.0;
 const ALLOWED_ADMIN_HOSTS: f32 = 1.5;
+/// Hosts that are administered for the first time within a day, whoever does it.
+const ALLOWED_NEW_ADMIN_HOSTS: f32 = 2.0;
 /// A page view or a start-up of a computer reaches many hosts at once: geometric.
 const SHAPE: f32 = 1.0;
 /// People administer one host after the other, so these counts vary less.
@@ -36,6 +38,8 @@ struct Parts {
     ports: f32,
     hosts: f32,
     admin: f32,
+    /// Administration services of hosts never reached before, within a day.
+    new_admin: f32,
     slow: f32,
     /// 1..=1 + FAILING_BONUS
     failing: f32,
@@ -44,7 +48,7 @@ struct Parts {
 impl Parts {
     #[inline]
     fn total(&self) -> f32 {
-        strongest([self.ports, self.hosts, self.admin], RELATED) * self.failing + self.slow
+        strongest([self.ports, self.hosts, self.admin, self.new_admin], RELATED) * self.failing + self.slow
     }
 }
 
@@ -57,10 +61,13 @@ fn usual(row: &SignalRow, mean: Signal, allowed: f32) -> f32 {
 fn parts(row: &SignalRow) -> Parts {
     let (ports, hosts) = (signal(row, Signal::Ports), signal(row, Signal::Hosts));
     let failing = ramp(signal(row, Signal::Failures5m), 0.0, ports.max(hosts).max(1.0)).max(share(signal(row, Signal::FailureShare)));
+    // What is reached otherwise meanwhile is no part of it.
+    let at_admin = share(signal(row, Signal::AdminPort));
     Parts {
         ports: count_excess(ports, usual(row, Signal::PortsMean, ALLOWED_PORTS), SHAPE),
         hosts: count_excess(hosts, usual(row, Signal::HostsMean, ALLOWED_HOSTS), SHAPE),
-        admin: count_excess(signal(row, Signal::AdminHosts), usual(row, Signal::AdminHostsMean, ALLOWED_ADMIN_HOSTS), ADMIN_SHAPE),
+        admin: at_admin * count_excess(signal(row, Signal::AdminHosts), usual(row, Signal::AdminHostsMean, ALLOWED_ADMIN_HOSTS), ADMIN_SHAPE),
+        new_admin: at_admin * count_excess(signal(row, Signal::NewAdminHosts24h), ALLOWED_NEW_ADMIN_HOSTS, ADMIN_SHAPE),
         slow: slow(row),
         failing: 1.0 + FAILING_BONUS * failing,
     }
@@ -75,7 +82,7 @@ fn slow(row: &SignalRow) -> f32 {
 
 fn is_lateral(parts: &Parts, row: &SignalRow) -> bool {
     let scan = parts.ports.max(parts.hosts).max(parts.slow);
-    scan < LATERAL_SHARE * parts.admin && signal(row, Signal::FailureShare) <= LATERAL_FAILURES
+    scan < LATERAL_SHARE * parts.admin.max(parts.new_admin) && signal(row, Signal::FailureShare) <= LATERAL_FAILURES
 }
 
 impl Detector for FanOut {
@@ -117,6 +124,10 @@ impl Detector for FanOut {
                 words::plural(admin.observed, "host", "hosts"),
                 words::count(admin.expected)
             )
+        });
+        let (new, usual) = (signal(row, Signal::NewAdminHosts24h), ALLOWED_NEW_ADMIN_HOSTS);
+        out.add("new_administered_hosts", "new_admin_hosts_24h", Figures { observed: new, expected: usual, surprise: parts.new_admin }, || {
+            format!("Administration services of {} reached for the first time within a day.", words::plural(new, "host", "hosts"))
         });
         let failures = signal(row, Signal::FailureShare);
         out.add("slow_scan", "new_port_or_destination", Figures { observed: 1.0, expected: 0.0, surprise: parts.slow }, || {

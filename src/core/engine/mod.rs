@@ -18,6 +18,7 @@ use self::traffic::{Traffic, Window};
 use super::ensemble::Severity;
 use super::event::{Entity, Event};
 use super::features::model_row;
+use super::features::prevalence::place_of;
 use super::features::row::{SIGNAL_WIDTH, Schema, Signal, SignalRow};
 use super::intel::{IntelSet, Network};
 use super::settings::CoreSettings;
@@ -325,6 +326,9 @@ impl Engine {
             Observed::Applied(rarity) => rarity,
         };
         signals[Signal::Exempt as usize] = f32::from(exempt);
+        let place = place_of(event);
+        signals[Signal::DestinationRarity as usize] = self.scorer.prevalence().rarity(place);
+        self.rows.places.push(place);
         self.look_up_intel(event, &mut signals);
         self.rows.model.push(model_row(self.schema, event, owned.table.state(slot), rarity, &signals));
         self.rows.signals.push(signals);

@@ -1,6 +1,7 @@
 //! From the detectors' scores of an event to one surprise, with every part visible.
 //!
-//! Fisher's method: the surprises `-ln p` add up. Detectors depend on each other, so the sum is calibrated again against the sums
+//! Fisher's method: the surprises `-ln p` add up, those of ordinary events only in part (a truncated product, Zaykin et al. 2002), so
+//! that five detectors which see nothing do not drown the one that does. Detectors depend on each other, so the sum is calibrated again against the sums
 //! of benign events. Sums are taken in declared order, so that the same event has the same bits everywhere. Must never drop a
 //! part, and never let a detector that was not calibrated count for more than its raw nats.
 
@@ -12,6 +13,9 @@ use crate::core::settings::ThresholdSettings;
 
 /// A p-value of 1e-12 is a threat score of 100.
 const THREAT_SCORE_FULL_DECADES: f32 = 12.0;
+/// One event in twenty is this surprising to a detector; up to here its surprise counts this share.
+const ORDINARY_NATS: f32 = 3.0;
+const ORDINARY_SHARE: f32 = 0.1;
 
 /// How a detector's raw score becomes surprise.
 #[derive(Clone, Debug, PartialEq)]
@@ -94,10 +98,14 @@ impl Ensemble {
                 }
             }
         }
-        combined.fill(0.0);
-        for (weight, parts) in self.weighted(parts, rows) {
-            for (sum, part) in combined.iter_mut().zip(parts) {
-                *sum += weight * part;
+        if self.combined.is_some() {
+            self.sums(parts, combined);
+        } else {
+            combined.fill(0.0);
+            for (weight, parts) in self.weighted(parts, rows) {
+                for (sum, part) in combined.iter_mut().zip(parts) {
+                    *sum += weight * part;
+                }
             }
         }
         match &self.combined {
@@ -113,13 +121,13 @@ impl Ensemble {
         }
     }
 
-    /// The weighted sum of surprises of learned members for each row: what `combined` is calibrated on. `parts` as in
+    /// The weighted sum of what the surprises of learned members count for each row: what `combined` is calibrated on. `parts` as in
     /// [`Self::combine`].
     pub fn sums(&self, parts: &[f32], sums: &mut [f32]) {
         sums.fill(0.0);
         for (weight, parts) in self.weighted(parts, sums.len()) {
             for (sum, part) in sums.iter_mut().zip(parts) {
-                *sum += weight * part;
+                *sum += weight * counted(*part);
             }
         }
     }
@@ -175,6 +183,12 @@ impl Member {
             }
         }
     }
+}
+
+/// What a detector's surprise counts in a sum that is calibrated: a tenth up to the knee, all of it beyond.
+#[inline]
+fn counted(part: f32) -> f32 {
+    (ORDINARY_SHARE * part).max(part - (1.0 - ORDINARY_SHARE) * ORDINARY_NATS)
 }
 
 /// Surprise of a sum of `count` independent surprises: `-ln` of the chi-square survival of `2 * sum` with `2 * count` degrees of

@@ -146,6 +146,21 @@ pub enum Signal {
     DnsLength,
     DnsEntropy,
     DnsNames,
+    /// How few others use this event's destination (or, for DNS, the registered domain), as learned: 1 nobody else or not known,
+    /// else one by the number of entities that do.
+    DestinationRarity,
+    /// log2(bytes + 1) sent to this event's destination, decayed with a day.
+    DestinationSent,
+    /// Distinct users that failed from this source in the sliding 24 h window, and the slow average.
+    FailedUsersDay,
+    FailedUsersDayMean,
+    /// Resources used for the first time, decayed with 1 h and with 24 h.
+    NewResources1h,
+    NewResources24h,
+    /// Internal hosts reached on administration ports for the first time, decayed with 24 h.
+    NewAdminHosts24h,
+    /// 1 when this event reaches an internal host on an administration port.
+    AdminPort,
     /// Index + 1 of the threat-intelligence list that matched, and its confidence 0..1.
     IntelList,
     IntelConfidence,

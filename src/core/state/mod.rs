@@ -30,7 +30,7 @@ use super::features::row::{Signal, SignalRow};
 use super::types::Offset;
 
 /// Version of the binary form; a newer one is refused, an older one read by its own rules.
-pub const FORMAT: u8 = 1;
+pub const FORMAT: u8 = 2;
 
 /// Everything remembered of one entity.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -9,7 +9,7 @@ use crate::core::numeric::log2;
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Volume {
     /// log2(bytes + 1) of single events, in octaves.
-    sizes: Histogram<40>,
+    sizes: Histogram<32>,
     /// Bytes sent outside, decayed with a day; and the slow average of its logarithm.
     day_out: f32,
     day_mean: f32,
