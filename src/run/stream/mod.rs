@@ -23,7 +23,6 @@ use self::correlate::{Correlation, Rules};
 use self::settle::Settler;
 use self::shard::{Shard, ShardReport, Shared};
 use crate::config::service::Verdicts;
-use crate::core::engine::Counts;
 use crate::core::types::Partition;
 use crate::edge::clock::{self, Deadline};
 use crate::edge::kafka::{ConsumerSettings, KafkaPublisher, KafkaSettings, KafkaSource, ProducerSettings, TopicSpec};
@@ -34,7 +33,7 @@ use crate::error::{Error, Result};
 use crate::run::learning::Learning;
 use crate::run::pipeline::Pipeline;
 use crate::run::render::Origin;
-use crate::run::summary::{Latencies, Summary};
+use crate::run::summary::Summary;
 use crate::run::telemetry::Metrics;
 use crate::run::worker::Worker;
 use crate::serve::{Readiness, State};
@@ -94,13 +93,14 @@ pub fn run(pipeline: &Arc<Pipeline>, learning: &Arc<Learning>, options: &Options
 
     let give_up = Arc::clone(&scoring.shared.give_up);
     watch(options, around, &scoring, correlating.as_ref());
-    let elapsed = begun.elapsed();
     let deadline = Deadline::after(options.shutdown);
     let scored = scoring.finish(options, deadline);
     give_up.store(scored.is_err(), Ordering::Relaxed);
     let alerts = correlating.map(|correlating| correlating.finish(options, around, deadline)).transpose();
-    let (counts, latencies) = scored?;
-    Ok(Summary::new(counts, alerts?.unwrap_or(0), elapsed, &latencies))
+    let report = scored?;
+    // From the first record to the last commit: what the group took to form is no work done.
+    let span = report.begun.zip(report.settled).map(|(begun, settled)| settled.saturating_duration_since(begun));
+    Ok(Summary::new(report.counts, alerts?.unwrap_or(0), span.unwrap_or_else(|| begun.elapsed()), &report.latencies))
 }
 
 fn prepare_topics(options: &Options) -> Result<()> {
@@ -194,15 +194,13 @@ impl Scoring {
         self.shared.ended.lock().unwrap_or_else(PoisonError::into_inner).len() as u32 == self.source.partitions()
     }
 
-    fn finish(self, options: &Options, deadline: Deadline) -> Result<(Counts, Latencies)> {
+    fn finish(self, options: &Options, deadline: Deadline) -> Result<ShardReport> {
         close(self.source.as_ref(), &self.shared, options, deadline);
-        let (mut counts, mut latencies) = (Counts::default(), Latencies::default());
+        let mut all = ShardReport::default();
         for thread in self.threads {
-            let report = join(thread)?;
-            counts.add(report.counts);
-            latencies.merge(&report.latencies);
+            all.merge(&join(thread)?);
         }
-        Ok((counts, latencies))
+        Ok(all)
     }
 }
 

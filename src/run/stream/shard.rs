@@ -56,6 +56,19 @@ struct Holding {
 pub struct ShardReport {
     pub counts: Counts,
     pub latencies: Latencies,
+    /// When its first record was read, and when the last partition that it gave away was published, stored and committed.
+    pub begun: Option<Instant>,
+    pub settled: Option<Instant>,
+}
+
+impl ShardReport {
+    /// Adds what another shard did beside this one.
+    pub fn merge(&mut self, other: &Self) {
+        self.counts.add(other.counts);
+        self.latencies.merge(&other.latencies);
+        self.begun = [self.begun, other.begun].into_iter().flatten().min();
+        self.settled = self.settled.max(other.settled);
+    }
 }
 
 pub struct Shard {
@@ -68,7 +81,7 @@ pub struct Shard {
     pub shared: Arc<Shared>,
     pub report: ShardReport,
     holdings: BTreeMap<Partition, Holding>,
-    /// Batches whose outputs are not delivered yet: when they came, their last output, their events.
+    /// Batches whose outputs are not delivered yet: when they were read, their last output, their events.
     in_flight: VecDeque<(Instant, Sequence, u64)>,
     outbox: Outbox,
     delta: Delta,
@@ -172,12 +185,12 @@ impl Shard {
     }
 
     fn batch(&mut self, batch: PartitionBatch) -> Result<()> {
-        let PartitionBatch { partition, generation, records, high_watermark } = batch;
+        let PartitionBatch { partition, generation, records, read_at, high_watermark } = batch;
         if self.holdings.get(&partition).is_none_or(|holding| holding.generation != generation) {
             // Read under an ownership that has ended: whoever owns it now reads it again.
             return Ok(());
         }
-        let begun = clock::now();
+        self.report.begun.get_or_insert(read_at);
         self.ended().remove(&partition);
         self.outbox.clear();
         let (store, give_up) = (&mut self.store, &self.shared.give_up);
@@ -187,7 +200,7 @@ impl Shard {
         let scored_at = clock::now();
         let last = self.outbox.publish(self.shared.publisher.as_ref(), || give_up.load(Ordering::Relaxed))?;
         self.delta.spent(Stage::Publish, scored_at.elapsed());
-        self.in_flight.push_back((begun, last, counts.received));
+        self.in_flight.push_back((read_at, last, counts.received));
         self.report.counts.add(counts);
         self.note_lag(partition, high_watermark, records.iter().last().map(|record| record.offset));
         self.shared.source.recycle(records);
@@ -280,6 +293,7 @@ impl Shard {
         if self.holdings.contains_key(&partition) {
             self.checkpoint(partition, usize::MAX)?;
             self.settler.drain(partition)?;
+            self.report.settled = Some(clock::now());
             self.drop_partition(partition)?;
         }
         self.shared.source.released(partition, generation);
