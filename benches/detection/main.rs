@@ -53,7 +53,10 @@ fn explain(outcome: &Outcome) {
         }
     }
     for campaign in &outcome.campaigns {
-        println!("{:?} {:?} {} .. {}: {} ({} events) {:?}", campaign.kind, campaign.variant, campaign.start, campaign.end, campaign.description, campaign.events, campaign.entities);
+        println!(
+            "{:?} {:?} {} .. {}: {} ({} events) {:?}",
+            campaign.kind, campaign.variant, campaign.start, campaign.end, campaign.description, campaign.events, campaign.entities
+        );
         for place in 0..2 {
             if let Some(best) = outcome.best.get(&(campaign.id.0, place)) {
                 println!("    lane {place}: {:.1} nats {} RAW {}", best.surprise, parts(&best.parts), parts(&best.raw));
@@ -61,11 +64,30 @@ fn explain(outcome: &Outcome) {
         }
     }
     for (revision, risk, threat, judged) in &outcome.raised {
-        let what = if let Judgement::True(id) = judged { format!("{:?}", outcome.campaigns[id.0 as usize].kind) } else { format!("{judged:?}") };
-        println!("ALERT {what} rev {revision} risk {risk:.1} {} {} {} {} {:.1} | {} | {}", threat.time, threat.lane, threat.entity, threat.kind, threat.surprise, parts(&threat.parts), threat.description);
+        let what =
+            if let Judgement::True(id) = judged { format!("{:?}", outcome.campaigns[id.0 as usize].kind) } else { format!("{judged:?}") };
+        println!(
+            "ALERT {what} rev {revision} risk {risk:.1} {} {} {} {} {:.1} | {} | {}",
+            threat.time,
+            threat.lane,
+            threat.entity,
+            threat.kind,
+            threat.surprise,
+            parts(&threat.parts),
+            threat.description
+        );
     }
     for (threat, judged) in outcome.found.iter().filter(|(_, judged)| *judged == Judgement::False) {
-        println!("{judged:?} {} {} {} {} {:.1} | {} | {}", threat.time, threat.lane, threat.entity, threat.kind, threat.surprise, parts(&threat.parts), threat.description);
+        println!(
+            "{judged:?} {} {} {} {} {:.1} | {} | {}",
+            threat.time,
+            threat.lane,
+            threat.entity,
+            threat.kind,
+            threat.surprise,
+            parts(&threat.parts),
+            threat.description
+        );
     }
 }
 

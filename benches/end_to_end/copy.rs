@@ -45,7 +45,8 @@ pub fn copy(kafka: &KafkaSettings, from: &str, to: &str, group: &str, partitions
         let taken = client.consume(0, 5, wanted, |message| {
             begun.get_or_insert_with(clock::now);
             next[message.partition as usize] = message.offset + 1;
-            let mut record: BaseRecord<'_, [u8], [u8]> = BaseRecord::to(to).payload(message.payload.unwrap_or_default()).partition(message.partition);
+            let mut record: BaseRecord<'_, [u8], [u8]> =
+                BaseRecord::to(to).payload(message.payload.unwrap_or_default()).partition(message.partition);
             record.key = message.key;
             record.timestamp = message.timestamp;
             while let Err((error, back)) = producer.send(record) {

@@ -105,7 +105,8 @@ impl<'b> Bench<'b> {
         let input = format!("{}-input", self.stem);
         streaming::make_topic(self.services, &input).map_err(text)?;
         let begun = clock::now();
-        let (events, bytes) = streaming::fill(self.services, &input, self.traffic, 0..self.events, None, &AtomicBool::new(false)).map_err(text)?;
+        let (events, bytes) =
+            streaming::fill(self.services, &input, self.traffic, 0..self.events, None, &AtomicBool::new(false)).map_err(text)?;
         println!(
             "{events} events of {} bytes on average, {} sources, {PARTITIONS} partitions, lz4; filled in {:.1} s",
             bytes / events.max(1),
@@ -121,7 +122,12 @@ impl<'b> Bench<'b> {
                     continue;
                 }
                 let run = self.once(&input, name, round, *verdicts, &mut last)?;
-                eprintln!("round {}: {name}: {:.0} events/s, {:.2} CPU s per million", round + 1, run.events_per_second, run.cpu_seconds_per_million);
+                eprintln!(
+                    "round {}: {name}: {:.0} events/s, {:.2} CPU s per million",
+                    round + 1,
+                    run.events_per_second,
+                    run.cpu_seconds_per_million
+                );
                 runs[index].push(run);
             }
         }
@@ -171,7 +177,8 @@ impl<'b> Bench<'b> {
         let (input, run) = (format!("{}-paced", self.stem), format!("{}-latency", self.stem));
         streaming::make_topic(self.services, &input).map_err(text)?;
         let stop = Arc::new(AtomicBool::new(false));
-        let case = Case { input: &input, name: &run, verdicts: Verdicts::Json, linger_ms, shards: self.shards()?, stop: Some(Arc::clone(&stop)) };
+        let case =
+            Case { input: &input, name: &run, verdicts: Verdicts::Json, linger_ms, shards: self.shards()?, stop: Some(Arc::clone(&stop)) };
         let summary = std::thread::scope(|scope| {
             let count = (rate * seconds as f64) as u64;
             let (traffic, services, input, end) = (self.traffic, self.services, &input, Arc::clone(&stop));
@@ -207,7 +214,8 @@ impl<'b> Bench<'b> {
 
     fn write(&self, medians: &[Run; VARIANTS.len()], latency: Percentiles) -> Result<(), String> {
         let figure = |run: &Run| json!({ "eventsPerSecond": run.events_per_second, "cpuSecondsPerMillion": run.cpu_seconds_per_million });
-        let mut figures: serde_json::Map<_, _> = VARIANTS.iter().zip(medians).map(|(variant, run)| (variant.0.to_owned(), figure(run))).collect();
+        let mut figures: serde_json::Map<_, _> =
+            VARIANTS.iter().zip(medians).map(|(variant, run)| (variant.0.to_owned(), figure(run))).collect();
         figures.insert("latencyMicros".to_owned(), json!({ "p50": latency.p50, "p99": latency.p99, "p999": latency.p999 }));
         self.arguments.write_json(&figures.into())
     }
@@ -227,7 +235,10 @@ fn table(runs: &[Vec<Run>; VARIANTS.len()], last: Option<&Summary>) -> [Run; VAR
         let range = format!("{:.0}-{:.0}", rates().fold(f64::INFINITY, f64::min), rates().fold(0.0, f64::max));
         let ratio = median.events_per_second / medians[0].events_per_second;
         let bar = bar.map_or(String::new(), |bar| format!(">= {bar} {}", if ratio >= bar { "met" } else { "MISSED" }));
-        println!("{what:<44} {:>10.0} {range:>19} {ratio:>7.2} {bar:>14} {:>8.2}", median.events_per_second, median.cpu_seconds_per_million);
+        println!(
+            "{what:<44} {:>10.0} {range:>19} {ratio:>7.2} {bar:>14} {:>8.2}",
+            median.events_per_second, median.cpu_seconds_per_million
+        );
     }
     for (name, peer, cpu) in PEERS {
         let ahead = if medians[1].events_per_second > peer { "behind the JSON verdicts" } else { "AHEAD of the JSON verdicts" };

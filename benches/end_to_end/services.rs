@@ -27,8 +27,10 @@ impl Services {
         if brokers.is_empty() || redis.is_empty() {
             let started = tempfile::tempdir().map_err(|error| format!("no folder for the services: {error}"))?;
             script("start", started.path(), &brokers, &redis)?;
-            let text = std::fs::read_to_string(started.path().join("env")).map_err(|error| format!("the services left no addresses: {error}"))?;
-            let value = |name: &str| text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('=')).unwrap_or_default().to_owned();
+            let text =
+                std::fs::read_to_string(started.path().join("env")).map_err(|error| format!("the services left no addresses: {error}"))?;
+            let value =
+                |name: &str| text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('=')).unwrap_or_default().to_owned();
             (brokers, redis) = (value("THREATGUARD_TEST_KAFKA"), value("THREATGUARD_TEST_REDIS"));
             folder = Some(started);
         }

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use threatguard::config::service::{ServiceSettings, Verdicts};
 use threatguard::config;
+use threatguard::config::service::{ServiceSettings, Verdicts};
 use threatguard::core::correlate::CorrelationSettings;
 use threatguard::core::types::{Offset, Partition};
 use threatguard::edge::kafka::{ConsumerSettings, KafkaPublisher, ProducerSettings, TopicNames, TopicSpec, ensure_topics};
@@ -139,7 +139,14 @@ pub fn make_topic(services: &Services, topic: &str) -> Result<()> {
 }
 
 /// Writes events `numbers` of the traffic to `topic`, evenly paced where a rate is given, until `stop`. Returns events and bytes.
-pub fn fill(services: &Services, topic: &str, traffic: Traffic, numbers: std::ops::Range<u64>, per_second: Option<f64>, stop: &AtomicBool) -> Result<(u64, u64)> {
+pub fn fill(
+    services: &Services,
+    topic: &str,
+    traffic: Traffic,
+    numbers: std::ops::Range<u64>,
+    per_second: Option<f64>,
+    stop: &AtomicBool,
+) -> Result<(u64, u64)> {
     let topics = TopicNames { rekeyed: topic.to_owned(), ..TopicNames::default() };
     let publisher = KafkaPublisher::open(&services.kafka, &ProducerSettings { topics, linger_ms: 1, ..ProducerSettings::default() })?;
     let (mut payload, mut key, mut bytes) = (String::new(), String::new(), 0);
@@ -153,7 +160,8 @@ pub fn fill(services: &Services, topic: &str, traffic: Traffic, numbers: std::op
         }
         traffic.event(number, &mut payload, &mut key);
         bytes += payload.len() as u64;
-        let record = Outgoing { role: TopicRole::Rekeyed, partition: None, key: Some(key.as_bytes()), payload: payload.as_bytes(), time: None };
+        let record =
+            Outgoing { role: TopicRole::Rekeyed, partition: None, key: Some(key.as_bytes()), payload: payload.as_bytes(), time: None };
         while let Err(error) = publisher.publish(record) {
             if error.kind != Kind::Transient {
                 return Err(error);

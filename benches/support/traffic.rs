@@ -169,9 +169,11 @@ fn event(out: &mut String, seed: u64, source: u64, number: u64, micros: i64) -> 
 /// 60 % flows, 20 % web requests, 12 % DNS queries, 8 % log-ins.
 fn flow(chance: u64, habits: u64) -> Flow {
     match chance % 100 {
-        0..60 => {
-            Flow { kind: "connection", protocol: "tcp", port: [443, 443, 8443, 993, 5222, 22][(((habits >> 8) ^ (chance >> 60)) % 6) as usize] }
-        }
+        0..60 => Flow {
+            kind: "connection",
+            protocol: "tcp",
+            port: [443, 443, 8443, 993, 5222, 22][(((habits >> 8) ^ (chance >> 60)) % 6) as usize],
+        },
         60..80 => Flow { kind: "http.request", protocol: "tcp", port: 80 },
         80..92 => Flow { kind: "dns.query", protocol: "udp", port: 53 },
         _ => Flow { kind: "auth.login", protocol: "tcp", port: 443 },

@@ -24,7 +24,19 @@ pub struct Novelty {
     ports_seen: Mix<16>,
     actions_seen: Mix<16>,
 }
-persist_fields!(Novelty { things, ports, devices, countries, new_destinations, new_resources, resources_1h, resources_24h, admin_hosts_24h, ports_seen, actions_seen });
+persist_fields!(Novelty {
+    things,
+    ports,
+    devices,
+    countries,
+    new_destinations,
+    new_resources,
+    resources_1h,
+    resources_24h,
+    admin_hosts_24h,
+    ports_seen,
+    actions_seen
+});
 
 /// Events an entity must have before anything is called new for it.
 const HISTORY_EVENTS_MIN: u32 = 10;
