@@ -11,8 +11,10 @@ mod forest_avx2;
 #[cfg(target_arch = "x86_64")]
 mod forest_avx512;
 mod memory;
+mod text;
 
 pub use memory::{prefetch, use_huge_pages};
+pub use text::{FAST_STRING_STOPS, string_stops};
 
 use crate::core::detect::forest::layout::{Row, Tree, path_sums_portable};
 
