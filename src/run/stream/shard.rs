@@ -38,6 +38,13 @@ pub struct Shared {
     pub batches: AtomicU64,
 }
 
+impl Shared {
+    /// Partitions that are read to their end.
+    pub fn ended(&self) -> std::sync::MutexGuard<'_, std::collections::BTreeSet<Partition>> {
+        self.ended.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
 /// A partition that this shard owns.
 struct Holding {
     generation: Generation,
@@ -150,7 +157,7 @@ impl Shard {
             LogEvent::Assigned { partition, generation, committed } => self.take_over(partition, generation, committed),
             LogEvent::Batch(batch) => self.batch(batch),
             LogEvent::End { partition, .. } => {
-                self.ended().insert(partition);
+                self.shared.ended().insert(partition);
                 Ok(())
             }
             LogEvent::Revoked { partition, generation } => self.hand_over(partition, generation),
@@ -160,10 +167,6 @@ impl Shard {
             }
             LogEvent::Failed(error) => Err(error),
         }
-    }
-
-    fn ended(&self) -> std::sync::MutexGuard<'_, std::collections::BTreeSet<Partition>> {
-        self.shared.ended.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     fn take_over(&mut self, partition: Partition, generation: Generation, committed: Option<Offset>) -> Result<()> {
@@ -191,7 +194,7 @@ impl Shard {
             return Ok(());
         }
         self.report.begun.get_or_insert(read_at);
-        self.ended().remove(&partition);
+        self.shared.ended().remove(&partition);
         self.outbox.clear();
         let (store, give_up) = (&mut self.store, &self.shared.give_up);
         let load = |engine: &mut Engine, events: &[Event<'_>]| load_missing(engine, partition, events, store.as_mut(), give_up);
@@ -303,7 +306,7 @@ impl Shard {
     fn drop_partition(&mut self, partition: Partition) -> Result<()> {
         self.holdings.remove(&partition);
         self.worker.engine().revoke(partition);
-        self.ended().remove(&partition);
+        self.shared.ended().remove(&partition);
         self.shared.metrics.forget_partition(partition);
         self.settler.forget(partition)
     }
