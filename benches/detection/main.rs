@@ -57,6 +57,7 @@ fn explain(outcome: &Outcome) {
         for place in 0..2 {
             if let Some(best) = outcome.best.get(&(campaign.id.0, place)) {
                 println!("    lane {place}: {:.1} nats {} RAW {}", best.surprise, parts(&best.parts), parts(&best.raw));
+                if matches!(campaign.kind, threatguard::simulate::CampaignKind::InsiderNight) { use threatguard::core::features::row::Signal as S; for s in [S::Events, S::AgeHours, S::HourRarity, S::HourEvents, S::HourEventsMedian, S::HourEventsSpread, S::Resources, S::ResourcesMean, S::NewResource, S::NewResources1h, S::NewResources24h, S::HourVolume, S::HourVolumeMedian, S::HourVolumeSpread] { print!("{s:?}={} ", best.signals[s as usize]); } println!(); }
             }
         }
     }

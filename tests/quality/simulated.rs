@@ -8,6 +8,7 @@ use bumpalo::Bump;
 use threatguard::codec::threatguard::ThreatGuard;
 use threatguard::core::engine::PARTS;
 use threatguard::core::event::Record;
+use threatguard::core::features::row::SignalRow;
 use threatguard::core::types::{Offset, Partition, Position};
 use threatguard::models::bundle::Bundle;
 use threatguard::simulate::evaluate::{Evaluator, Finding, Judgement, Period, Report};
@@ -38,6 +39,7 @@ pub struct Best {
     pub surprise: f32,
     pub parts: [f32; PARTS],
     pub raw: [f32; PARTS],
+    pub signals: SignalRow,
 }
 
 /// Learns from what is before the scenario's campaigns, then detects.
@@ -70,11 +72,11 @@ pub fn run(scenario: &Scenario) -> Outcome {
                 lane.finish_learning();
             }
             let learned = !lane.is_learning();
-            lane.process(&ThreatGuard, &records, &arena, |_| true, |event, _, surprise, parts, raw| {
+            lane.process(&ThreatGuard, &records, &arena, |_| true, |event, _, surprise, parts, raw, signals| {
                 if let Some(label) = labels[(event.at.offset.0 - first) as usize].filter(|_| learned) {
-                    let best = best.entry((label.0, place)).or_insert(Best { surprise, parts: *parts, raw: *raw });
+                    let best = best.entry((label.0, place)).or_insert(Best { surprise, parts: *parts, raw: *raw, signals: *signals });
                     if surprise > best.surprise {
-                        *best = Best { surprise, parts: *parts, raw: *raw };
+                        *best = Best { surprise, parts: *parts, raw: *raw, signals: *signals };
                     }
                 }
             });

@@ -1,7 +1,7 @@
 //! Password guessing: more failed log-ins than this entity's habits explain, over 5 minutes, an hour and a day; many users tried
 //! from one source; a success after many failures. Looks at attempts to authenticate only.
 
-use super::surprise::{count_excess, ramp, share, strongest};
+use super::surprise::{count_excess, ramp, strongest};
 use super::{BRUTE_FORCE, Detector, Explanation, Figures, each_row, threat_type, words};
 use crate::core::features::row::{FeatureRows, ModelRow, Signal, SignalRow, signal};
 
@@ -9,6 +9,8 @@ use crate::core::features::row::{FeatureRows, ModelRow, Signal, SignalRow, signa
 const SHARE_PRIOR: f32 = 0.05;
 /// How far an entity's own habit of failing may excuse its failures. Less than 1, for an attacker who goes on has that habit too.
 const HABIT_TRUST: f32 = 0.5;
+/// Nobody mistypes more often than this: the rest of the habit is guessing.
+const HABIT_SHARE_MAX: f32 = 0.3;
 /// Hours after which a habit counts half.
 const HABIT_HOURS: f32 = 24.0;
 /// Failures anybody may have in 5 minutes, an hour and a day: a mistyped or changed password, a phone that has the old one.
@@ -68,9 +70,8 @@ const FAILURES: [Signal; 3] = [Signal::Failures5m, Signal::Failures1h, Signal::F
 fn expected(row: &SignalRow, window: usize) -> f32 {
     let age = signal(row, Signal::AgeHours).max(0.0);
     let trust = HABIT_TRUST * age / (age + HABIT_HOURS);
-    // Whoever never succeeds has no habit of mistyping, but one of guessing.
-    let failing = share(signal(row, Signal::FailureShare));
-    let share = SHARE_PRIOR + trust * (1.0 - failing) * (failing - SHARE_PRIOR).max(0.0);
+    let habit = signal(row, Signal::FailureShare).clamp(SHARE_PRIOR, HABIT_SHARE_MAX);
+    let share = SHARE_PRIOR + trust * (habit - SHARE_PRIOR);
     ALLOWED[window] + WINDOW_HOURS[window] * share * signal(row, Signal::Attempts1h)
 }
 

@@ -66,6 +66,11 @@ impl Novelty {
         Rarity { port: self.ports_seen.surprise(port_hash), action: self.actions_seen.surprise(facts.action ^ facts.protocol) }
     }
 
+    /// Whether there are too many destinations and resources to call any of them new.
+    #[must_use]
+    pub fn is_forgetful(&self) -> bool {
+        self.things.is_full()
+    }
     #[must_use]
     pub fn new_destination_ratio(&self) -> f32 {
         self.new_destinations

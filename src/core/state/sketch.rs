@@ -192,7 +192,11 @@ impl<const B: usize> Bloom<B> {
             self.ones += u16::from(unset);
             new |= unset;
         }
-        new && usize::from(self.ones) * 10 <= 8 * B * 6
+        new && !self.is_full()
+    }
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        usize::from(self.ones) * 10 > 8 * B * 6
     }
 }
 

@@ -177,7 +177,7 @@ fn volumes(row: &SignalRow, history: f32, parts: &mut Parts) {
     for lane in 0..4 {
         excess[lane] = robust_excess(values[lane], centers[lane].max(CENTER_MIN[lane]), spreads[lane], SPREAD_MIN[lane]);
     }
-    let moved = history * (INSIDE_WEIGHT + (1.0 - INSIDE_WEIGHT) * outward * share(at(Signal::DestinationRarity)));
+    let moved = history * (INSIDE_WEIGHT + (1.0 - INSIDE_WEIGHT) * outward * (1.0 - share(at(Signal::DestinationCommon))));
     let bonus = 1.0 + NEW_DESTINATION_BONUS * share(at(Signal::NewDestination)) * outward;
     let material = |octaves| ramp(octaves, MATERIAL_BYTES.0, MATERIAL_BYTES.1);
     parts.hour_events = history * ramp(events, MATERIAL_EVENTS.0, MATERIAL_EVENTS.1) * excess[0];
@@ -185,7 +185,7 @@ fn volumes(row: &SignalRow, history: f32, parts: &mut Parts) {
     parts.hour_volume = moved * bonus * material(values[2]) * excess[2];
     // The day's volume counts at events that send outside.
     // To where everybody sends, it is the service that is large.
-    let rare = COMMON_WEIGHT + (1.0 - COMMON_WEIGHT) * share(at(Signal::DestinationRarity));
+    let rare = 1.0 - (1.0 - COMMON_WEIGHT) * share(at(Signal::DestinationCommon));
     parts.day_volume = history * bonus * rare * outward * material(values[3]) * excess[3];
 }
 
@@ -216,7 +216,7 @@ fn sent(row: &SignalRow) -> f32 {
     }
     let usual = signal(row, Signal::DayVolumeMean).max(SENT_MIN);
     let octaves = (signal(row, Signal::DestinationSent) - usual).max(0.0);
-    let rare = share(signal(row, Signal::DestinationRarity));
+    let rare = 1.0 - share(signal(row, Signal::DestinationCommon));
     SENT_NATS_PER_OCTAVE * octaves * outward * rare
 }
 
