@@ -15,7 +15,7 @@ const HABIT_SHARE_MAX: f32 = 0.3;
 const HABIT_HOURS: f32 = 24.0;
 /// Failures anybody may have in 5 minutes, an hour and a day: a mistyped or changed password, a phone that has the old one.
 const ALLOWED: [f32; 3] = [1.5, 3.0, 6.0];
-/// Attempts of a decayed hour expected in each window.
+/// How many decayed hours each window is.
 const WINDOW_HOURS: [f32; 3] = [1.0 / 12.0, 1.0, 24.0];
 /// Users that may fail from one source (or, for a user, sources) in an hour: a family, a shared computer. More at a gateway,
 /// which has its own average.
@@ -65,14 +65,16 @@ fn nats(row: &SignalRow) -> f32 {
 
 const FAILURES: [Signal; 3] = [Signal::Failures5m, Signal::Failures1h, Signal::Failures24h];
 
-/// Failures expected in the window, given the entity's attempts and habits.
+/// Failures expected in the window, given the entity's successes and habits.
 #[inline]
 fn expected(row: &SignalRow, window: usize) -> f32 {
     let age = signal(row, Signal::AgeHours).max(0.0);
     let trust = HABIT_TRUST * age / (age + HABIT_HOURS);
     let habit = signal(row, Signal::FailureShare).clamp(SHARE_PRIOR, HABIT_SHARE_MAX);
     let share = SHARE_PRIOR + trust * (habit - SHARE_PRIOR);
-    ALLOWED[window] + WINDOW_HOURS[window] * share * signal(row, Signal::Attempts1h)
+    // In proportion to the log-ins that succeed: whoever never succeeds does not mistype.
+    let successes = (signal(row, Signal::Attempts1h) - signal(row, Signal::Failures1h)).max(0.0);
+    ALLOWED[window] + WINDOW_HOURS[window] * share / (1.0 - share) * successes
 }
 
 #[inline]

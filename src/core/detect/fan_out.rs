@@ -15,7 +15,7 @@ const ALLOWED_NEW_ADMIN_HOSTS: f32 = 2.0;
 /// A page view or a start-up of a computer reaches many hosts at once: geometric.
 const SHAPE: f32 = 1.0;
 /// People administer one host after the other, so these counts vary less.
-const ADMIN_SHAPE: f32 = 4.0;
+const ADMIN_SHAPE: f32 = 8.0;
 /// The three counts see the same connections in part.
 const RELATED: f32 = 0.5;
 /// Most connections of a scan fail, those of a busy client do not: all failing adds this share.

@@ -13,13 +13,13 @@ use crate::core::settings::BehaviorSettings;
 
 /// Nats of travel at the limit, and for each e-fold of speed above it: twice the limit is rare enough for a threat of its own
 /// (11.5 nats, 1 in 100,000), ten times the limit for a high one.
-const TRAVEL_NATS: f32 = 6.0;
+const TRAVEL_NATS: f32 = 10.0;
 const TRAVEL_NATS_EFOLD: f32 = 8.0;
 /// Databases misplace addresses by this many kilometres easily, so a shorter distance counts less.
 const TRAVEL_ERROR_KM: f32 = 250.0;
 
 /// Hours of history over which habits fade in; the number of events is a setting.
-const HISTORY_HOURS: (f32, f32) = (1.0, 48.0);
+const HISTORY_HOURS: (f32, f32) = (1.0, 20.0);
 
 /// Spreads are not taken for smaller than this (octaves), for events in an hour, bytes of an event, bytes in an hour, bytes in a
 /// day: a quiet week shows less than what people do in a year. Sums over a day vary less than single flows.
