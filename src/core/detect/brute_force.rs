@@ -1,7 +1,7 @@
 //! Password guessing: more failed log-ins than this entity's habits explain, over 5 minutes, an hour and a day; many users tried
 //! from one source; a success after many failures. Looks at attempts to authenticate only.
 
-use super::surprise::{count_excess, ramp, strongest};
+use super::surprise::{count_excess, ramp, share, strongest};
 use super::{BRUTE_FORCE, Detector, Explanation, Figures, each_row, threat_type, words};
 use crate::core::features::row::{FeatureRows, ModelRow, Signal, SignalRow, signal};
 
@@ -13,6 +13,8 @@ const HABIT_TRUST: f32 = 0.5;
 const HABIT_SHARE_MAX: f32 = 0.3;
 /// Hours after which a habit counts half.
 const HABIT_HOURS: f32 = 24.0;
+/// The same for one of always failing.
+const STUCK_HOURS: f32 = 720.0;
 /// Failures anybody may have in 5 minutes, an hour and a day: a mistyped or changed password, a phone that has the old one.
 const ALLOWED: [f32; 3] = [1.5, 3.0, 6.0];
 /// How many decayed hours each window is.
@@ -69,12 +71,14 @@ const FAILURES: [Signal; 3] = [Signal::Failures5m, Signal::Failures1h, Signal::F
 #[inline]
 fn expected(row: &SignalRow, window: usize) -> f32 {
     let age = signal(row, Signal::AgeHours).max(0.0);
-    let trust = HABIT_TRUST * age / (age + HABIT_HOURS);
-    let habit = signal(row, Signal::FailureShare).clamp(SHARE_PRIOR, HABIT_SHARE_MAX);
-    let share = SHARE_PRIOR + trust * (habit - SHARE_PRIOR);
+    let habit = share(signal(row, Signal::FailureShare));
+    let mistypes = SHARE_PRIOR + HABIT_TRUST * age / (age + HABIT_HOURS) * (habit.min(HABIT_SHARE_MAX) - SHARE_PRIOR).max(0.0);
     // In proportion to the log-ins that succeed: whoever never succeeds does not mistype.
-    let successes = (signal(row, Signal::Attempts1h) - signal(row, Signal::Failures1h)).max(0.0);
-    ALLOWED[window] + WINDOW_HOURS[window] * share / (1.0 - share) * successes
+    let failures = signal(row, Signal::Failures1h);
+    let successes = (signal(row, Signal::Attempts1h) - failures).max(0.0);
+    // But for a service that has had the wrong password for weeks.
+    let stuck = HABIT_TRUST * age / (age + STUCK_HOURS) * habit * failures;
+    ALLOWED[window] + WINDOW_HOURS[window] * (mistypes / (1.0 - mistypes) * successes + stuck)
 }
 
 #[inline]

@@ -161,6 +161,8 @@ pub enum Signal {
     NewAdminHosts24h,
     /// 1 when this event reaches an internal host on an administration port.
     AdminPort,
+    /// 1 when the entity is a user.
+    User,
     /// Index + 1 of the threat-intelligence list that matched, and its confidence 0..1.
     IntelList,
     IntelConfidence,

@@ -57,6 +57,7 @@ impl Novelty {
         self.resources_24h = self.resources_24h * facts.fade_24h + f32::from(u8::from(resource));
         let admin = facts.destination != 0 && !facts.external && ADMIN_PORTS.contains(&facts.port);
         self.admin_hosts_24h = self.admin_hosts_24h * facts.fade_24h + f32::from(u8::from(admin && destination));
+        signals[Signal::User as usize] = f32::from(u8::from(facts.user));
         signals[Signal::AdminPort as usize] = f32::from(u8::from(admin));
         signals[Signal::NewResources1h as usize] = self.resources_1h;
         signals[Signal::NewResources24h as usize] = self.resources_24h;

@@ -48,6 +48,8 @@ const RELATED_VOLUMES: f32 = 0.25;
 pub(crate) const ALLOWED_RESOURCES: f32 = 3.0;
 const RESOURCES_SHAPE: f32 = 1.5;
 const NEW_RESOURCE_BONUS: f32 = 0.25;
+/// What the resources of a host count against a user's: the names that it asks for and the pages it fetches are not of its choosing.
+const HOST_RESOURCES_WEIGHT: f32 = 0.3;
 /// Resources used for the first time that are nothing special, within an hour and within a day.
 const ALLOWED_NEW_RESOURCES: (f32, f32) = (4.0, 12.0);
 /// What new resources count more at an unusual hour, and from how many nats of it to how many.
@@ -138,8 +140,9 @@ impl Behavior {
         if history > 0.0 {
             parts.time = history * bounded(signal(row, Signal::HourRarity));
             volumes(row, history, &mut parts);
-            parts.resources = history * resources(row);
-            parts.new_resources = history * new_resources(row, parts.time);
+            let whose = HOST_RESOURCES_WEIGHT + (1.0 - HOST_RESOURCES_WEIGHT) * share(signal(row, Signal::User));
+            parts.resources = history * whose * resources(row);
+            parts.new_resources = history * whose * new_resources(row, parts.time);
             parts.new_device = history * NEW_DEVICE_NATS * share(signal(row, Signal::NewDevice));
             parts.new_country = history * NEW_COUNTRY_NATS * share(signal(row, Signal::NewCountry));
         }
