@@ -74,10 +74,10 @@ fn expected(row: &SignalRow, window: usize) -> f32 {
     let habit = share(signal(row, Signal::FailureShare));
     let mistypes = SHARE_PRIOR + HABIT_TRUST * age / (age + HABIT_HOURS) * (habit.min(HABIT_SHARE_MAX) - SHARE_PRIOR).max(0.0);
     // In proportion to the log-ins that succeed: whoever never succeeds does not mistype.
-    let failures = signal(row, Signal::Failures1h);
-    let successes = (signal(row, Signal::Attempts1h) - failures).max(0.0);
+    let attempts = signal(row, Signal::Attempts1h);
+    let successes = (attempts - signal(row, Signal::Failures1h)).max(0.0);
     // But for a service that has had the wrong password for weeks.
-    let stuck = HABIT_TRUST * age / (age + STUCK_HOURS) * habit * failures;
+    let stuck = HABIT_TRUST * age / (age + STUCK_HOURS) * habit * attempts;
     ALLOWED[window] + WINDOW_HOURS[window] * (mistypes / (1.0 - mistypes) * successes + stuck)
 }
 
