@@ -53,15 +53,39 @@ fn explain(outcome: &Outcome) {
         }
     }
     for campaign in &outcome.campaigns {
-        println!("{:?} {:?} {} .. {}: {} ({} events) {:?}", campaign.kind, campaign.variant, campaign.start, campaign.end, campaign.description, campaign.events, campaign.entities);
+        println!(
+            "{:?} {:?} {} .. {}: {} ({} events) {:?}",
+            campaign.kind, campaign.variant, campaign.start, campaign.end, campaign.description, campaign.events, campaign.entities
+        );
         for place in 0..2 {
             if let Some(best) = outcome.best.get(&(campaign.id.0, place)) {
                 println!("    lane {place}: {:.1} nats {} RAW {}", best.surprise, parts(&best.parts), parts(&best.raw));
-                if matches!(campaign.kind, threatguard::simulate::CampaignKind::InsiderNight) { use threatguard::core::features::row::Signal as S; for s in [S::Events, S::AgeHours, S::HourRarity, S::HourEvents, S::HourEventsMedian, S::HourEventsSpread, S::Resources, S::ResourcesMean, S::NewResource, S::NewResources1h, S::NewResources24h, S::HourVolume, S::HourVolumeMedian, S::HourVolumeSpread] { print!("{s:?}={} ", best.signals[s as usize]); } println!(); }
+                if matches!(campaign.kind, threatguard::simulate::CampaignKind::InsiderNight) {
+                    use threatguard::core::features::row::Signal as S;
+                    for s in [
+                        S::Events,
+                        S::AgeHours,
+                        S::HourRarity,
+                        S::HourEvents,
+                        S::HourEventsMedian,
+                        S::HourEventsSpread,
+                        S::Resources,
+                        S::ResourcesMean,
+                        S::NewResource,
+                        S::NewResources1h,
+                        S::NewResources24h,
+                        S::HourVolume,
+                        S::HourVolumeMedian,
+                        S::HourVolumeSpread,
+                    ] {
+                        print!("{s:?}={} ", best.signals[s as usize]);
+                    }
+                    println!();
+                }
             }
         }
     }
-    for (place, detector) in [(0, 1), (0, 4), (1, 1), (1, 4), (0, 2), (0,3), (1,3)] {
+    for (place, detector) in [(0, 1), (0, 4), (1, 1), (1, 4), (0, 2), (0, 3), (1, 3)] {
         let mut top: Vec<_> = outcome.ordinary.iter().filter(|(key, _)| key.0 == place && key.1 == detector).collect();
         top.sort_by(|a, b| b.1.0.total_cmp(&a.1.0));
         println!("ORDINARY lane {place} {}: {} entities", NAMES[detector], top.len());
@@ -74,11 +98,30 @@ fn explain(outcome: &Outcome) {
         }
     }
     for (revision, risk, threat, judged) in &outcome.raised {
-        let what = if let Judgement::True(id) = judged { format!("{:?}", outcome.campaigns[id.0 as usize].kind) } else { format!("{judged:?}") };
-        println!("ALERT {what} rev {revision} risk {risk:.1} {} {} {} {} {:.1} | {} | {}", threat.time, threat.lane, threat.entity, threat.kind, threat.surprise, parts(&threat.parts), threat.description);
+        let what =
+            if let Judgement::True(id) = judged { format!("{:?}", outcome.campaigns[id.0 as usize].kind) } else { format!("{judged:?}") };
+        println!(
+            "ALERT {what} rev {revision} risk {risk:.1} {} {} {} {} {:.1} | {} | {}",
+            threat.time,
+            threat.lane,
+            threat.entity,
+            threat.kind,
+            threat.surprise,
+            parts(&threat.parts),
+            threat.description
+        );
     }
     for (threat, judged) in outcome.found.iter().filter(|(_, judged)| *judged == Judgement::False) {
-        println!("{judged:?} {} {} {} {} {:.1} | {} | {}", threat.time, threat.lane, threat.entity, threat.kind, threat.surprise, parts(&threat.parts), threat.description);
+        println!(
+            "{judged:?} {} {} {} {} {:.1} | {} | {}",
+            threat.time,
+            threat.lane,
+            threat.entity,
+            threat.kind,
+            threat.surprise,
+            parts(&threat.parts),
+            threat.description
+        );
     }
 }
 

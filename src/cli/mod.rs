@@ -1,1 +1,121 @@
-//! placeholder
+//! The console: what is typed, what is shown, and the exit code. The only place that prints.
+//!
+//! | code | means |
+//! |---|---|
+//! | 0 | done |
+//! | 1 | done, with findings: a problem in a file, a failed test, an unknown id |
+//! | 2 | the command line or the configuration is wrong |
+//! | 3 | something failed while running |
+
+pub mod args;
+pub mod live;
+pub mod output;
+pub mod progress;
+
+mod completions;
+mod demo;
+mod explain;
+mod explain_view;
+mod input;
+mod live_view;
+mod models;
+mod replay;
+mod run;
+mod show;
+mod simulate;
+mod stop;
+pub mod test;
+#[cfg(test)]
+mod tests;
+mod train;
+mod validate;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::error::{Error, Kind, Result};
+
+/// Finds threats in streams of security events.
+#[derive(Debug, Parser)]
+#[command(name = "threatguard", version, about, max_term_width = 110, arg_required_else_help = true, after_long_help = EXAMPLES)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+const EXAMPLES: &str = "\
+Start here:
+  threatguard demo                                  watch threats being found in simulated traffic
+  threatguard simulate --scenario small | head      what events look like
+  threatguard validate pipelines/network.yaml       every problem of a pipeline file at once
+  threatguard config show                           the configuration that holds, and where it comes from
+
+Exit codes: 0 done, 1 findings, 2 usage or configuration, 3 runtime.
+'threatguard VERB --help' shows examples of a verb.";
+
+/// What can be asked for.
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    Demo(Box<args::DemoArgs>),
+    Run(Box<args::RunArgs>),
+    Train(args::TrainArgs),
+    Simulate(args::SimulateArgs),
+    Replay(Box<args::ReplayArgs>),
+    Validate(args::ValidateArgs),
+    Test(args::TestArgs),
+    Explain(args::ExplainArgs),
+    Config(args::ConfigArgs),
+    Completions(args::CompletionsArgs),
+}
+
+/// What came of a verb that did not fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    Clean,
+    /// Exit code 1.
+    Findings,
+}
+
+/// The program: reads the command line and returns the exit code.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(usage) => {
+            // A closed terminal cannot be told anything.
+            usage.print().ok();
+            return ExitCode::from(u8::try_from(usage.exit_code()).unwrap_or(2));
+        }
+    };
+    match dispatch(cli.verb) {
+        Ok(Outcome::Clean) => ExitCode::SUCCESS,
+        Ok(Outcome::Findings) => ExitCode::from(1),
+        Err(error) => {
+            output::error(&error);
+            ExitCode::from(exit_code(&error))
+        }
+    }
+}
+
+fn dispatch(verb: Verb) -> Result<Outcome> {
+    match verb {
+        Verb::Demo(args) => demo::run(&args),
+        Verb::Run(args) => run::run(&args),
+        Verb::Train(args) => train::run(&args),
+        Verb::Replay(args) => replay::run(&args),
+        Verb::Test(args) => test::run(&args),
+        Verb::Simulate(args) => simulate::run(&args),
+        Verb::Validate(args) => validate::run(&args),
+        Verb::Explain(args) => explain::run(&args),
+        Verb::Config(args) => show::run(&args),
+        Verb::Completions(args) => completions::run(&args),
+    }
+}
+
+fn exit_code(error: &Error) -> u8 {
+    match error.kind {
+        Kind::Config => 2,
+        Kind::Transient | Kind::Permanent | Kind::Fenced | Kind::Bug => 3,
+    }
+}

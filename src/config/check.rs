@@ -75,8 +75,16 @@ fn name_and_key(pipeline: &PipelineFile, found: &mut Found) {
 fn source(pipeline: &PipelineFile, found: &mut Found) {
     let source = &pipeline.source;
     let codec = source.codec.as_str();
-    found.require(CODECS.contains(&codec), "source.codec", format!("unknown codec '{}', {}", codec.escape_debug(), suggestion(codec, &CODECS)));
-    found.require((codec == "mapping") == source.mapping.is_some(), "source.mapping", "'mapping' goes with 'codec: mapping' and only with it");
+    found.require(
+        CODECS.contains(&codec),
+        "source.codec",
+        format!("unknown codec '{}', {}", codec.escape_debug(), suggestion(codec, &CODECS)),
+    );
+    found.require(
+        (codec == "mapping") == source.mapping.is_some(),
+        "source.mapping",
+        "'mapping' goes with 'codec: mapping' and only with it",
+    );
     let Some(mapping) = &source.mapping else { return };
     found.require(!mapping.fields.is_empty(), "source.mapping.fields", "maps no field");
     let base = found.at("source.mapping");
@@ -175,7 +183,8 @@ fn detectors(pipeline: &PipelineFile, found: &mut Found) {
 
 fn thresholds(pipeline: &PipelineFile, found: &mut Found) {
     let set = &pipeline.thresholds;
-    let steps = [("low", set.low, 1.0), ("medium", set.medium, set.low), ("high", set.high, set.medium), ("critical", set.critical, set.high)];
+    let steps =
+        [("low", set.low, 1.0), ("medium", set.medium, set.low), ("high", set.high, set.medium), ("critical", set.critical, set.high)];
     for (name, value, above) in steps {
         let message = format!("p-values fall from low to critical: {value:e} is not between 0 and {above:e}");
         found.require(value > 0.0 && value < above, &format!("thresholds.{name}"), message);
@@ -183,14 +192,12 @@ fn thresholds(pipeline: &PipelineFile, found: &mut Found) {
 }
 
 fn correlation(pipeline: &PipelineFile, found: &mut Found) {
-    let set = &pipeline.correlation;
-    found.span("correlation.half_life", set.half_life, "1m", "365d");
-    found.span("correlation.suppress", set.suppress, "0s", "30d");
-    found.span("correlation.group", set.group, "0s", "30d");
-    found.require(set.alert_at > 0.0 && set.alert_at <= 10.0, "correlation.alert_at", "write a risk above 0, at most 10");
-    let fine = set.resolve_below >= 0.0 && set.resolve_below < set.alert_at;
-    found.require(fine, "correlation.resolve_below", "has to be at least 0 and below alert_at");
-    found.require(set.max_entities >= 1, "correlation.max_entities", "write at least 1");
+    let base = found.at("correlation");
+    for problem in pipeline.correlation.problems() {
+        // Every problem begins with the setting's name.
+        let (setting, message) = problem.split_once(' ').unwrap_or(("", &problem));
+        found.add(base.key(setting), message);
+    }
 }
 
 fn files(pipeline: &PipelineFile, found: &mut Found) {
@@ -295,7 +302,8 @@ fn one_block(given: &Given, pipeline: &PipelineFile, path: &Path, found: &mut Fo
         found.add(path.clone(), "write either 'event' or 'line'");
     }
     if given.event.is_some() && pipeline.source.codec != "threatguard" && pipeline.source.codec != "auto" {
-        found.add(path.key("event"), format!("is for the codec threatguard; write a 'line' for '{}'", pipeline.source.codec.escape_debug()));
+        found
+            .add(path.key("event"), format!("is for the codec threatguard; write a 'line' for '{}'", pipeline.source.codec.escape_debug()));
     }
     if !(0.0..1.0).contains(&given.jitter) {
         found.add(path.key("jitter"), "write at least 0 and less than 1");

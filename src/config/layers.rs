@@ -131,13 +131,14 @@ type Given = (String, String, String);
 
 /// The variables that name a setting, as key, text and origin; and a warning for each that nearly does.
 fn known_variables(variables: &[(String, String)], leaves: &[Vec<String>]) -> (Vec<Given>, Vec<String>) {
-    let names: Vec<String> = leaves.iter().map(|leaf| format!("{PREFIX}{}", leaf.join("_").to_uppercase())).collect();
+    let names: Vec<String> = leaves.iter().map(|leaf| leaf.join("_").to_uppercase()).collect();
     let (mut known, mut warnings) = (vec![], vec![]);
     for (name, value) in variables {
-        if let Some(index) = names.iter().position(|known| known == name) {
+        let short = name.strip_prefix(PREFIX).unwrap_or(name);
+        if let Some(index) = names.iter().position(|known| known == short) {
             known.push((leaves[index].join("."), value.clone(), format!("environment variable {name}")));
-        } else if let Some(near) = nearest(name, names.iter().map(String::as_str)).filter(|_| name != "THREATGUARD_CONFIG") {
-            warnings.push(format!("environment variable {} is no setting, did you mean {near}?", name.escape_debug()));
+        } else if let Some(near) = nearest(short, names.iter().map(String::as_str)).filter(|_| short != "CONFIG") {
+            warnings.push(format!("environment variable {} is no setting, did you mean {PREFIX}{near}?", name.escape_debug()));
         }
     }
     (known, warnings)

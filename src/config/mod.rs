@@ -10,6 +10,8 @@ pub mod pipeline;
 
 pub mod service;
 
+pub mod clients;
+
 pub mod schema;
 
 mod check;

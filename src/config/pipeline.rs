@@ -12,9 +12,10 @@ use serde::{Deserialize, Serialize};
 use super::cases::Case;
 use super::problem::{Problem, Problems, Segment};
 use super::{check, schema, shape};
+use crate::core::correlate::CorrelationSettings;
 use crate::core::features::row::Schema;
 use crate::core::settings::{
-    CoreSettings, DetectorsSettings, ExemptSettings, KeyPart, LearningSettings, Span, StateSettings, ThresholdSettings, WindowSettings,
+    CoreSettings, DetectorsSettings, ExemptSettings, KeyPart, LearningSettings, StateSettings, ThresholdSettings, WindowSettings,
 };
 
 /// Codecs that a pipeline or `--codec` may name.
@@ -113,37 +114,6 @@ impl PathOrPaths {
     }
 }
 
-/// From threats to alerts.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct CorrelationSettings {
-    /// An entity's risk halves in this time.
-    pub half_life: Span,
-    /// The same kind of threat of the same entity alerts once in this time.
-    pub suppress: Span,
-    /// Risk (0..10) from which an entity is alerted.
-    pub alert_at: f64,
-    /// Risk below which its threats are resolved.
-    pub resolve_below: f64,
-    /// Threats of one entity within this time are grouped into one alert.
-    pub group: Span,
-    /// Entities with risk that are kept; those of least risk leave first.
-    pub max_entities: usize,
-}
-
-impl Default for CorrelationSettings {
-    fn default() -> Self {
-        Self {
-            half_life: Span::seconds(6 * 3_600),
-            suppress: Span::seconds(3_600),
-            alert_at: 4.0,
-            resolve_below: 1.0,
-            group: Span::seconds(900),
-            max_entities: 200_000,
-        }
-    }
-}
-
 /// Databases in MaxMind's format, for events that bring no location. Paths are relative to the pipeline file.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -180,6 +150,12 @@ impl Default for RouteSettings {
 }
 
 impl PipelineFile {
+    /// Every default, keyed by source: for what needs no more than a codec and a key.
+    #[must_use]
+    pub fn plain() -> Self {
+        serde_norway::from_str("name: plain\ntests: []").expect("everything else has a default")
+    }
+
     /// What the core needs of the file.
     #[must_use]
     pub fn core(&self) -> CoreSettings {
@@ -215,6 +191,20 @@ pub fn load(file: &FilePath) -> Result<PipelineFile, Problems> {
     })?;
     let folder = file.parent().map(PathBuf::from).unwrap_or_default();
     parse(&shown, &text, &folder)
+}
+
+/// The pipelines that come with the program, by name: what `demo` runs, and what to copy for a pipeline of one's own.
+pub const BUILT_IN: [(&str, &str); 2] =
+    [("network", include_str!("../../pipelines/network.yaml")), ("identity", include_str!("../../pipelines/identity.yaml"))];
+
+/// One of [`BUILT_IN`].
+///
+/// # Panics
+/// Never for a name of [`BUILT_IN`]: a test loads them.
+#[must_use]
+pub fn built_in(name: &str) -> Option<PipelineFile> {
+    let (name, text) = BUILT_IN.iter().find(|(known, _)| *known == name)?;
+    Some(parse(name, text, FilePath::new("")).expect("the built-in pipelines are tested"))
 }
 
 /// [`load`] for a text that is already there; `folder` is what its paths are relative to.

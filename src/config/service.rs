@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::problem::{Path, Problem};
 use crate::core::settings::Span;
+use crate::edge::kafka::{Compression, RESERVED, SaslMechanism};
 use crate::edge::secret::{Secret, redact_url};
 
 /// Where and how ThreatGuard runs: `threatguard.yaml`, `THREATGUARD_*` and flags.
@@ -72,9 +73,10 @@ pub struct KafkaSettings {
     pub compression: Compression,
     /// Make missing topics at the start.
     pub create_topics: bool,
-    /// Partitions and replicas of topics that are made.
-    pub partitions: u32,
-    pub replication: u32,
+    /// Partitions of every topic. Where left out, new ones get the broker's default and others may have any number.
+    pub partitions: Option<u32>,
+    /// Replicas of topics that are made; the broker's default where left out.
+    pub replication: Option<u16>,
     pub tls: TlsSettings,
     pub sasl: SaslSettings,
     /// Any other setting of librdkafka, such as `client.rack: eu-1a`.
@@ -87,32 +89,11 @@ impl Default for KafkaSettings {
             linger: Span { micros: 5_000 },
             compression: Compression::Lz4,
             create_topics: true,
-            partitions: 12,
-            replication: 1,
+            partitions: None,
+            replication: None,
             tls: TlsSettings::default(),
             sasl: SaslSettings::default(),
             overrides: BTreeMap::new(),
-        }
-    }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Compression {
-    None,
-    Lz4,
-    Zstd,
-    Gzip,
-}
-
-impl Compression {
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::None => "none",
-            Self::Lz4 => "lz4",
-            Self::Zstd => "zstd",
-            Self::Gzip => "gzip",
         }
     }
 }
@@ -139,29 +120,8 @@ pub struct SaslSettings {
     pub password: Option<Secret>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub enum SaslMechanism {
-    #[serde(rename = "PLAIN")]
-    Plain,
-    #[serde(rename = "SCRAM-SHA-256")]
-    ScramSha256,
-    #[serde(rename = "SCRAM-SHA-512")]
-    ScramSha512,
-}
-
-impl SaslMechanism {
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Plain => "PLAIN",
-            Self::ScramSha256 => "SCRAM-SHA-256",
-            Self::ScramSha512 => "SCRAM-SHA-512",
-        }
-    }
-}
-
 /// How a verdict of every event is published.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Verdicts {
     /// Not at all.
@@ -188,7 +148,7 @@ impl Default for LogSettings {
     }
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum LogFormat {
     /// For people on a terminal, JSON elsewhere.
@@ -273,7 +233,7 @@ impl std::str::FromStr for Bytes {
 
 impl fmt::Display for Bytes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let unit = UNITS.iter().filter(|(_, scale)| self.0 > 0 && self.0 % scale == 0).max_by_key(|(_, scale)| *scale);
+        let unit = UNITS.iter().filter(|(_, scale)| self.0 > 0 && self.0.is_multiple_of(*scale)).max_by_key(|(_, scale)| *scale);
         let (name, scale) = unit.unwrap_or(&("", 1));
         write!(f, "{}{name}", self.0 / scale)
     }
@@ -309,20 +269,6 @@ impl JsonSchema for Bytes {
     }
 }
 
-/// Settings of librdkafka that decide what is lost or doubled, and so are not the user's to change.
-const KAFKA_RESERVED: [&str; 10] = [
-    "bootstrap.servers",
-    "group.id",
-    "enable.auto.commit",
-    "enable.auto.offset.store",
-    "auto.offset.reset",
-    "enable.idempotence",
-    "acks",
-    "transactional.id",
-    "isolation.level",
-    "partition.assignment.strategy",
-];
-
 /// What the types cannot say. Paths are keys of the service configuration.
 #[must_use]
 pub(super) fn problems(set: &ServiceSettings) -> Vec<Problem> {
@@ -335,7 +281,11 @@ pub(super) fn problems(set: &ServiceSettings) -> Vec<Problem> {
     let host_port = |text: &String| text.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok());
     require(set.brokers.0.iter().all(host_port), "brokers", "write every broker as host:port");
     let redis = set.redis.as_ref().map_or("redis://", RedisUrl::expose);
-    require(["redis://", "rediss://"].iter().any(|scheme| redis.starts_with(scheme)), "redis", "write redis://host:6379 or rediss://host:6379");
+    require(
+        ["redis://", "rediss://"].iter().any(|scheme| redis.starts_with(scheme)),
+        "redis",
+        "write redis://host:6379 or rediss://host:6379",
+    );
     require(set.listen.parse::<std::net::SocketAddr>().is_ok(), "listen", "write an address and a port, such as 127.0.0.1:3002 or [::1]:0");
     let group = &set.group_id;
     require(!group.is_empty() && group.len() <= 200 && !group.contains(char::is_control), "group_id", "write 1 to 200 characters");
@@ -349,8 +299,8 @@ pub(super) fn problems(set: &ServiceSettings) -> Vec<Problem> {
     for (keys, span, least, most, message) in spans {
         require((least..=most).contains(&span.micros), keys, message);
     }
-    require((1..=10_000).contains(&set.kafka.partitions), "kafka.partitions", "write 1 to 10000");
-    require((1..=16).contains(&set.kafka.replication), "kafka.replication", "write 1 to 16");
+    require(set.kafka.partitions.is_none_or(|count| (1..=10_000).contains(&count)), "kafka.partitions", "write 1 to 10000");
+    require(set.kafka.replication.is_none_or(|count| (1..=16).contains(&count)), "kafka.replication", "write 1 to 16");
     let sasl = &set.kafka.sasl;
     let complete = sasl.mechanism.is_some() == (sasl.username.is_some() && sasl.password.is_some());
     require(complete, "kafka.sasl", "mechanism, username and password go together");
@@ -359,8 +309,9 @@ pub(super) fn problems(set: &ServiceSettings) -> Vec<Problem> {
     for (keys, file) in [("kafka.tls.ca", &tls.ca), ("kafka.tls.certificate", &tls.certificate), ("kafka.tls.key", &tls.key)] {
         require(file.as_ref().is_none_or(|file| file.is_file()), keys, "there is no such file");
     }
-    for reserved in set.kafka.overrides.keys().filter(|key| KAFKA_RESERVED.contains(&key.as_str())) {
-        found.push(Problem::new(Path::default().key("kafka").key("overrides").key(reserved), "is set by ThreatGuard and not to be changed"));
+    for reserved in set.kafka.overrides.keys().filter(|key| RESERVED.contains(&key.as_str())) {
+        found
+            .push(Problem::new(Path::default().key("kafka").key("overrides").key(reserved), "is set by ThreatGuard and not to be changed"));
     }
     if let Err(failure) = tracing_subscriber::EnvFilter::try_new(&set.log.level) {
         found.push(Problem::new(Path::default().key("log").key("level"), format!("is no level or filter: {failure}")));

@@ -211,10 +211,9 @@ fn constants(schema: &Json) -> Vec<&str> {
 
 fn check_constant(schema: &Json, value: &Yaml, path: &Path, out: &mut Vec<Problem>) {
     let valid = constants(schema);
-    if let (false, Yaml::String(text)) = (valid.is_empty(), value) {
-        if !valid.contains(&text.as_str()) {
-            out.push(unknown_value(text, &valid, path));
-        }
+    let Yaml::String(text) = value else { return };
+    if !valid.is_empty() && !valid.contains(&text.as_str()) {
+        out.push(unknown_value(text, &valid, path));
     }
 }
 

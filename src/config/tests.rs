@@ -26,6 +26,7 @@ fn the_pipelines_of_the_project_load() {
         let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("pipelines/{name}.yaml"));
         let pipeline = pipeline::load(&file).map_err(|problems| problems.to_string()).unwrap();
         assert_eq!(pipeline.name, name);
+        assert_eq!(pipeline::built_in(name), Some(pipeline.clone()));
         for case in &pipeline.tests {
             let records = case.records().unwrap();
             assert!(!records.is_empty() && records.is_sorted_by_key(|record| record.time), "{}", case.name);
@@ -91,14 +92,20 @@ fn meaning_is_checked() {
         ("exempt: [{entity: 'ip:10.0.0.0/33', reason: x}]\n", ":2: exempt[0].entity: '10.0.0.0/33' is no network"),
         ("exempt: [{entity: 'mars', reason: x}]\n", ":2: exempt[0].entity: 'mars' names no entity"),
         ("exempt: [{entity: 'user:a', reason: ' '}]\n", ":2: exempt[0].reason: say why"),
-        ("exempt: [{entity: 'user:a', reason: x, detectors: [fanout]}]\n", ":2: exempt[0].detectors[0]: unknown detector 'fanout', did you mean 'fan_out'?"),
-        ("detectors: {threat_intel: {lists: [{name: a, path: /absent}]}}\n", ":2: detectors.threat_intel.lists[0].path: there is no file /absent"),
+        (
+            "exempt: [{entity: 'user:a', reason: x, detectors: [fanout]}]\n",
+            ":2: exempt[0].detectors[0]: unknown detector 'fanout', did you mean 'fan_out'?",
+        ),
+        (
+            "detectors: {threat_intel: {lists: [{name: a, path: /absent}]}}\n",
+            ":2: detectors.threat_intel.lists[0].path: there is no file /absent",
+        ),
         ("geo: {city: absent.mmdb}\n", ":2: geo.city: there is no file "),
         ("detectors: {beaconing: {weight: 0}}\n", ":2: detectors.beaconing.weight: write a number above 0"),
         ("detectors: {behavior: {weight: .nan}}\n", ":2: detectors.behavior.weight: write a number above 0"),
         ("detectors: {isolation_forest: {sample: 300}}\n", ":2: detectors.isolation_forest.sample: write 2 to 256"),
         ("learning: {events: 5}\n", ":2: learning.events: the isolation forest learns from at least 256"),
-        ("correlation: {alert_at: 1, resolve_below: 2}\n", ":2: correlation.resolve_below: has to be"),
+        ("correlation: {alert_risk: 1, resolve_risk: 2}\n", ":2: correlation.resolve_risk: must be above 0"),
         ("windows: {analytics: 0s}\n", ":2: windows.analytics: 0ms is out of range: 1s to 1d"),
         ("state: {max_entities: -1}\n", ":2: state.max_entities: -1 is out of range"),
         ("description: 5\n", ":2: description: expected text, found a bare value; put it in quotes"),
@@ -151,14 +158,21 @@ fn cases_expand_and_judge() {
 
     use super::cases::{Observed, ObservedThreat};
     use crate::core::output::Severity;
-    let threat =
-        |kind: &str, severity| ObservedThreat { kind: kind.into(), entity: "ip:10.0.0.1".into(), severity, anomalies: vec!["beaconing".into()] };
+    let threat = |kind: &str, severity| ObservedThreat {
+        kind: kind.into(),
+        entity: "ip:10.0.0.1".into(),
+        severity,
+        anomalies: vec!["beaconing".into()],
+    };
     let observed = |threats: Vec<ObservedThreat>, late| Observed { threats, dead_letters: 0, late };
     assert_eq!(case.judge(&observed(vec![threat("beaconing", Severity::High)], 0)), Vec::<String>::new());
     assert_eq!(case.judge(&observed(vec![threat("beaconing", Severity::Low)], 0)), Vec::<String>::new(), "at_most alone allows none");
     let twice = vec![threat("beaconing", Severity::Medium), threat("beaconing", Severity::Critical)];
     assert!(case.judge(&observed(twice, 0))[0].starts_with("expected at most 1 'beaconing' of ip:10.0.0.1, found 2"));
-    assert_eq!(case.judge(&Observed { dead_letters: 2, late: 1, threats: vec![] }), ["expected 0 dead letters, found 2", "expected 0 late events, found 1"]);
+    assert_eq!(
+        case.judge(&Observed { dead_letters: 2, late: 1, threats: vec![] }),
+        ["expected 0 dead letters, found 2", "expected 0 late events, found 1"]
+    );
 }
 
 fn resolve(flags: &[(&'static str, &str)], variables: &[(&str, &str)], file: Option<&str>) -> Result<Resolved, String> {
@@ -187,11 +201,12 @@ fn flags_go_over_environment_over_file_over_defaults() {
         ("THREATGUARD_KAFKA_SASL_PASSWORD", "CANARY-7f3a"),
         ("THREATGUARD_REDIS", "rediss://user:CANARY-7f3a@redis:6379/1"),
         ("THREATGUARD_SHARD", "1"),
+        ("THREATGUARD_DATA", "somewhere"),
     ];
     let resolved = resolve(&[("shards", "6"), ("log.level", "debug")], &variables, Some(file)).unwrap();
     let set = &resolved.settings;
     assert_eq!(set.brokers.0, ["env:1", "env:2"]);
-    assert_eq!((set.kafka.linger.micros, set.kafka.partitions, set.kafka.create_topics), (2_000, 3, false));
+    assert_eq!((set.kafka.linger.micros, set.kafka.partitions, set.kafka.create_topics), (2_000, Some(3), false));
     assert_eq!((set.shards, set.verdicts, set.memory), (6, Verdicts::Json, Bytes(1 << 30)));
     assert_eq!(set.kafka.overrides["fetch.min.bytes"], "9");
     assert_eq!(set.kafka.sasl.username.as_deref(), Some("12"));
@@ -229,4 +244,35 @@ fn problems_of_every_layer_are_reported_together() {
     assert!(reserved.contains("kafka.overrides.acks: is set by ThreatGuard"), "{reserved}");
     let absent = Resolved::new(&FlagLayer::default(), &[], Some(Path::new("/absent.yaml"))).unwrap_err();
     assert!(absent.to_string().starts_with("cannot read /absent.yaml"), "{absent}");
+}
+
+/// What can be checked of the compose file without an engine: it parses, and what it gives ThreatGuard are settings and flags.
+#[test]
+fn the_compose_file_configures_threatguard_with_settings_that_exist() {
+    let text = include_str!("../../docker/compose.yaml");
+    let mut file: serde_norway::Value = serde_norway::from_str(text).unwrap();
+    file.apply_merge().unwrap();
+    let services = file["services"].as_mapping().unwrap();
+    let ours = services.values().filter(|service| service["image"] == "threatguard");
+    let mut seen = 0;
+    for service in ours {
+        let variables: Vec<(&str, &str)> = service["environment"]
+            .as_mapping()
+            .unwrap()
+            .iter()
+            .map(|(name, value)| (name.as_str().unwrap(), value.as_str().unwrap()))
+            .collect();
+        let resolved = resolve(&[], &variables, None).unwrap();
+        assert_eq!(resolved.origins.len(), variables.len(), "every variable is a setting");
+        let command: Vec<&str> = service["command"].as_sequence().unwrap().iter().map(|word| word.as_str().unwrap()).collect();
+        assert_eq!(command[..2], ["run", "--pipeline"]);
+        let pipeline = command[2].strip_prefix("/etc/threatguard/").unwrap();
+        assert!(Path::new(env!("CARGO_MANIFEST_DIR")).join(pipeline).is_file(), "{pipeline} is in the image");
+        seen += 1;
+    }
+    assert_eq!(seen, 2);
+    for (name, service) in services {
+        let image = service["image"].as_str().unwrap();
+        assert!(image == "threatguard" || image.contains(':') && !image.ends_with(":latest"), "{name:?}: {image} has no version");
+    }
 }

@@ -1,8 +1,8 @@
 //! Records of one batch in one contiguous buffer that the batch owns. Payloads are cut at `RECORD_KEPT_BYTES`, never dropped.
 
+use crate::codec::frame::OVERSIZE_KEPT_BYTES as RECORD_KEPT_BYTES;
 use crate::core::event::Record;
 use crate::core::types::{EventTime, Offset, Partition, Position};
-use crate::codec::frame::OVERSIZE_KEPT_BYTES as RECORD_KEPT_BYTES;
 
 /// Payloads, keys, offsets and timestamps, in the order they were read.
 #[derive(Clone, Debug, Default)]

@@ -153,9 +153,8 @@ impl Bundle {
         let CalibrationPart { calibrations, combined } = parse(CALIBRATION_FILE, &calibration)?;
         let peer_groups = verified(PEER_GROUPS_FILE)?.map(|bytes| parse::<Vec<ModelRow>>(PEER_GROUPS_FILE, &bytes)).transpose()?;
         let prevalence = match verified(PREVALENCE_FILE)? {
-            Some(bytes) => {
-                Prevalence::from_bytes(&bytes).ok_or_else(|| Error::config(format!("{PREVALENCE_FILE} is damaged; train the bundle again")))?
-            }
+            Some(bytes) => Prevalence::from_bytes(&bytes)
+                .ok_or_else(|| Error::config(format!("{PREVALENCE_FILE} is damaged; train the bundle again")))?,
             None => Prevalence::default(),
         };
         Ok(Self { manifest, forest, calibrations, combined, prevalence, peer_groups })

@@ -11,8 +11,8 @@ use super::prevalence_count::PrevalenceCounter;
 use super::random::Random;
 use crate::core::detect::forest::layout::Row;
 use crate::core::detect::forest::{Forest, NAME as FOREST_NAME};
-use crate::core::ensemble::{Calibration, Column, Ensemble, Unit};
 use crate::core::detect::rules;
+use crate::core::ensemble::{Calibration, Column, Ensemble, Unit};
 use crate::core::features::prevalence::Prevalence;
 use crate::core::features::row::{FeatureRows, MODEL_WIDTH, ModelRow, Schema, Signal, SignalRow};
 use crate::core::settings::DetectorsSettings;
@@ -52,7 +52,17 @@ impl TrainOptions {
     #[must_use]
     pub fn new(name: &str, schema: Schema, columns: Vec<Column>, seed: u64) -> Self {
         let (name, pipeline) = (name.to_owned(), name.to_owned());
-        Self { name, pipeline, schema, columns, forest: ForestParams::default(), capacity: 50_000, trim: 0.005, seed, detectors: DetectorsSettings::default() }
+        Self {
+            name,
+            pipeline,
+            schema,
+            columns,
+            forest: ForestParams::default(),
+            capacity: 50_000,
+            trim: 0.005,
+            seed,
+            detectors: DetectorsSettings::default(),
+        }
     }
 }
 
@@ -81,7 +91,19 @@ impl Trainer {
         options.trim = options.trim.clamp(0.0, 0.5);
         let random = Random::new(options.seed);
         let (oldest, newest) = (EventTime(i64::MAX), EventTime(i64::MIN));
-        Self { options, random, seen: 0, oldest, newest, order: vec![], rows: vec![], raw: vec![], signals: vec![], places: vec![], prevalence: PrevalenceCounter::default() }
+        Self {
+            options,
+            random,
+            seen: 0,
+            oldest,
+            newest,
+            order: vec![],
+            rows: vec![],
+            raw: vec![],
+            signals: vec![],
+            places: vec![],
+            prevalence: PrevalenceCounter::default(),
+        }
     }
 
     /// Takes one event: its row and the raw score of each column in declared order; what stands for the forest is not read.

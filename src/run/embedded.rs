@@ -12,7 +12,6 @@ use crate::core::engine::Counts;
 use crate::core::output::{Envelope, ThreatRecord};
 use crate::core::types::{EventTime, Offset, Partition, Position};
 use crate::edge::clock;
-use crate::edge::file::JsonlSink;
 use crate::edge::{Publisher, Records, TopicRole};
 use crate::error::Result;
 use crate::run::learning::Learning;
@@ -42,7 +41,7 @@ pub struct Embedded {
     correlator: Correlator,
     /// Position of the next threat in the log of threats.
     next_threat: Offset,
-    sink: JsonlSink,
+    sink: Arc<dyn Publisher>,
     outbox: Outbox,
     started: Instant,
     counts: Counts,
@@ -70,7 +69,7 @@ impl Embedded {
     pub fn new(
         pipelines: Vec<(Arc<Pipeline>, Arc<Learning>)>,
         verdicts: Verdicts,
-        sink: JsonlSink,
+        sink: Arc<dyn Publisher>,
         correlator: Correlator,
         metrics: Arc<Metrics>,
     ) -> Result<Self> {
@@ -103,6 +102,10 @@ impl Embedded {
     #[must_use]
     pub fn pipeline(&self, lane: usize) -> &Pipeline {
         &self.lanes[lane].pipeline
+    }
+    #[must_use]
+    pub fn lanes(&self) -> usize {
+        self.lanes.len()
     }
     #[must_use]
     pub fn counts(&self) -> Counts {
@@ -168,7 +171,7 @@ impl Embedded {
         let counts = worker.process(PARTITION, records, |_, _| Ok(()), &mut out)?;
         records.clear();
         let watermark = worker.engine().watermark(PARTITION);
-        self.outbox.publish(&self.sink, || false)?;
+        self.outbox.publish(self.sink.as_ref(), || false)?;
         self.correlate(&signals, watermark, observer)?;
         self.counts.add(counts);
         Ok(counts.scored)
@@ -191,10 +194,10 @@ impl Embedded {
             self.delta.resolved += u64::from(!alert);
             publish(output, &mut self.next_threat, &mut self.outbox);
         }
-        self.outbox.publish(&self.sink, || false).map(|_| ())
+        self.outbox.publish(self.sink.as_ref(), || false).map(|_| ())
     }
 
-    /// Ends the run: closes windows, learns from what there was, has the outputs on disk.
+    /// Ends the run: closes windows, learns from what there was, has the outputs out of this process.
     ///
     /// # Errors
     /// Outputs or the learned bundle cannot be written.
@@ -204,9 +207,8 @@ impl Embedded {
             lane.worker.finish(PARTITION, &mut self.outbox);
             lane.learning.finish_early(&lane.pipeline)?;
         }
-        self.outbox.publish(&self.sink, || false)?;
+        self.outbox.publish(self.sink.as_ref(), || false)?;
         self.sink.flush(Duration::from_secs(10))?;
-        self.sink.sync()?;
         self.counts.assert_conserved();
         let elapsed = self.started.elapsed();
         Ok(Summary::new(self.counts, self.alerts, elapsed, &self.latencies))

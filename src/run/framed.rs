@@ -1,6 +1,6 @@
 //! Files as a log: framed into self-contained records, numbered from 0 over all files, stamped with their record time.
 
-use std::io::{self, BufRead};
+use std::io::{self, BufRead, Read};
 
 use bumpalo::Bump;
 
@@ -9,7 +9,7 @@ use crate::core::types::Offset;
 use crate::edge::Records;
 use crate::edge::file::{Input, InputFile, Progress};
 use crate::error::{Error, Result};
-use crate::limits::BATCH_BYTES_MAX;
+use crate::limits::{BATCH_BYTES_MAX, RECORD_BYTES_MAX};
 use crate::run::pipeline::Pipeline;
 
 /// An input's records in order.
@@ -69,13 +69,38 @@ impl FramedInput {
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => 0,
             Err(error) => {
-                let error = Error::permanent(format!("cannot read {} to its end; is it complete and not damaged?", file.name)).because(error);
+                framer.finish(&mut take);
+                let error =
+                    Error::permanent(format!("cannot read {} to its end; is it complete and not damaged?", file.name)).because(error);
                 *current = None;
                 return Err(error);
             }
         };
         file.reader.consume(used);
         Ok(file.live)
+    }
+
+    /// The first whole lines of the input as they are, which stay in it.
+    ///
+    /// # Errors
+    /// The first file cannot be read.
+    pub fn start(&mut self, lines: usize) -> Result<Vec<u8>> {
+        let Some(mut file) = self.input.next_file()? else { return Ok(vec![]) };
+        let mut start = vec![];
+        while memchr::memchr_iter(b'\n', &start).count() < lines && start.len() < RECORD_BYTES_MAX {
+            let failed = |error| Error::config(format!("cannot read {}", file.name)).because(error);
+            let more = file.reader.fill_buf().map_err(failed)?;
+            if more.is_empty() || (file.live && start.contains(&b'\n')) {
+                break;
+            }
+            let used = more.len().min(CHUNK_BYTES);
+            start.extend_from_slice(&more[..used]);
+            file.reader.consume(used);
+        }
+        file.reader = Box::new(io::Cursor::new(start.clone()).chain(file.reader));
+        self.current = Some((file, Framer::new()));
+        start.truncate(memchr::memrchr(b'\n', &start).unwrap_or(start.len()));
+        Ok(start)
     }
 
     #[must_use]

@@ -114,7 +114,7 @@ pub fn trainer(pipeline: &Pipeline) -> Trainer {
     let mut options = TrainOptions::new(&pipeline.file.name, settings.features, pipeline.columns(), settings.learning.seed);
     let forest = settings.detectors.isolation_forest;
     options.detectors = settings.detectors.clone();
-    options.forest = ForestParams { trees: forest.trees as u32, sample: forest.sample as u32, ..options.forest };
+    options.forest = ForestParams { trees: forest.trees as u32, sample: forest.sample as u32 };
     Trainer::new(options)
 }
 

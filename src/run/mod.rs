@@ -8,6 +8,7 @@ pub mod outbox;
 pub mod render;
 pub mod worker;
 
+pub mod logs;
 pub mod summary;
 pub mod telemetry;
 

@@ -86,7 +86,11 @@ impl Pipeline {
     /// The detectors as the ensemble declares them. One that is off weighs nothing.
     #[must_use]
     pub fn columns(&self) -> Vec<Column> {
-        NAMES.iter().enumerate().map(|(index, name)| Column { name: (*name).to_owned(), weight: weight(&self.settings, name), evidence: index == THREAT_INTEL }).collect()
+        NAMES
+            .iter()
+            .enumerate()
+            .map(|(index, name)| Column { name: (*name).to_owned(), weight: weight(&self.settings, name), evidence: index == THREAT_INTEL })
+            .collect()
     }
 
     fn check_features(&self, bundle: &Bundle) -> Result<()> {

@@ -5,12 +5,11 @@ use crate::core::engine::{Engine, PARTS, Verdict, traffic::Window};
 use crate::core::ensemble::{combine::p_value, threat_score};
 use crate::core::event::{Event, Reject};
 use crate::core::output::{
-    AnalyticsCounts, AnalyticsKind, AnalyticsRecord, AnomalyRecord, ContributionRecord, DeadLetterRecord, DetectorRecord,
-    DetectorVerdict, Envelope, EvidenceRecord, MitreRecord, Severity, ThreatRecord, ThreatStatus, VerdictRecord, WindowRecord,
-    output_id, write_record,
+    AnalyticsCounts, AnalyticsKind, AnalyticsRecord, AnomalyRecord, ContributionRecord, DeadLetterRecord, DetectorRecord, DetectorVerdict,
+    Envelope, EvidenceRecord, MitreRecord, Severity, ThreatRecord, ThreatStatus, VerdictRecord, WindowRecord, output_id, write_record,
 };
-use crate::core::verdict::{self, DetectorPart, Scored, Share, Technique, Threat, ThreatAnomaly};
 use crate::core::types::{EventTime, Partition, Position};
+use crate::core::verdict::{self, DetectorPart, Scored, Share, Technique, Threat, ThreatAnomaly};
 use crate::edge::TopicRole;
 use crate::run::outbox::Outbox;
 
@@ -35,7 +34,14 @@ impl Origin {
     }
 
     /// `threat.detected` for each verdict that is one, keyed by its entity.
-    pub fn threats(&self, engine: &Engine, events: &[Event<'_>], verdicts: &[Verdict], outbox: &mut Outbox, mut each: impl FnMut(&ThreatRecord)) {
+    pub fn threats(
+        &self,
+        engine: &Engine,
+        events: &[Event<'_>],
+        verdicts: &[Verdict],
+        outbox: &mut Outbox,
+        mut each: impl FnMut(&ThreatRecord),
+    ) {
         for verdict in verdicts {
             let Some(severity) = verdict.severity else { continue };
             let record = self.threat(engine, &events[verdict.event as usize], verdict, severity);
@@ -121,7 +127,8 @@ impl Origin {
     }
 
     fn window(&self, partition: Partition, window: &Window) -> AnalyticsRecord {
-        let owned = |counts: std::collections::BTreeMap<&str, u64>| counts.into_iter().map(|(name, count)| (name.to_owned(), count)).collect();
+        let owned =
+            |counts: std::collections::BTreeMap<&str, u64>| counts.into_iter().map(|(name, count)| (name.to_owned(), count)).collect();
         let at = Position { partition, offset: window.last_offset };
         AnalyticsRecord {
             id: output_id(&self.pipeline, &self.topic, at, &format!("traffic:{}", window.start_micros)),

@@ -36,6 +36,7 @@ pub fn replay(
     mut input: FramedInput,
     publisher: &dyn Publisher,
     per_second: Option<f64>,
+    limit: Option<u64>,
     stop: &AtomicBool,
     mut progress: impl FnMut(Replayed, &FramedInput),
 ) -> Result<Replayed> {
@@ -43,7 +44,8 @@ pub fn replay(
     let (mut records, mut done) = (Records::default(), Replayed::default());
     let mut arena = Bump::new();
     let batch = per_second.map_or(BATCH, |rate| ((rate / 20.0) as usize).clamp(1, BATCH));
-    while input.read(pipeline, &mut records, batch)? > 0 && !stop.load(Ordering::Relaxed) {
+    let left = |done: Replayed| limit.map_or(batch, |limit| batch.min(limit.saturating_sub(done.records) as usize));
+    while left(done) > 0 && input.read(pipeline, &mut records, left(done))? > 0 && !stop.load(Ordering::Relaxed) {
         arena.reset();
         publish(pipeline, &records, &arena, publisher, stop, &mut done)?;
         records.clear();
@@ -57,7 +59,14 @@ pub fn replay(
     Ok(done)
 }
 
-fn publish(pipeline: &Pipeline, records: &Records, arena: &Bump, publisher: &dyn Publisher, stop: &AtomicBool, done: &mut Replayed) -> Result<()> {
+fn publish(
+    pipeline: &Pipeline,
+    records: &Records,
+    arena: &Bump,
+    publisher: &dyn Publisher,
+    stop: &AtomicBool,
+    done: &mut Replayed,
+) -> Result<()> {
     let whole: Vec<Record<'_>> = records.iter().map(|record| record.as_record(Partition(0))).collect();
     let mut decoded = Decoded::default();
     pipeline.decode(&whole, arena, &mut decoded);

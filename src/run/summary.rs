@@ -50,6 +50,44 @@ impl Summary {
         }
     }
 
+    /// Two runs that went on side by side: counts add up, the longer time and the slower percentiles count.
+    #[must_use]
+    pub fn beside(self, other: Self) -> Self {
+        let elapsed_seconds = self.elapsed_seconds.max(other.elapsed_seconds);
+        let received = self.received + other.received;
+        let (a, b) = (self.latency_micros, other.latency_micros);
+        Self {
+            received,
+            scored: self.scored + other.scored,
+            late: self.late + other.late,
+            dead_lettered: self.dead_lettered + other.dead_lettered,
+            threats: self.threats + other.threats,
+            alerts: self.alerts + other.alerts,
+            elapsed_seconds,
+            events_per_second: if elapsed_seconds > 0.0 { received as f64 / elapsed_seconds } else { 0.0 },
+            latency_micros: Percentiles { p50: a.p50.max(b.p50), p99: a.p99.max(b.p99), p999: a.p999.max(b.p999), max: a.max.max(b.max) },
+        }
+    }
+
+    /// For a person, with a line feed.
+    #[must_use]
+    pub fn sentence(&self) -> String {
+        let Percentiles { p50, p99, .. } = self.latency_micros;
+        format!(
+            "{} received = {} scored + {} late + {} dead letters; {} threats, {} alerts; {:.1} s, {:.0} events/s, latency p50 {:.1} ms, p99 {:.1} ms\n",
+            self.received,
+            self.scored,
+            self.late,
+            self.dead_lettered,
+            self.threats,
+            self.alerts,
+            self.elapsed_seconds,
+            self.events_per_second,
+            p50 as f64 / 1_000.0,
+            p99 as f64 / 1_000.0
+        )
+    }
+
     /// Writes the summary as JSON, through a neighbour, so that nobody ever reads half of it.
     ///
     /// # Errors

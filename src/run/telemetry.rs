@@ -1,4 +1,4 @@
-//! Metrics and logs. Everything is counted once a batch, by one [`Delta`]; nothing is counted event by event, and no label ever
+//! Metrics. Everything is counted once a batch, by one [`Delta`]; nothing is counted event by event, and no label ever
 //! holds a value that comes from an event.
 //!
 //! The equation `received = scored + late + dead_lettered + in_flight` is itself a metric, read under the same lock under which
@@ -12,7 +12,6 @@ use prometheus::core::{Collector, Desc};
 use prometheus::proto::{Bucket, Histogram, Metric, MetricFamily, MetricType};
 use prometheus::{CounterVec, Gauge, GaugeVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder};
 
-use crate::config::service::{LogFormat, LogSettings};
 use crate::core::detect::NAMES as DETECTORS;
 use crate::core::engine::Counts;
 use crate::core::event::RejectReason;
@@ -36,7 +35,8 @@ pub const THREATS: Name = Name("threatguard_threats_total", "Threats published, 
 pub const ALERTS: Name = Name("threatguard_alerts_total", "Alerts published.");
 pub const RESOLVED: Name = Name("threatguard_threats_resolved_total", "Threats resolved because the risk has decayed.");
 pub const FIRED: Name = Name("threatguard_detector_fired_total", "Threats in which a detector had a part, by detector.");
-pub const SURPRISE: Name = Name("threatguard_detector_surprise_nats_total", "Sum of the surprise a detector gave to all events, by detector.");
+pub const SURPRISE: Name =
+    Name("threatguard_detector_surprise_nats_total", "Sum of the surprise a detector gave to all events, by detector.");
 pub const STAGE_SECONDS: Name = Name("threatguard_stage_seconds_total", "Time spent, by stage.");
 pub const LATENCY: Name = Name("threatguard_latency_seconds", "From consuming a record to publishing its verdict.");
 pub const LAG: Name = Name("threatguard_lag_records", "Records of a partition that wait to be consumed, by partition.");
@@ -48,8 +48,27 @@ pub const PARTITIONS: Name = Name("threatguard_partitions_assigned", "Partitions
 pub const BUILD: Name = Name("threatguard_build_info", "1, with the version as a label.");
 
 pub const NAMES: [Name; 21] = [
-    RECEIVED, SCORED, LATE, DEAD_LETTERED, REPLAYED, IN_FLIGHT, CONSERVATION, THREATS, ALERTS, RESOLVED, FIRED, SURPRISE, STAGE_SECONDS,
-    LATENCY, LAG, CHECKPOINT_AGE, ENTITIES, EVICTED, LEARNING, PARTITIONS, BUILD,
+    RECEIVED,
+    SCORED,
+    LATE,
+    DEAD_LETTERED,
+    REPLAYED,
+    IN_FLIGHT,
+    CONSERVATION,
+    THREATS,
+    ALERTS,
+    RESOLVED,
+    FIRED,
+    SURPRISE,
+    STAGE_SECONDS,
+    LATENCY,
+    LAG,
+    CHECKPOINT_AGE,
+    ENTITIES,
+    EVICTED,
+    LEARNING,
+    PARTITIONS,
+    BUILD,
 ];
 
 const REASONS: [RejectReason; 9] = [
@@ -89,9 +108,8 @@ impl Stage {
 }
 
 /// Upper bounds of the latency buckets, microseconds.
-const LATENCY_BOUNDS_MICROS: [u64; 16] = [
-    100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000, 2_500_000, 10_000_000, 60_000_000,
-];
+const LATENCY_BOUNDS_MICROS: [u64; 16] =
+    [100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000, 2_500_000, 10_000_000, 60_000_000];
 
 /// Events by latency: one count a bucket and one for all beyond the last.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -396,22 +414,6 @@ fn gauge_vec(registry: &Registry, name: Name, label: &str) -> GaugeVec {
     register(registry, GaugeVec::new(Opts::new(name.0, name.1), &[label]).expect(WELL_FORMED))
 }
 
-/// Starts structured logs on standard error. The second call in a process changes nothing.
-///
-/// # Errors
-/// `Config`: the level is no filter.
-pub fn start_logs(settings: &LogSettings) -> Result<()> {
-    use std::io::IsTerminal;
-    let filter = tracing_subscriber::EnvFilter::try_new(&settings.level)
-        .map_err(|failure| Error::config(format!("log.level '{}'", settings.level.escape_debug())).because(failure))?;
-    let terminal = std::io::stderr().is_terminal();
-    let json = settings.format == LogFormat::Json || (settings.format == LogFormat::Auto && !terminal);
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(terminal);
-    // An error says that logs were started before, by a test or an embedding program.
-    if json { builder.json().flatten_event(true).try_init().ok() } else { builder.try_init().ok() };
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -489,6 +491,29 @@ mod tests {
         }
         for (index, (stage, _)) in Stage::ALL.iter().enumerate() {
             assert_eq!(*stage as usize, index);
+        }
+    }
+
+    /// Names of metrics in a text: what begins like ours and goes on like a name.
+    fn names_in(text: &str) -> std::collections::BTreeSet<String> {
+        let ends = |character: char| !(character.is_ascii_alphanumeric() || character == '_');
+        text.split(ends).filter(|word| word.starts_with("threatguard_")).map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn dashboard_and_alerts_use_metrics_that_exist_and_show_them_all() {
+        let dashboard = include_str!("../../docker/grafana/dashboards/threatguard.json");
+        let parsed: serde_json::Value = serde_json::from_str(dashboard).unwrap();
+        assert!(parsed["panels"].as_array().is_some_and(|panels| !panels.is_empty()));
+        let text = format!("{dashboard}{}", include_str!("../../docker/alerts.yaml"));
+        let used = names_in(&text);
+        // A histogram is read by its series.
+        let base = |name: &str| ["_bucket", "_sum", "_count"].iter().find_map(|end| name.strip_suffix(end)).unwrap_or(name).to_owned();
+        for name in &used {
+            assert!(NAMES.iter().any(|known| known.0 == base(name)), "{name} is no metric");
+        }
+        for known in NAMES {
+            assert!(used.iter().any(|name| base(name) == known.0), "{} is on no panel", known.0);
         }
     }
 }

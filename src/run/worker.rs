@@ -44,7 +44,14 @@ pub struct Worker {
 impl Worker {
     /// # Errors
     /// A setting that cannot be understood.
-    pub fn new(pipeline: Arc<Pipeline>, learning: Arc<Learning>, origin: Origin, verdicts: Verdicts, stored: bool, seed: u64) -> Result<Self> {
+    pub fn new(
+        pipeline: Arc<Pipeline>,
+        learning: Arc<Learning>,
+        origin: Origin,
+        verdicts: Verdicts,
+        stored: bool,
+        seed: u64,
+    ) -> Result<Self> {
         let learning_version = learning.version();
         let engine = pipeline.engine(learning.scorer(), stored, seed)?;
         Ok(Self { pipeline, engine, learning, learning_version, origin, verdicts, arrow: ArrowVerdicts::new()?, arena: Bump::new() })
@@ -113,13 +120,7 @@ impl Worker {
         }
     }
 
-    fn apply_part(
-        &mut self,
-        partition: Partition,
-        events: &[Event<'_>],
-        rejects: &[Reject<'_>],
-        out: &mut Out<'_>,
-    ) -> Result<Counts> {
+    fn apply_part(&mut self, partition: Partition, events: &[Event<'_>], rejects: &[Reject<'_>], out: &mut Out<'_>) -> Result<Counts> {
         let begun = clock::now();
         let refused: Vec<Offset> = rejects.iter().map(|reject| reject.at.offset).collect();
         self.engine.apply(partition, events, &refused);

@@ -173,7 +173,14 @@ impl Lane {
                     trainer.skip();
                 }
             }
-            row(event, &self.engine.rows().model[at], verdict.surprise, &self.engine.scores().parts(at), &self.engine.scores().raw(at), signals);
+            row(
+                event,
+                &self.engine.rows().model[at],
+                verdict.surprise,
+                &self.engine.scores().parts(at),
+                &self.engine.scores().raw(at),
+                signals,
+            );
             if let Some(severity) = verdict.severity {
                 self.found.push(found(self.name, &self.engine, event, verdict, severity));
             }

@@ -75,22 +75,32 @@ pub fn run(scenario: &Scenario) -> Outcome {
                 lane.finish_learning();
             }
             let learned = !lane.is_learning();
-            lane.process(&ThreatGuard, &records, &arena, |_| true, |event, _, surprise, parts, raw, signals| {
-                if labels[(event.at.offset.0 - first) as usize].is_none() {
-                    for detector in 1..PARTS {
-                        if raw[detector] < 2.0 { continue; }
-                        let key = (place, detector, format!("{}:{}", event.entity.kind.as_str(), event.entity.name));
-                        let best = ordinary.entry(key).or_insert((0.0, false, *signals));
-                        if raw[detector] > best.0 { *best = (raw[detector], !learned, *signals); }
+            lane.process(
+                &ThreatGuard,
+                &records,
+                &arena,
+                |_| true,
+                |event, _, surprise, parts, raw, signals| {
+                    if labels[(event.at.offset.0 - first) as usize].is_none() {
+                        for detector in 1..PARTS {
+                            if raw[detector] < 2.0 {
+                                continue;
+                            }
+                            let key = (place, detector, format!("{}:{}", event.entity.kind.as_str(), event.entity.name));
+                            let best = ordinary.entry(key).or_insert((0.0, false, *signals));
+                            if raw[detector] > best.0 {
+                                *best = (raw[detector], !learned, *signals);
+                            }
+                        }
                     }
-                }
-                if let Some(label) = labels[(event.at.offset.0 - first) as usize].filter(|_| learned) {
-                    let best = best.entry((label.0, place)).or_insert(Best { surprise, parts: *parts, raw: *raw, signals: *signals });
-                    if surprise > best.surprise {
-                        *best = Best { surprise, parts: *parts, raw: *raw, signals: *signals };
+                    if let Some(label) = labels[(event.at.offset.0 - first) as usize].filter(|_| learned) {
+                        let best = best.entry((label.0, place)).or_insert(Best { surprise, parts: *parts, raw: *raw, signals: *signals });
+                        if surprise > best.surprise {
+                            *best = Best { surprise, parts: *parts, raw: *raw, signals: *signals };
+                        }
                     }
-                }
-            });
+                },
+            );
             if lane.is_learning() {
                 continue;
             }
@@ -122,7 +132,13 @@ fn judge(scenario: &Scenario, campaigns: Vec<Campaign>, events: u64, found: Vec<
         let (kind, severity, p) = (threat.kind, threat.severity.as_str(), p_of(threat));
         evaluator.add(&Finding { time: threat.time, entity: &threat.entity, kind, severity, p })
     };
-    let found = found.into_iter().map(|threat| { let judged = finding(&threat, &mut of_threats); (threat, judged) }).collect();
+    let found = found
+        .into_iter()
+        .map(|threat| {
+            let judged = finding(&threat, &mut of_threats);
+            (threat, judged)
+        })
+        .collect();
     let raised = raised
         .into_iter()
         .map(|(revision, risk, threat)| {

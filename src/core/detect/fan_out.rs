@@ -68,8 +68,11 @@ fn parts(row: &SignalRow) -> Parts {
     Parts {
         ports: count_excess(ports, usual(row, Signal::PortsMean, ALLOWED_PORTS), SHAPE),
         hosts: count_excess(hosts, usual(row, Signal::HostsMean, ALLOWED_HOSTS), SHAPE),
-        admin: at_admin * count_excess(signal(row, Signal::AdminHosts), usual(row, Signal::AdminHostsMean, ALLOWED_ADMIN_HOSTS), ADMIN_SHAPE),
-        new_admin: at_admin * ramp(signal(row, Signal::AgeHours), NEW_FROM_HOURS.0, NEW_FROM_HOURS.1) * count_excess(signal(row, Signal::NewAdminHosts24h), ALLOWED_NEW_ADMIN_HOSTS, ADMIN_SHAPE),
+        admin: at_admin
+            * count_excess(signal(row, Signal::AdminHosts), usual(row, Signal::AdminHostsMean, ALLOWED_ADMIN_HOSTS), ADMIN_SHAPE),
+        new_admin: at_admin
+            * ramp(signal(row, Signal::AgeHours), NEW_FROM_HOURS.0, NEW_FROM_HOURS.1)
+            * count_excess(signal(row, Signal::NewAdminHosts24h), ALLOWED_NEW_ADMIN_HOSTS, ADMIN_SHAPE),
         slow: slow(row),
         failing: 1.0 + FAILING_BONUS * failing,
     }
@@ -128,9 +131,12 @@ impl Detector for FanOut {
             )
         });
         let (new, usual) = (signal(row, Signal::NewAdminHosts24h), ALLOWED_NEW_ADMIN_HOSTS);
-        out.add("new_administered_hosts", "new_admin_hosts_24h", Figures { observed: new, expected: usual, surprise: parts.new_admin }, || {
-            format!("Administration services of {} reached for the first time within a day.", words::plural(new, "host", "hosts"))
-        });
+        out.add(
+            "new_administered_hosts",
+            "new_admin_hosts_24h",
+            Figures { observed: new, expected: usual, surprise: parts.new_admin },
+            || format!("Administration services of {} reached for the first time within a day.", words::plural(new, "host", "hosts")),
+        );
         let failures = signal(row, Signal::FailureShare);
         out.add("slow_scan", "new_port_or_destination", Figures { observed: 1.0, expected: 0.0, surprise: parts.slow }, || {
             format!("Tried a port or host for the first time, after {} of its attempts had failed.", words::percent(failures))

@@ -28,8 +28,8 @@ impl Scorer {
     #[must_use]
     pub fn new(detectors: Vec<Box<dyn Detector>>, ensemble: Ensemble, thresholds: SeverityThresholds, learning: bool) -> Self {
         assert!(ensemble.members().iter().map(|member| member.name.as_str()).eq(NAMES), "an ensemble has one member a detector");
-        let place = |detector: &Box<dyn Detector>| NAMES.iter().position(|name| *name == detector.name()).expect("a declared detector");
-        let columns = detectors.iter().map(place).collect();
+        let place = |detector: &dyn Detector| NAMES.iter().position(|name| *name == detector.name()).expect("a declared detector");
+        let columns = detectors.iter().map(|detector| place(detector.as_ref())).collect();
         Self { detectors, columns, ensemble, thresholds, prevalence: Prevalence::default(), learning }
     }
     /// With what the bundle knows of destinations.

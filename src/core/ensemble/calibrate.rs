@@ -293,7 +293,12 @@ fn discrete_tail(sorted: &[f32], unit: Unit, at_last: f32) -> Tail {
     let top = &sorted[sorted.len() - sorted.len().div_ceil(10)..];
     let mean_excess = top.iter().map(|s| f64::from(*s) - f64::from(top[0])).sum::<f64>() / top.len() as f64;
     let unseen = libm::log(sorted.len() as f64 + 1.0).min(f64::from(SURPRISE_NATS_MAX)) as f32;
-    Tail { fitted_to: 0, scale: mean_excess.clamp(unit.scale_min(), unit.tail_max().0) as f32, shape: 0.0, jump: (unseen - at_last).max(0.0) }
+    Tail {
+        fitted_to: 0,
+        scale: mean_excess.clamp(unit.scale_min(), unit.tail_max().0) as f32,
+        shape: 0.0,
+        jump: (unseen - at_last).max(0.0),
+    }
 }
 
 /// `-ln((1 + at_least) / (n + 1))`.

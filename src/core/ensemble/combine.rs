@@ -108,8 +108,9 @@ impl Ensemble {
                 }
             }
         }
-        for sum in combined.iter_mut() {
-            *sum = self.surprise_of_sum(*sum);
+        match &self.combined {
+            Some(calibration) => combined.iter_mut().for_each(|sum| *sum = calibration.surprise(*sum)),
+            None => self.uncalibrated(parts, combined),
         }
         for (member, parts) in self.members.iter().zip(parts.chunks_exact(rows)) {
             if member.source == Source::Evidence {
@@ -138,15 +139,26 @@ impl Ensemble {
         })
     }
 
-    fn surprise_of_sum(&self, sum: f32) -> f32 {
-        match &self.combined {
-            Some(calibration) => calibration.surprise(sum),
-            None => {
-                let weights =
-                    self.members.iter().filter_map(|m| if let Source::Learned { weight, .. } = m.source { Some(weight) } else { None });
-                let (total, count) = weights.filter(|w| *w > 0.0).fold((0.0, 0), |(total, count), w| (total + w, count + 1));
-                if count == 0 { 0.0 } else { fisher(sum / (total / count as f32), count) }
+    /// Without a calibration of the sum: the better of two tests, Fisher's sum (many moderate parts) and the smallest p-value by
+    /// Bonferroni (one strong part), which together cost a factor of two.
+    fn uncalibrated(&self, parts: &[f32], combined: &mut [f32]) {
+        let rows = combined.len();
+        let (total, count) = self
+            .weighted(parts, rows)
+            .filter(|(weight, _)| *weight > 0.0)
+            .fold((0.0, 0), |(total, count), (weight, _)| (total + weight, count + 1));
+        if count == 0 {
+            combined.fill(0.0);
+            return;
+        }
+        let alternatives = libm::logf(count as f32);
+        for (row, sum) in combined.iter_mut().enumerate() {
+            if *sum <= 0.0 {
+                continue;
             }
+            let strongest = self.weighted(parts, rows).filter(|(weight, _)| *weight > 0.0).map(|(_, parts)| parts[row]).fold(0.0, f32::max);
+            let best = fisher(*sum / (total / count as f32), count).max(strongest - alternatives);
+            *sum = (best - std::f32::consts::LN_2).clamp(0.0, SURPRISE_NATS_MAX);
         }
     }
 }
@@ -263,7 +275,8 @@ mod tests {
     fn before_anything_is_learned_raw_nats_count_and_nan_does_not() {
         let ensemble = Ensemble::new(vec![Member::learned("a", None, 1.0), Member::learned("b", None, 1.0)], None);
         assert_eq!(combined(&ensemble, &[5.0, f32::NAN]).0, [5.0, 0.0]);
-        assert!((combined(&ensemble, &[5.0, 0.0]).1 - 3.208).abs() < 1e-3);
+        assert!((combined(&ensemble, &[5.0, 0.0]).1 - (5.0 - 2.0 * std::f32::consts::LN_2)).abs() < 1e-3, "one strong part");
+        assert!((combined(&ensemble, &[5.0, 5.0]).1 - (fisher(10.0, 2) - std::f32::consts::LN_2)).abs() < 1e-3, "two parts that agree");
         assert!((combined(&ensemble, &[-7.0, -1.0]).1).abs() < 1e-6);
         assert!(!ensemble.is_calibrated());
     }

@@ -46,10 +46,6 @@ const PRIOR_MASS: f32 = 0.05;
 const PRIOR_HOURS: f32 = 6.0;
 
 impl Hours {
-    pub fn warm(&self) -> u64 {
-        u64::from(self.slots[0]) ^ u64::from(self.slots[64]) ^ self.volume ^ self.counts.warm() ^ self.volumes.warm()
-    }
-
     pub fn observe(&mut self, facts: &Facts, signals: &mut SignalRow) {
         let hour = (facts.micros / MICROS_PER_HOUR) as u32;
         if hour > self.hour {

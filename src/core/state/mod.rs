@@ -158,12 +158,6 @@ impl EntityState {
         (self.novelty.new_destination_ratio(), self.novelty.new_resource_ratio())
     }
 
-    /// Reads a word of every part, so that the caller can have the whole state fetched ahead of its use.
-    #[must_use]
-    pub fn warm(&self) -> u64 {
-        self.next_offset ^ self.hours.warm() ^ self.volume.warm() ^ self.windows.warm() ^ self.novelty.warm() ^ self.periods.warm()
-    }
-
     /// The value for a store: format, then the fields with runs of zeros shortened.
     pub fn encode(&self, scratch: &mut Vec<u8>, out: &mut Vec<u8>) {
         scratch.clear();

@@ -24,17 +24,25 @@ pub struct Novelty {
     ports_seen: Mix<16>,
     actions_seen: Mix<16>,
 }
-persist_fields!(Novelty { things, ports, devices, countries, new_destinations, new_resources, resources_1h, resources_24h, admin_hosts_24h, ports_seen, actions_seen });
+persist_fields!(Novelty {
+    things,
+    ports,
+    devices,
+    countries,
+    new_destinations,
+    new_resources,
+    resources_1h,
+    resources_24h,
+    admin_hosts_24h,
+    ports_seen,
+    actions_seen
+});
 
 /// Events an entity must have before anything is called new for it.
 const HISTORY_EVENTS_MIN: u32 = 10;
 const RECENT: f32 = 1.0 / 32.0;
 
 impl Novelty {
-    pub fn warm(&self) -> u64 {
-        self.things.warm() ^ self.devices.warm() ^ u64::from(self.actions_seen.total)
-    }
-
     pub fn observe(&mut self, facts: &Facts, events: u32, signals: &mut SignalRow) -> Rarity {
         let known = events >= HISTORY_EVENTS_MIN;
         let mut flag = |which: Signal, hash: u64, new: bool| {

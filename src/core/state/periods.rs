@@ -61,10 +61,6 @@ impl Persist for Periods {
 }
 
 impl Periods {
-    pub fn warm(&self) -> u64 {
-        u64::from(self.slots[0].last ^ self.slots[4].last ^ self.slots[8].last)
-    }
-
     /// `forgetful`: the entity knows too many destinations to say which are new.
     pub fn observe(&mut self, facts: &Facts, forgetful: bool, signals: &mut SignalRow) {
         if facts.destination == 0 {

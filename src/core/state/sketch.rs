@@ -47,9 +47,6 @@ const REFRESH_EVERY: u8 = 16;
 const REFRESH_ALWAYS_BELOW: u16 = 32;
 
 impl<const N: usize> Histogram<N> {
-    pub fn warm(&self) -> u64 {
-        u64::from(self.bins[0])
-    }
     /// Adds `value`, in bins; what is past the last bin counts in it.
     pub fn add(&mut self, value: f32) {
         let bin = (value.max(0.0) as usize).min(N - 1);
@@ -178,9 +175,6 @@ impl<const B: usize> Persist for Bloom<B> {
 }
 
 impl<const B: usize> Bloom<B> {
-    pub fn warm(&self) -> u64 {
-        u64::from(self.bits[0] ^ self.bits[B / 2])
-    }
     /// Adds a hash; true when it was not known and the filter is not too full to say so.
     pub fn insert_is_new(&mut self, hash: u64) -> bool {
         let m = 8 * B as u64;
@@ -228,9 +222,6 @@ impl<const B: usize> Persist for Windowed<B> {
 }
 
 impl<const B: usize> Windowed<B> {
-    pub fn warm(&self) -> u64 {
-        u64::from(self.current.bits[0])
-    }
     /// Closes the open window; `adjacent` says that the next one follows it directly.
     ///
     /// A closed window counts for at most half more than the average and one, so that one flood does not make the next one ordinary.

@@ -28,10 +28,6 @@ pub struct Windows {
 persist_fields!(Windows { short, long, day, hosts, ports, failed_parties, failed_parties_day, admin_hosts, resources });
 
 impl Windows {
-    pub fn warm(&self) -> u64 {
-        self.hosts.warm() ^ self.failed_parties.warm() ^ self.resources.warm()
-    }
-
     pub fn observe(&mut self, facts: &Facts, signals: &mut SignalRow) {
         self.advance(facts.micros);
         self.insert(facts);

@@ -15,7 +15,7 @@ pub use admin::{CleanupPolicy, Finding, Problem, TimestampType, TopicSpec, check
 pub use consumer::{KafkaSource, SourceCounts};
 pub use producer::KafkaPublisher;
 pub use settings::{
-    Compression, ConsumerSettings, KafkaSettings, ProducerSettings, Protocol, SaslMechanism, Security, StartAt, TopicNames,
+    Compression, ConsumerSettings, KafkaSettings, ProducerSettings, Protocol, RESERVED, SaslMechanism, Security, StartAt, TopicNames,
 };
 
 use rdkafka::client::ClientContext;

@@ -1,6 +1,6 @@
 //! The output side: an idempotent producer that counts what is durable. See [`Publisher`] for the contract.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -35,6 +35,9 @@ pub struct KafkaPublisher {
 struct Deliveries {
     produced: AtomicU64,
     delivered: AtomicU64,
+    failed: AtomicBool,
+    /// Threads in [`Deliveries::wait`]; waking nobody costs a system call for every record.
+    waiting: AtomicUsize,
     state: Mutex<State>,
     progress: Condvar,
 }
@@ -55,7 +58,10 @@ impl Deliveries {
         let window = state.window.get_or_insert_with(AckWindow::new);
         window.acknowledge(sequence);
         let delivered = window.delivered();
-        if delivered > self.delivered.swap(delivered, Ordering::Release) {
+        self.delivered.store(delivered, Ordering::Release);
+        drop(state);
+        // A waiter that comes between the two looks again after one step.
+        if self.waiting.load(Ordering::Relaxed) > 0 {
             self.progress.notify_all();
         }
     }
@@ -65,17 +71,23 @@ impl Deliveries {
         if state.failure.is_none() {
             tracing::error!("publishing has failed: {text}");
             state.failure = Some((kind, text));
+            self.failed.store(true, Ordering::Release);
         }
         self.progress.notify_all();
     }
 
     fn failure(&self) -> Option<Error> {
+        if !self.failed.load(Ordering::Acquire) {
+            return None;
+        }
         self.lock().failure.clone().map(|(kind, text)| Error::new(kind, text))
     }
 
     /// Waits for any delivery or failure, at most one step.
     fn wait(&self, wait: Duration) {
+        self.waiting.fetch_add(1, Ordering::Relaxed);
         drop(self.progress.wait_timeout(self.lock(), wait));
+        self.waiting.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -40,10 +40,17 @@ pub struct Chunk {
 }
 
 enum Work {
-    Assigned { partition: Partition, generation: Generation, start: Offset },
+    Assigned {
+        partition: Partition,
+        generation: Generation,
+        start: Offset,
+    },
     Store(Chunk),
     /// Commits of this partition must have reached the broker when this is answered.
-    Drain { partition: Partition, done: Sender<()> },
+    Drain {
+        partition: Partition,
+        done: Sender<()>,
+    },
     Forget(Partition),
 }
 
@@ -169,7 +176,7 @@ impl Body {
                 Work::Drain { partition, done } => {
                     self.commit(partition, CommitMode::Wait)?;
                     // Nobody waits any more: the shard has ended.
-                    drop(done.send(()));
+                    done.send(()).ok();
                 }
                 Work::Forget(partition) => {
                     self.ledgers.remove(&partition);

@@ -71,7 +71,13 @@ fn volume(parts: &Parts, row: &SignalRow, out: &mut Explanation) {
         ("bytes", signal(row, Signal::Bytes), Signal::BytesMedian, parts.bytes, "in one event"),
         ("bytes_sent_1h", parts.hour_octaves, Signal::HourVolumeMedian, parts.hour_volume, "sent in this hour"),
         ("bytes_sent_outside_24h", signal(row, Signal::DayVolume), Signal::DayVolumeMean, parts.day_volume, "sent outside within a day"),
-        ("bytes_sent_to_destination_24h", signal(row, Signal::DestinationSent), Signal::DayVolumeMean, parts.sent, "sent to this one destination outside"),
+        (
+            "bytes_sent_to_destination_24h",
+            signal(row, Signal::DestinationSent),
+            Signal::DayVolumeMean,
+            parts.sent,
+            "sent to this one destination outside",
+        ),
     ];
     for (feature, value, center, surprise, what) in features {
         let figures = Figures { observed: words::from_log2(value), expected: octaves(center), surprise };
@@ -104,7 +110,11 @@ fn resources(parts: &Parts, row: &SignalRow, out: &mut Explanation) {
     let (hour, day) = (signal(row, Signal::NewResources1h), signal(row, Signal::NewResources24h));
     let figures = Figures { observed: hour, expected: super::ALLOWED_NEW_RESOURCES.0, surprise: parts.new_resources };
     out.add("new_resources", "new_resources_1h", figures, || {
-        format!("Used {} for the first time in an hour or so, {} in a day.", words::plural(hour, "resource", "resources"), words::count(day))
+        format!(
+            "Used {} for the first time in an hour or so, {} in a day.",
+            words::plural(hour, "resource", "resources"),
+            words::count(day)
+        )
     });
 }
 

@@ -1,0 +1,369 @@
+//! The arguments of every verb: the contract with those who type or script them. No logic but what a flag stands for.
+
+use std::path::PathBuf;
+
+use clap::builder::PossibleValuesParser;
+use clap::{Args, Subcommand};
+
+use crate::config::pipeline::CODECS;
+use crate::config::{FlagLayer, Resolved, environment};
+use crate::error::Result;
+
+/// Codecs as clap knows them.
+fn codecs() -> PossibleValuesParser {
+    PossibleValuesParser::new(CODECS)
+}
+
+/// Settings of the service. A flag goes over `THREATGUARD_*`, that over the file, that over the default.
+#[derive(Clone, Debug, Default, Args)]
+#[command(next_help_heading = "Service configuration")]
+pub struct ServiceFlags {
+    /// Service configuration; threatguard.yaml of the working folder where left out
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Kafka's bootstrap servers, host:port, separated by commas
+    #[arg(long, value_name = "LIST")]
+    pub brokers: Option<String>,
+    /// State store, redis://host:6379 or rediss:// for TLS
+    #[arg(long, value_name = "URL")]
+    pub redis: Option<String>,
+    /// Consumer group; the pipeline's name is added
+    #[arg(long, value_name = "NAME")]
+    pub group_id: Option<String>,
+    /// Address of /health, /health/ready and /metrics; port 0 takes a free one and prints it
+    #[arg(long, value_name = "ADDRESS")]
+    pub listen: Option<String>,
+    /// Folder of model bundles; without one a pipeline learns from its first events
+    #[arg(long, value_name = "DIR")]
+    pub models: Option<PathBuf>,
+    /// Folder of the results in embedded mode
+    #[arg(long, value_name = "DIR")]
+    pub output: Option<PathBuf>,
+    /// Publish a verdict of every event: as JSON records, or packed as Arrow batches
+    #[arg(long, value_name = "FORM", value_parser = ["none", "json", "arrow"])]
+    pub verdicts: Option<String>,
+    /// Threads that score; 0 is one a core
+    #[arg(long, value_name = "COUNT")]
+    pub shards: Option<String>,
+    /// What the state of all entities may take, such as 1GiB
+    #[arg(long, value_name = "SIZE")]
+    pub memory: Option<String>,
+    /// How often changed state is written behind, such as 5s
+    #[arg(long, value_name = "SPAN")]
+    pub checkpoint_interval: Option<String>,
+    /// error, warn, info, debug, trace, or a filter such as info,threatguard::edge=debug
+    #[arg(long, value_name = "LEVEL")]
+    pub log_level: Option<String>,
+    /// How logs are written to standard error
+    #[arg(long, value_name = "FORM", value_parser = ["auto", "json", "pretty"])]
+    pub log_format: Option<String>,
+}
+
+impl ServiceFlags {
+    /// The configuration that holds; warnings about variables that are none are shown.
+    ///
+    /// # Errors
+    /// `Config`: every problem of every layer.
+    pub fn resolve(&self) -> Result<Resolved> {
+        let resolved = Resolved::new(&self.layer(), &environment(), self.config.as_deref())?;
+        resolved.warnings.iter().for_each(|warning| super::output::warning(warning));
+        Ok(resolved)
+    }
+
+    fn layer(&self) -> FlagLayer {
+        let path = |path: &Option<PathBuf>| path.as_ref().map(|path| path.display().to_string());
+        let mut layer = FlagLayer::default();
+        layer.set("brokers", self.brokers.as_ref());
+        layer.set("redis", self.redis.as_ref());
+        layer.set("group_id", self.group_id.as_ref());
+        layer.set("listen", self.listen.as_ref());
+        layer.set("models", path(&self.models));
+        layer.set("output", path(&self.output));
+        layer.set("verdicts", self.verdicts.as_ref());
+        layer.set("shards", self.shards.as_ref());
+        layer.set("memory", self.memory.as_ref());
+        layer.set("checkpoint_interval", self.checkpoint_interval.as_ref());
+        layer.set("log.level", self.log_level.as_ref());
+        layer.set("log.format", self.log_format.as_ref());
+        layer
+    }
+}
+
+/// Run pipelines: from Kafka and Redis, or embedded on files
+///
+/// With --brokers (or brokers in the configuration) events come from Kafka, state is kept in Redis and results go to Kafka.
+/// With --input the same engine reads files and writes threats.jsonl, alerts.jsonl, analytics.jsonl and dead-letters.jsonl.
+#[derive(Clone, Debug, Args)]
+#[command(after_long_help = "\
+Examples:
+  threatguard run --pipeline pipelines/network.yaml --brokers localhost:9092 --redis redis://localhost:6379
+  threatguard run --pipeline pipelines/network.yaml --input conn.log.gz --codec zeek --output out --once
+  zcat events.gz | threatguard run --pipeline pipelines/identity.yaml --input - --once --verdicts json
+  threatguard run --pipeline pipelines/network.yaml --input logs/ --models models --summary summary.json --once
+
+The service answers on --listen (default 127.0.0.1:3002); SIGTERM ends a run within ten seconds and loses nothing.")]
+pub struct RunArgs {
+    /// Pipeline file; several run side by side
+    #[arg(long, short, value_name = "FILE", required = true)]
+    pub pipeline: Vec<PathBuf>,
+    /// File (plain, gzip or zstd), folder, or - for standard input, instead of Kafka
+    #[arg(long, short, value_name = "PATH", conflicts_with_all = ["brokers", "redis", "group_id"])]
+    pub input: Option<PathBuf>,
+    /// How the input is read, over what the pipeline file says; auto looks at the first lines and says what it chose
+    #[arg(long, value_name = "NAME", value_parser = codecs())]
+    pub codec: Option<String>,
+    /// Stop at the end of what is there
+    #[arg(long)]
+    pub once: bool,
+    /// Write received, scored, late, deadLettered, threats, rates and latencies as JSON at the end
+    #[arg(long, value_name = "FILE")]
+    pub summary: Option<PathBuf>,
+    #[command(flatten)]
+    pub service: ServiceFlags,
+}
+
+/// Watch threats being found in simulated traffic
+///
+/// Runs the simulator through both built-in pipelines, with rates, latencies, newest threats and entity risk on the terminal, and
+/// says at the end what was found of the campaigns that were hidden in it. Needs neither Kafka nor Redis nor any file.
+#[derive(Clone, Debug, Args)]
+#[command(after_long_help = "\
+Examples:
+  threatguard demo                                   three simulated days of a company of 300
+  threatguard demo --scenario small --plain          quick, one line a second
+  threatguard demo --seed 7 --output demo-7          another company; results stay in demo-7
+  threatguard explain <threat id> --output demo-7    why
+
+Keys: q or Ctrl-C ends.")]
+pub struct DemoArgs {
+    #[command(flatten)]
+    pub scenario: ScenarioFlags,
+    /// Pipeline file instead of the built-in ones
+    #[arg(long, short, value_name = "FILE")]
+    pub pipeline: Vec<PathBuf>,
+    /// One line a second instead of the live view
+    #[arg(long)]
+    pub plain: bool,
+    /// Write the summary as JSON at the end
+    #[arg(long, value_name = "FILE")]
+    pub summary: Option<PathBuf>,
+    #[command(flatten)]
+    pub service: ServiceFlags,
+}
+
+/// What is simulated.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Scenario")]
+pub struct ScenarioFlags {
+    /// small: 2 days, 40 people; demo: 3 days, 300 people; month: 28 days, 300 people
+    #[arg(long, value_name = "NAME", default_value = "demo", value_parser = ["small", "demo", "month"])]
+    pub scenario: String,
+    /// The same seed gives the same bytes
+    #[arg(long, value_name = "NUMBER", default_value_t = 42)]
+    pub seed: u64,
+    /// This many times the people and servers
+    #[arg(long, value_name = "FACTOR")]
+    pub scale: Option<f64>,
+    /// Length in days, over the scenario's
+    #[arg(long, value_name = "DAYS")]
+    pub days: Option<f64>,
+    /// No attacks: what to learn from
+    #[arg(long)]
+    pub benign: bool,
+}
+
+/// Write simulated traffic with labelled attack campaigns
+///
+/// Realistic enterprise traffic and user activity, one JSON event a line, byte-identical for each seed. Over it run brute force,
+/// password spraying, port scan, beaconing, exfiltration, lateral movement, impossible travel, an insider at night and DNS
+/// tunnelling, each loud and slow. --labels says which entity did what and when.
+#[derive(Clone, Debug, Args)]
+#[command(after_long_help = "\
+Examples:
+  threatguard simulate --scenario small | head -3
+  threatguard simulate --out events.jsonl --labels labels.jsonl --seed 7
+  threatguard simulate --benign --days 2 --out benign.jsonl
+  threatguard simulate --only identity --out people.jsonl")]
+pub struct SimulateArgs {
+    #[command(flatten)]
+    pub scenario: ScenarioFlags,
+    /// File of the events; standard output where left out
+    #[arg(long, short, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+    /// File of the labels, one campaign a line
+    #[arg(long, value_name = "FILE")]
+    pub labels: Option<PathBuf>,
+    /// Only network traffic or only user activity
+    #[arg(long, value_name = "FAMILY", value_parser = ["network", "identity"])]
+    pub only: Option<String>,
+}
+
+/// Fit a model bundle to ordinary traffic
+///
+/// Reads benign events through the pipeline, fits what is learned (isolation forest, calibration) and writes a bundle folder with a
+/// manifest. 'run --models DIR' uses it.
+#[derive(Clone, Debug, Args)]
+#[command(after_long_help = "\
+Examples:
+  threatguard train --pipeline pipelines/network.yaml --input benign.log.gz --codec zeek --out models
+  threatguard simulate --benign --out benign.jsonl
+  threatguard train --pipeline pipelines/identity.yaml --input benign.jsonl --codec threatguard --out models")]
+pub struct TrainArgs {
+    /// Pipeline file
+    #[arg(long, short, value_name = "FILE")]
+    pub pipeline: PathBuf,
+    /// File (plain, gzip or zstd), folder, or - for standard input
+    #[arg(long, short, value_name = "PATH")]
+    pub input: PathBuf,
+    /// How the input is read
+    #[arg(long, value_name = "NAME", default_value = "auto", value_parser = codecs())]
+    pub codec: String,
+    /// Folder that the bundle is put into
+    #[arg(long, short, value_name = "DIR")]
+    pub out: PathBuf,
+    /// Stop after so many events
+    #[arg(long, value_name = "EVENTS")]
+    pub limit: Option<u64>,
+}
+
+/// Send a file to Kafka at a chosen rate
+///
+/// Each record is framed as 'run --input' frames it, so that the log holds self-contained records, and keyed
+/// by the pipeline's entity.
+#[derive(Clone, Debug, Args)]
+#[command(after_long_help = "\
+Examples:
+  threatguard replay --input conn.log.gz --codec zeek --brokers localhost:9092 --rate 5000
+  threatguard simulate | threatguard replay --input - --brokers localhost:9092")]
+pub struct ReplayArgs {
+    /// File (plain, gzip or zstd), folder, or - for standard input
+    #[arg(long, short, value_name = "PATH")]
+    pub input: PathBuf,
+    /// How the input is read
+    #[arg(long, value_name = "NAME", default_value = "auto", value_parser = codecs())]
+    pub codec: String,
+    /// Pipeline file, whose entity becomes the records' key; the source address where left out
+    #[arg(long, short, value_name = "FILE")]
+    pub pipeline: Option<PathBuf>,
+    /// Topic that is written to
+    #[arg(long, value_name = "NAME", default_value = "security.events.raw")]
+    pub topic: String,
+    /// Events a second; as fast as Kafka takes them where left out
+    #[arg(long, value_name = "EVENTS")]
+    pub rate: Option<f64>,
+    /// Stop after so many events
+    #[arg(long, value_name = "EVENTS")]
+    pub limit: Option<u64>,
+    #[command(flatten)]
+    pub service: ServiceFlags,
+}
+
+/// Check pipeline files and the service configuration
+///
+/// Names every problem at once with its line and the nearest valid name. Connects to nothing.
+#[derive(Clone, Debug, Args)]
+#[command(after_long_help = "\
+Examples:
+  threatguard validate                              pipelines/*.yaml and the service configuration
+  threatguard validate pipelines/network.yaml
+  threatguard validate --config production.yaml my-pipeline.yaml
+
+Exit code 1 when there are problems.")]
+pub struct ValidateArgs {
+    /// Pipeline files; pipelines/*.yaml where left out
+    #[arg(value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+    /// Service configuration; threatguard.yaml of the working folder where left out
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+}
+
+/// Run the tests inside pipeline files
+///
+/// Each test feeds its records to its pipeline as if they had been consumed, and compares what comes of them.
+#[derive(Clone, Debug, Args)]
+#[command(after_long_help = "\
+Examples:
+  threatguard test                                  pipelines/*.yaml
+  threatguard test pipelines/network.yaml --only 'port scan'
+
+Exit code 1 when a test fails.")]
+pub struct TestArgs {
+    /// Pipeline files; pipelines/*.yaml where left out
+    #[arg(value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+    /// Only tests with this in their name
+    #[arg(long, value_name = "TEXT")]
+    pub only: Option<String>,
+    /// Use this bundle instead of none
+    #[arg(long, value_name = "DIR")]
+    pub models: Option<PathBuf>,
+}
+
+/// Explain a threat: what was observed, what was expected, and how much it weighed
+#[derive(Clone, Debug, Args)]
+#[command(after_long_help = "\
+Examples:
+  threatguard explain 3fa9c2 --output out           the beginning of an id is enough
+  threatguard explain 3fa9c2e1... --threats out/threats.jsonl
+  threatguard explain 3fa9c2 --json | jq .evidence
+
+Exit code 1 when no threat has that id; the nearest ones are named.")]
+pub struct ExplainArgs {
+    /// Id of the threat, or its beginning
+    pub id: String,
+    /// File of threats, instead of threats.jsonl in --output
+    #[arg(long, value_name = "FILE")]
+    pub threats: Option<PathBuf>,
+    /// The record itself
+    #[arg(long)]
+    pub json: bool,
+    /// Folder of the results; what the configuration says where left out
+    #[arg(long, value_name = "DIR")]
+    pub output: Option<PathBuf>,
+    /// Service configuration; threatguard.yaml of the working folder where left out
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+}
+
+/// Show the configuration that holds, or its JSON Schema
+#[derive(Clone, Debug, Args)]
+#[command(after_long_help = "\
+Examples:
+  threatguard config show                           and where each value comes from; secrets are masked
+  threatguard config show --pipeline pipelines/network.yaml
+  threatguard config schema pipeline > pipeline.schema.json
+
+In an editor: put '# yaml-language-server: $schema=pipeline.schema.json' on top of a pipeline file.")]
+pub struct ConfigArgs {
+    #[command(subcommand)]
+    pub verb: ConfigVerb,
+}
+
+#[derive(Clone, Debug, Subcommand)]
+pub enum ConfigVerb {
+    /// The configuration that holds, with secrets masked
+    Show {
+        /// This pipeline too, with every default filled in
+        #[arg(long, short, value_name = "FILE")]
+        pipeline: Vec<PathBuf>,
+        #[command(flatten)]
+        service: Box<ServiceFlags>,
+    },
+    /// The JSON Schema
+    Schema {
+        /// Of which file
+        #[arg(default_value = "service", value_parser = ["service", "pipeline"])]
+        of: String,
+    },
+}
+
+/// Write completions for a shell
+#[derive(Clone, Debug, Args)]
+#[command(after_long_help = "\
+Examples:
+  threatguard completions bash > /etc/bash_completion.d/threatguard
+  threatguard completions zsh > ~/.zfunc/_threatguard")]
+pub struct CompletionsArgs {
+    pub shell: clap_complete::Shell,
+}

@@ -1,0 +1,36 @@
+//! Opening an input for a pipeline, and finding its codec by its first lines.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use super::output;
+use crate::codec::auto::{DETECT_LINES_MAX, detect};
+use crate::config::pipeline::{self, PipelineFile};
+use crate::edge::file::open_input;
+use crate::error::{Error, Result};
+use crate::run::framed::FramedInput;
+use crate::run::pipeline::Pipeline;
+
+/// The pipeline of a file, its codec being `codec`, else the file's, else what the input looks like.
+///
+/// # Errors
+/// `Config`: a file that cannot be read, or an input that looks like nothing known.
+pub(super) fn open(file: &Path, path: &Path, codec: Option<&str>) -> Result<(Arc<Pipeline>, FramedInput)> {
+    open_for(pipeline::load(file)?, path, codec)
+}
+
+pub(super) fn open_for(file: PipelineFile, path: &Path, codec: Option<&str>) -> Result<(Arc<Pipeline>, FramedInput)> {
+    let text = path.to_str().ok_or_else(|| Error::config(format!("{} is not a name in UTF-8", path.display())))?;
+    let mut input = FramedInput::new(open_input(text)?);
+    let named = codec.unwrap_or(&file.source.codec);
+    let codec = if named == "auto" { chosen(&mut input)? } else { named.to_owned() };
+    Ok((Arc::new(Pipeline::open(file, Some(&codec))?), input))
+}
+
+fn chosen(input: &mut FramedInput) -> Result<String> {
+    let start = input.start(DETECT_LINES_MAX)?;
+    let lines: Vec<&[u8]> = start.split(|byte| *byte == b'\n').take(DETECT_LINES_MAX).collect();
+    let choice = detect(&lines)?;
+    output::notice(&format!("codec {}: {}", choice.name, choice.why));
+    Ok(choice.name.to_owned())
+}

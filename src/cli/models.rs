@@ -1,0 +1,51 @@
+//! Finding model bundles: the folder itself, or the folder of the pipeline's name in it.
+
+use std::path::{Path, PathBuf};
+
+use crate::error::{Error, Result};
+use crate::models::bundle::Bundle;
+use crate::models::bundle_files;
+use crate::run::learning::Learning;
+use crate::run::pipeline::Pipeline;
+
+const MANIFEST: &str = "manifest.json";
+
+/// The bundle for a pipeline in `folder`.
+///
+/// # Errors
+/// `Config`: there is none, or it is damaged.
+pub(super) fn load(folder: &Path, pipeline: &str) -> Result<Bundle> {
+    let place = place(folder, pipeline).ok_or_else(|| {
+        Error::config(format!(
+            "there is no model bundle for pipeline '{pipeline}' in {}; make one with 'threatguard train'",
+            folder.display()
+        ))
+    })?;
+    bundle_files::load(&place)
+}
+
+fn place(folder: &Path, pipeline: &str) -> Option<PathBuf> {
+    [folder.to_owned(), folder.join(pipeline)].into_iter().find(|place| place.join(MANIFEST).is_file())
+}
+
+/// Models of a run: those in `models` where given. Without, the run learns and keeps what it learned in `kept/<pipeline>`;
+/// `again` takes over what an earlier run kept there.
+///
+/// # Errors
+/// `Config`: a bundle that is not there, is damaged, or was made for other features.
+pub(super) fn learning(pipeline: &Pipeline, models: Option<&Path>, kept: &Path, again: bool) -> Result<Learning> {
+    if let Some(folder) = models {
+        return Learning::new(pipeline, Some(&load(folder, &pipeline.file.name)?), None);
+    }
+    let folder = kept.join(&pipeline.file.name);
+    if again && folder.join(MANIFEST).is_file() {
+        tracing::info!(folder = %folder.display(), "using the models that were learned before");
+        return Learning::new(pipeline, Some(&bundle_files::load(&folder)?), None);
+    }
+    tracing::info!(
+        pipeline = pipeline.file.name,
+        events = pipeline.settings.learning.events,
+        "no models yet: learning from the first events"
+    );
+    Learning::new(pipeline, None, Some(&folder))
+}
