@@ -60,7 +60,41 @@ fn explain(outcome: &Outcome) {
         for place in 0..2 {
             if let Some(best) = outcome.best.get(&(campaign.id.0, place)) {
                 println!("    lane {place}: {:.1} nats {} RAW {}", best.surprise, parts(&best.parts), parts(&best.raw));
+                if matches!(campaign.kind, threatguard::simulate::CampaignKind::InsiderNight) {
+                    use threatguard::core::features::row::Signal as S;
+                    for s in [
+                        S::Events,
+                        S::AgeHours,
+                        S::HourRarity,
+                        S::HourEvents,
+                        S::HourEventsMedian,
+                        S::HourEventsSpread,
+                        S::Resources,
+                        S::ResourcesMean,
+                        S::NewResource,
+                        S::NewResources1h,
+                        S::NewResources24h,
+                        S::HourVolume,
+                        S::HourVolumeMedian,
+                        S::HourVolumeSpread,
+                    ] {
+                        print!("{s:?}={} ", best.signals[s as usize]);
+                    }
+                    println!();
+                }
             }
+        }
+    }
+    for (place, detector) in [(0, 1), (0, 4), (1, 1), (1, 4), (0, 2), (0, 3), (1, 3)] {
+        let mut top: Vec<_> = outcome.ordinary.iter().filter(|(key, _)| key.0 == place && key.1 == detector).collect();
+        top.sort_by(|a, b| b.1.0.total_cmp(&a.1.0));
+        println!("ORDINARY lane {place} {}: {} entities", NAMES[detector], top.len());
+        for (key, (raw, learned, signals)) in top.into_iter().take(12) {
+            let mut text = threatguard::core::detect::Explanation::default();
+            let settings = threatguard::core::settings::DetectorsSettings::default();
+            threatguard::core::detect::rules(&settings)[detector - 1].explain(&[0.0; 16], signals, &mut text);
+            let words: Vec<String> = text.anomalies.iter().map(|a| format!("[{:.1}] {}", a.surprise, a.description)).collect();
+            println!("    {raw:.1} learned {learned} {} age {:.0} events {} | {}", key.2, signals[1], signals[0], words.join(" "));
         }
     }
     for (revision, risk, threat, judged) in &outcome.raised {

@@ -154,7 +154,7 @@ impl Lane {
         records: &[Record<'_>],
         arena: &Bump,
         learn: impl Fn(&Event<'_>) -> bool,
-        mut row: impl FnMut(&Event<'_>, &ModelRow, f32, &[f32; PARTS], &[f32; PARTS]),
+        mut row: impl FnMut(&Event<'_>, &ModelRow, f32, &[f32; PARTS], &[f32; PARTS], &SignalRow),
     ) {
         let mut decoded = Decoded::default();
         decode_batch(codec, &self.sanitizer, records, arena, &mut decoded);
@@ -173,7 +173,14 @@ impl Lane {
                     trainer.skip();
                 }
             }
-            row(event, &self.engine.rows().model[at], verdict.surprise, &self.engine.scores().parts(at), &self.engine.scores().raw(at));
+            row(
+                event,
+                &self.engine.rows().model[at],
+                verdict.surprise,
+                &self.engine.scores().parts(at),
+                &self.engine.scores().raw(at),
+                signals,
+            );
             if let Some(severity) = verdict.severity {
                 self.found.push(found(self.name, &self.engine, event, verdict, severity));
             }

@@ -327,7 +327,7 @@ impl Engine {
         };
         signals[Signal::Exempt as usize] = f32::from(exempt);
         let place = place_of(event);
-        signals[Signal::DestinationRarity as usize] = self.scorer.prevalence().rarity(place);
+        signals[Signal::DestinationCommon as usize] = self.scorer.prevalence().common(place);
         self.rows.places.push(place);
         self.look_up_intel(event, &mut signals);
         self.rows.model.push(model_row(self.schema, event, owned.table.state(slot), rarity, &signals));
