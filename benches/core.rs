@@ -24,6 +24,7 @@ use threatguard::core::engine::PARTS;
 use threatguard::core::ensemble::{combine::p_value, threat_score};
 use threatguard::core::event::{Event, Record};
 use threatguard::core::features::model_row;
+use threatguard::core::numeric::mix;
 use threatguard::core::output::{DetectorVerdict, VerdictRecord};
 use threatguard::core::state::{EntityState, Rarity};
 use threatguard::native::Kernel;
@@ -64,7 +65,7 @@ fn run() -> Result<(), String> {
     let mut traffic = Traffic::new(1, entities, Keys::of(arguments.text("keys"))?);
     let mut subject = warmed(&mut traffic, entities)?;
     let mut payloads = Payloads::default();
-    let (mut whole, mut figures) = (vec![], Figures::new());
+    let (mut whole, mut figures, mut digest) = (vec![], Figures::new(), 0);
     let mut arena = Bump::new();
     for round in 0..2 * rounds {
         traffic.fill(events, &mut payloads);
@@ -78,7 +79,7 @@ fn run() -> Result<(), String> {
             });
             whole.push(time.as_nanos() as f64 / records.len() as f64);
         } else {
-            stages(&mut subject, &records, batch, &mut arena, &mut figures);
+            stages(&mut subject, &records, batch, &mut arena, (&mut figures, &mut digest));
         }
     }
     let bytes = payloads.bytes() / payloads.len().max(1);
@@ -87,6 +88,7 @@ fn run() -> Result<(), String> {
         "{entities} entities, {} keys, {bytes} bytes an event, batches of {batch}, {rounds} rounds of {events} events of each kind, one core",
         arguments.text("keys")
     );
+    println!("digest of half of the scores, the same on every machine: {digest:016x}");
     report(&arguments, Spread::of(whole), figures)
 }
 
@@ -108,7 +110,7 @@ fn warmed(traffic: &mut Traffic, entities: u64) -> Result<Subject, String> {
 }
 
 /// Times every stage over all of `records`.
-fn stages(subject: &mut Subject, records: &[Record<'_>], batch: usize, arena: &mut Bump, figures: &mut Figures) {
+fn stages(subject: &mut Subject, records: &[Record<'_>], batch: usize, arena: &mut Bump, (figures, digest): (&mut Figures, &mut u64)) {
     let mut sums: BTreeMap<&'static str, Duration> = BTreeMap::new();
     let mut out = vec![];
     for batch in records.chunks(batch) {
@@ -130,6 +132,9 @@ fn stages(subject: &mut Subject, records: &[Record<'_>], batch: usize, arena: &m
         add("other_detectors", detect.saturating_sub(forest));
         add("combine", timed(|| subject.engine.combine()).1);
         add("verdict", timed(|| subject.engine.judge()).1);
+        for verdict in &subject.engine.effects().verdicts {
+            *digest = mix(*digest ^ u64::from(verdict.surprise.to_bits()));
+        }
         out.clear();
         add("serialise", timed(|| serialise(subject, &decoded.events, &mut out)).1);
     }
