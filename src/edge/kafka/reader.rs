@@ -24,6 +24,9 @@ use crate::native::consume::{BatchConsumer, Message};
 /// Messages of one call into the client, few enough that their copies fit a batch whatever their size.
 pub(super) const TAKE_MAX: usize = 256;
 const _: () = assert!(TAKE_MAX * RECORD_BYTES_MAX <= BATCH_BYTES_MAX);
+/// Messages handed over at once: so few that a batch is still in the caches when it is scored, enough to pay for the hand-over.
+const HAND_OVER_MAX: usize = 2_048;
+const _: () = assert!(HAND_OVER_MAX <= BATCH_EVENTS_MAX && HAND_OVER_MAX >= TAKE_MAX);
 /// How long one wait for a first message lasts when nothing arrives, over all channels; a rebalance is seen that much later.
 const IDLE_WAIT_MS: usize = 5;
 /// The wrapper does not say whether its queue is empty, so each look serves a few of what may be there.
@@ -177,8 +180,7 @@ impl Reader {
                 }
             };
             total += taken;
-            if taken < ask || total + TAKE_MAX > BATCH_EVENTS_MAX || self.assembly.bytes + TAKE_MAX * RECORD_BYTES_MAX > 2 * BATCH_BYTES_MAX
-            {
+            if taken < ask || total + TAKE_MAX > HAND_OVER_MAX || self.assembly.bytes + TAKE_MAX * RECORD_BYTES_MAX > 2 * BATCH_BYTES_MAX {
                 break;
             }
             (wait_ms, ask) = (0, TAKE_MAX);
