@@ -12,7 +12,7 @@ pub mod settle;
 pub mod shard;
 
 use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -90,8 +90,6 @@ pub fn run(pipeline: &Arc<Pipeline>, learning: &Arc<Learning>, options: &Options
     let begun = clock::now();
     let scoring = Scoring::start(pipeline, learning, options, around, &stores, &publisher)?;
     let correlating = if options.correlate { Some(Correlating::start(options, around, &stores, &publisher)?) } else { None };
-    around.readiness.set("partitions", State::Ok);
-
     let give_up = Arc::clone(&scoring.shared.give_up);
     watch(options, around, &scoring, correlating.as_ref());
     let elapsed = begun.elapsed();
@@ -117,7 +115,12 @@ fn prepare_topics(options: &Options) -> Result<()> {
 
 /// Waits for a reason to end: told to, everything read, or a thread that ended by itself.
 fn watch(options: &Options, around: &Surroundings, scoring: &Scoring, correlating: Option<&Correlating>) {
+    let mut assigned = false;
     while !around.stop.load(Ordering::Relaxed) {
+        if !assigned && scoring.is_assigned() {
+            assigned = true;
+            around.readiness.set("partitions", State::Ok);
+        }
         let ended = scoring.threads.iter().any(JoinHandle::is_finished) || correlating.is_some_and(|c| c.thread.is_finished());
         if ended || (options.once && scoring.is_at_end()) {
             return;
@@ -188,6 +191,11 @@ impl Scoring {
             threads.push(spawn(&format!("shard-{number}"), move || shard.run())?);
         }
         Ok(Self { source, shared, learning: Arc::clone(learning), threads })
+    }
+
+    /// The group has given this process its share, which may be nothing, and the states of all of it were taken over.
+    fn is_assigned(&self) -> bool {
+        self.source.counts().rebalances > 0 && self.shared.held.load(Ordering::Relaxed) >= self.source.owned()
     }
 
     fn is_at_end(&self) -> bool {
@@ -262,6 +270,7 @@ fn shared(publisher: &Arc<dyn Publisher>, source: Arc<dyn LogSource>, options: &
         ended: Arc::new(Mutex::new(BTreeSet::<Partition>::new())),
         give_up: Arc::new(AtomicBool::new(false)),
         batches: AtomicU64::new(0),
+        held: AtomicUsize::new(0),
     })
 }
 
