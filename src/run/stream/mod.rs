@@ -14,7 +14,7 @@ pub mod settle;
 pub mod shard;
 
 use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -94,8 +94,6 @@ pub fn run(pipeline: &Arc<Pipeline>, learning: &Arc<Learning>, options: &Options
     let correlating = options.correlate.then(|| Beside::correlating(options, around, &stores, &publisher)).transpose()?;
     let rekeyed = pipeline.file.source.rekey.as_ref();
     let rekeying = rekeyed.map(|_| Beside::rekeying(&pipeline.file.source.topic, pipeline, options, around, &publisher)).transpose()?;
-    around.readiness.set("partitions", State::Ok);
-
     let give_up = Arc::clone(&scoring.shared.give_up);
     let beside: Vec<&Beside> = rekeying.iter().chain(&correlating).collect();
     watch(options, around, &scoring, &beside);
@@ -129,7 +127,12 @@ fn prepare_topics(options: &Options) -> Result<()> {
 /// Waits for a reason to end: told to, everything read, or a thread that ended by itself.
 fn watch(options: &Options, around: &Surroundings, scoring: &Scoring, beside: &[&Beside]) {
     let is_over = || scoring.threads.iter().any(JoinHandle::is_finished) || beside.iter().any(|beside| beside.thread.is_finished());
+    let mut assigned = false;
     while !around.stop.load(Ordering::Relaxed) && !is_over() {
+        if !assigned && scoring.is_assigned() {
+            assigned = true;
+            around.readiness.set("partitions", State::Ok);
+        }
         // The first of the chain is at its end for good; what follows it waits for what is still on its way.
         let first =
             beside.iter().find(|beside| beside.feeds_scoring).map_or((&scoring.source, &scoring.shared), |b| (&b.source, &b.shared));
@@ -202,6 +205,11 @@ impl Scoring {
             threads.push(spawn(&format!("shard-{number}"), move || shard.run())?);
         }
         Ok(Self { source, shared, learning: Arc::clone(learning), threads })
+    }
+
+    /// The group has given this process its share, which may be nothing, and the states of all of it were taken over.
+    fn is_assigned(&self) -> bool {
+        self.source.counts().rebalances > 0 && self.shared.held.load(Ordering::Relaxed) >= self.source.owned()
     }
 
     fn finish(self, options: &Options, deadline: Deadline) -> Result<ShardReport> {
@@ -302,6 +310,7 @@ fn shared(publisher: &Arc<dyn Publisher>, source: Arc<dyn LogSource>, options: &
         ended: Arc::new(Mutex::new(BTreeSet::<Partition>::new())),
         give_up: Arc::new(AtomicBool::new(false)),
         batches: AtomicU64::new(0),
+        held: AtomicUsize::new(0),
     })
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError};
@@ -36,6 +36,8 @@ pub struct Shared {
     pub give_up: Arc<AtomicBool>,
     /// Batches handled by all shards: a sign of life.
     pub batches: AtomicU64,
+    /// Partitions that all shards have taken over with their states.
+    pub held: AtomicUsize,
 }
 
 impl Shared {
@@ -185,7 +187,9 @@ impl Shard {
         let now = clock::now();
         let claim = Claim { owner: generation, state };
         let holding = Holding { generation, claim, due: 0, round: now, last_checkpoint: now, handed: start, complete, lag: 0 };
-        self.holdings.insert(partition, holding);
+        if self.holdings.insert(partition, holding).is_none() {
+            self.shared.held.fetch_add(1, Ordering::Relaxed);
+        }
         tracing::info!(partition = partition.0, generation = generation.0, start = start.0, "partition assigned");
         Ok(())
     }
@@ -313,7 +317,9 @@ impl Shard {
     }
 
     fn drop_partition(&mut self, partition: Partition) -> Result<()> {
-        self.holdings.remove(&partition);
+        if self.holdings.remove(&partition).is_some() {
+            self.shared.held.fetch_sub(1, Ordering::Relaxed);
+        }
         self.worker.engine().revoke(partition);
         self.shared.ended().remove(&partition);
         self.shared.metrics.forget_partition(partition);
