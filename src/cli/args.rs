@@ -118,6 +118,9 @@ pub struct RunArgs {
     /// Write received, scored, late, deadLettered, threats, rates and latencies as JSON at the end
     #[arg(long, value_name = "FILE")]
     pub summary: Option<PathBuf>,
+    /// About so many events are worked on at a time. Results do not depend on it; tests show that with this flag
+    #[arg(long, value_name = "EVENTS", hide = true, value_parser = clap::value_parser!(u32).range(1..))]
+    pub batch_events: Option<u32>,
     #[command(flatten)]
     pub service: ServiceFlags,
 }

@@ -14,6 +14,7 @@ use crate::config::pipeline::{self, PipelineFile};
 use crate::config::service::{ServiceSettings, Verdicts};
 use crate::core::correlate::Correlator;
 use crate::edge::file::{Existing, JsonlSink};
+use crate::edge::kafka::ConsumerSettings;
 use crate::edge::{Publisher, TopicRole};
 use crate::error::{Error, Result};
 use crate::run::embedded::{Embedded, Quiet};
@@ -68,7 +69,7 @@ fn embedded(args: &RunArgs, settings: &ServiceSettings, path: &Path, stop: &Atom
     let mut run =
         Embedded::new(lanes, settings.verdicts, Arc::clone(&sink) as Arc<dyn Publisher>, correlator, Arc::clone(&around.metrics))?;
     around.readiness.set("pipeline", State::Ok);
-    let read = feed(&pipeline, &mut input, &mut run, stop);
+    let read = feed(&pipeline, &mut input, &mut run, batch_events(args).unwrap_or(BATCH_RECORDS), stop);
     let summary = run.finish()?;
     sink.sync()?;
     read?;
@@ -76,13 +77,17 @@ fn embedded(args: &RunArgs, settings: &ServiceSettings, path: &Path, stop: &Atom
     Ok(summary)
 }
 
+fn batch_events(args: &RunArgs) -> Option<usize> {
+    args.batch_events.map(|events| events as usize)
+}
+
 /// Feeds an input through an embedded run, to its end or until told to stop. A file that breaks off is reported at the end, after
 /// everything that could be read was worked on.
-pub(super) fn feed(pipeline: &Pipeline, input: &mut FramedInput, run: &mut Embedded, stop: &AtomicBool) -> Result<()> {
+pub(super) fn feed(pipeline: &Pipeline, input: &mut FramedInput, run: &mut Embedded, batch: usize, stop: &AtomicBool) -> Result<()> {
     let mut progress = Progress::new("reading", "bytes", input.progress().bytes_total);
     let mut broken = None;
     while !stop.load(Ordering::Relaxed) {
-        match input.read(pipeline, run.records(0), BATCH_RECORDS) {
+        match input.read(pipeline, run.records(0), batch) {
             Ok(0) => break,
             Ok(_) => {}
             Err(error) => {
@@ -153,10 +158,11 @@ fn one_stream(args: &RunArgs, settings: &ServiceSettings, file: PipelineFile, ar
 
 fn options(args: &RunArgs, settings: &ServiceSettings, pipeline: &Pipeline) -> Options {
     let span = |span: crate::core::settings::Span| Duration::from_micros(span.micros.unsigned_abs());
+    let consumer = clients::consumer(settings, &pipeline.file);
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     Options {
         kafka: clients::connection(settings),
-        consumer: clients::consumer(settings, &pipeline.file),
+        consumer: ConsumerSettings { batch_events: batch_events(args).unwrap_or(consumer.batch_events), ..consumer },
         producer: clients::producer(settings, &pipeline.file),
         redis: clients::redis(settings),
         topics: clients::topics(settings, &pipeline.file),

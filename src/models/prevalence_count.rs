@@ -57,7 +57,7 @@ mod tests {
             counter.add(0, event);
         }
         let prevalence = counter.finish();
-        assert!((prevalence.rarity(mix(1)) - 0.25).abs() < 1e-6 && prevalence.rarity(mix(2)) >= 1.0);
-        assert!((1.0 / prevalence.rarity(mix(3)) - 90.0).abs() < 15.0);
+        assert!((prevalence.common(mix(1)) - 0.75).abs() < 1e-6 && prevalence.common(mix(2)) <= 0.0);
+        assert!((1.0 / (1.0 - prevalence.common(mix(3))) - 90.0).abs() < 15.0);
     }
 }

@@ -264,7 +264,7 @@ impl Trainer {
         }
         let mut signals = self.signals.clone();
         for (row, place) in signals.iter_mut().zip(&self.places) {
-            row[Signal::DestinationRarity as usize] = prevalence.rarity(*place);
+            row[Signal::DestinationCommon as usize] = prevalence.common(*place);
         }
         let rows = FeatureRows { schema: self.options.schema, model: &self.rows, signals: &signals };
         let width = self.options.columns.len();

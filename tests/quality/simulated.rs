@@ -75,11 +75,13 @@ pub fn run(scenario: &Scenario) -> Outcome {
                 &records,
                 &arena,
                 |_| true,
-                |event, _, surprise, parts, raw| {
-                    if let Some(label) = labels[(event.at.offset.0 - first) as usize].filter(|_| learned) {
-                        let best = best.entry((label.0, place)).or_insert(Best { surprise, parts: *parts, raw: *raw });
-                        if surprise > best.surprise {
-                            *best = Best { surprise, parts: *parts, raw: *raw };
+                |scored| {
+                    let label = labels[(scored.event.at.offset.0 - first) as usize].filter(|_| learned);
+                    if let Some(label) = label {
+                        let now = Best { surprise: scored.surprise, parts: scored.parts, raw: scored.raw };
+                        let best = best.entry((label.0, place)).or_insert(now);
+                        if now.surprise > best.surprise {
+                            *best = now;
                         }
                     }
                 },

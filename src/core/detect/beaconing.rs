@@ -50,7 +50,7 @@ fn weight(row: &SignalRow) -> f32 {
     let external = INTERNAL_WEIGHT + (1.0 - INTERNAL_WEIGHT) * share(signal(row, Signal::External));
     let known_share = signal(row, Signal::PeriodAgeHours) / signal(row, Signal::AgeHours).max(HABIT_HOURS);
     let novel = FURNITURE_WEIGHT + (1.0 - FURNITURE_WEIGHT) * (1.0 - ramp(known_share, 0.0, 1.0));
-    let rare = COMMON_WEIGHT + (1.0 - COMMON_WEIGHT) * share(signal(row, Signal::DestinationRarity));
+    let rare = 1.0 - (1.0 - COMMON_WEIGHT) * share(signal(row, Signal::DestinationCommon));
     external * novel * rare * ramp(signal(row, Signal::Period), PACE.0, PACE.1)
 }
 

@@ -9,11 +9,15 @@ use crate::core::features::row::{FeatureRows, ModelRow, Signal, SignalRow, signa
 const SHARE_PRIOR: f32 = 0.05;
 /// How far an entity's own habit of failing may excuse its failures. Less than 1, for an attacker who goes on has that habit too.
 const HABIT_TRUST: f32 = 0.5;
+/// Nobody mistypes more often than this: the rest of the habit is guessing.
+const HABIT_SHARE_MAX: f32 = 0.3;
 /// Hours after which a habit counts half.
 const HABIT_HOURS: f32 = 24.0;
+/// The same for one of always failing.
+const STUCK_HOURS: f32 = 720.0;
 /// Failures anybody may have in 5 minutes, an hour and a day: a mistyped or changed password, a phone that has the old one.
 const ALLOWED: [f32; 3] = [1.5, 3.0, 6.0];
-/// Attempts of a decayed hour expected in each window.
+/// How many decayed hours each window is.
 const WINDOW_HOURS: [f32; 3] = [1.0 / 12.0, 1.0, 24.0];
 /// Users that may fail from one source (or, for a user, sources) in an hour: a family, a shared computer. More at a gateway,
 /// which has its own average.
@@ -63,15 +67,18 @@ fn nats(row: &SignalRow) -> f32 {
 
 const FAILURES: [Signal; 3] = [Signal::Failures5m, Signal::Failures1h, Signal::Failures24h];
 
-/// Failures expected in the window, given the entity's attempts and habits.
+/// Failures expected in the window, given the entity's successes and habits.
 #[inline]
 fn expected(row: &SignalRow, window: usize) -> f32 {
     let age = signal(row, Signal::AgeHours).max(0.0);
-    let trust = HABIT_TRUST * age / (age + HABIT_HOURS);
-    // Whoever never succeeds has no habit of mistyping, but one of guessing.
-    let failing = share(signal(row, Signal::FailureShare));
-    let share = SHARE_PRIOR + trust * (1.0 - failing) * (failing - SHARE_PRIOR).max(0.0);
-    ALLOWED[window] + WINDOW_HOURS[window] * share * signal(row, Signal::Attempts1h)
+    let habit = share(signal(row, Signal::FailureShare));
+    let mistypes = SHARE_PRIOR + HABIT_TRUST * age / (age + HABIT_HOURS) * (habit.min(HABIT_SHARE_MAX) - SHARE_PRIOR).max(0.0);
+    // In proportion to the log-ins that succeed: whoever never succeeds does not mistype.
+    let attempts = signal(row, Signal::Attempts1h);
+    let successes = (attempts - signal(row, Signal::Failures1h)).max(0.0);
+    // But for a service that has had the wrong password for weeks.
+    let stuck = HABIT_TRUST * age / (age + STUCK_HOURS) * habit * attempts;
+    ALLOWED[window] + WINDOW_HOURS[window] * (mistypes / (1.0 - mistypes) * successes + stuck)
 }
 
 #[inline]

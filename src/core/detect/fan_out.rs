@@ -12,10 +12,12 @@ const ALLOWED_HOSTS: f32 = 10.0;
 const ALLOWED_ADMIN_HOSTS: f32 = 1.5;
 /// Hosts that are administered for the first time within a day, whoever does it.
 const ALLOWED_NEW_ADMIN_HOSTS: f32 = 2.0;
+/// To an entity of this age in hours every host is new, and from this age on it knows its own.
+const NEW_FROM_HOURS: (f32, f32) = (4.0, 24.0);
 /// A page view or a start-up of a computer reaches many hosts at once: geometric.
 const SHAPE: f32 = 1.0;
 /// People administer one host after the other, so these counts vary less.
-const ADMIN_SHAPE: f32 = 4.0;
+const ADMIN_SHAPE: f32 = 8.0;
 /// The three counts see the same connections in part.
 const RELATED: f32 = 0.5;
 /// Most connections of a scan fail, those of a busy client do not: all failing adds this share.
@@ -68,7 +70,9 @@ fn parts(row: &SignalRow) -> Parts {
         hosts: count_excess(hosts, usual(row, Signal::HostsMean, ALLOWED_HOSTS), SHAPE),
         admin: at_admin
             * count_excess(signal(row, Signal::AdminHosts), usual(row, Signal::AdminHostsMean, ALLOWED_ADMIN_HOSTS), ADMIN_SHAPE),
-        new_admin: at_admin * count_excess(signal(row, Signal::NewAdminHosts24h), ALLOWED_NEW_ADMIN_HOSTS, ADMIN_SHAPE),
+        new_admin: at_admin
+            * ramp(signal(row, Signal::AgeHours), NEW_FROM_HOURS.0, NEW_FROM_HOURS.1)
+            * count_excess(signal(row, Signal::NewAdminHosts24h), ALLOWED_NEW_ADMIN_HOSTS, ADMIN_SHAPE),
         slow: slow(row),
         failing: 1.0 + FAILING_BONUS * failing,
     }

@@ -313,7 +313,7 @@ impl Engine {
         };
         signals[Signal::Exempt as usize] = f32::from(exempt);
         let place = place_of(event);
-        signals[Signal::DestinationRarity as usize] = self.scorer.prevalence().rarity(place);
+        signals[Signal::DestinationCommon as usize] = self.scorer.prevalence().common(place);
         if let Some(hit) = look_up_intel(&self.intel, event) {
             signals[Signal::IntelList as usize] = f32::from(hit.list) + 1.0;
             signals[Signal::IntelConfidence as usize] = hit.confidence;

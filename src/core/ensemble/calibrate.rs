@@ -61,7 +61,7 @@ impl Unit {
             Self::ForestScore => (f64::MAX, 1.0),
         }
     }
-    /// The most that a score among the benign ones may mean. What a detector itself calls hardly surprising does not become so by
+    /// The most that a score may mean. What a detector itself calls hardly surprising does not become so by
     /// being rare: near ties of a thousand alike scores would.
     fn most(self, score: f32) -> f32 {
         match self {
@@ -122,7 +122,7 @@ impl Calibration {
         let finite: Vec<f32> = scores.iter().filter(|s| s.is_finite()).map(|s| s.clamp(-SCORE_MAX, SCORE_MAX)).collect();
         let rejected = (scores.len() - finite.len()) as u64;
         let tail = FittedTail::of(&finite);
-        let (mut knots, mut surprises) = knots(&finite, tail.as_ref(), unit);
+        let (mut knots, mut surprises) = knots(&finite, tail.as_ref());
         let tail = match (&tail, finite.last()) {
             (Some(fitted), Some(last)) => fitted.beyond(*last, unit),
             (None, Some(_)) => discrete_tail(&finite, unit, surprises.last().copied().unwrap_or(0.0)),
@@ -139,6 +139,11 @@ impl Calibration {
     #[inline]
     #[must_use]
     pub fn surprise(&self, score: f32) -> f32 {
+        self.counted(score).min(self.stored.unit.most(score))
+    }
+
+    #[inline]
+    fn counted(&self, score: f32) -> f32 {
         let (scores, surprises) = (&self.stored.scores, &self.stored.surprises);
         if score.is_nan() || score <= scores[0] {
             return 0.0;
@@ -305,7 +310,7 @@ fn surprise_of_count(at_least: usize, n: usize) -> f64 {
 ///
 /// A knot is the first of its ties, so a score that occurs often has exactly the surprise that counting all of them gives, and
 /// the straight line to the next knot stays below what counting would say of the scores between.
-fn knots(sorted: &[f32], tail: Option<&FittedTail>, unit: Unit) -> (Vec<f32>, Vec<f32>) {
+fn knots(sorted: &[f32], tail: Option<&FittedTail>) -> (Vec<f32>, Vec<f32>) {
     let (mut scores, mut surprises) = (Vec::new(), Vec::new());
     let mut due = f64::INFINITY;
     let mut highest = 0.0_f32;
@@ -321,7 +326,7 @@ fn knots(sorted: &[f32], tail: Option<&FittedTail>, unit: Unit) -> (Vec<f32>, Ve
             Some(tail) if *score > tail.start => tail.surprise(*score),
             _ => surprise_of_count(at_least, sorted.len()),
         };
-        highest = highest.max((surprise as f32).min(unit.most(*score)).clamp(0.0, SURPRISE_NATS_MAX));
+        highest = highest.max((surprise as f32).clamp(0.0, SURPRISE_NATS_MAX));
         scores.push(*score);
         surprises.push(highest);
     }

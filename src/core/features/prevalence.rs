@@ -59,22 +59,22 @@ impl Prevalence {
         self.slots.is_empty()
     }
 
-    /// 1 for a destination that nobody else uses, else `1 / (1 + others)`: one of those that used it may be the entity itself.
+    /// 0 for a destination that nobody else uses, else `1 - 1 / entities`: one of those that used it may be the entity itself.
     #[must_use]
     #[inline]
-    pub fn rarity(&self, place: u64) -> f32 {
+    pub fn common(&self, place: u64) -> f32 {
         if place == 0 || self.slots.is_empty() {
-            return 1.0;
+            return 0.0;
         }
         let mask = self.slots.len() - 1;
         let mut at = place as usize & mask;
         loop {
             let slot = self.slots[at];
             if slot == 0 {
-                return 1.0;
+                return 0.0;
             }
             if slot & !0xff == tag(place) {
-                return 1.0 / (slot & 0xff) as f32;
+                return 1.0 - 1.0 / (slot & 0xff) as f32;
             }
             at = (at + 1) & mask;
         }
@@ -108,14 +108,14 @@ mod tests {
     use crate::core::numeric::mix;
 
     #[test]
-    fn what_others_use_is_less_rare() {
+    fn what_others_use_is_common() {
         let prevalence = Prevalence::new((1..2_000).map(|i| (mix(i), i as u32 % 300)));
         for i in 1..2_000 {
             let count = i as u32 % 300;
-            let expected = if count < 2 { 1.0 } else { 1.0 / count.min(255) as f32 };
-            assert!((prevalence.rarity(mix(i)) - expected).abs() < 1e-6, "{i}");
+            let expected = if count < 2 { 0.0 } else { 1.0 - 1.0 / count.min(255) as f32 };
+            assert!((prevalence.common(mix(i)) - expected).abs() < 1e-6, "{i}");
         }
-        assert!(prevalence.rarity(mix(9_999_999)) >= 1.0 && prevalence.rarity(0) >= 1.0);
+        assert!(prevalence.common(mix(9_999_999)) <= 0.0 && prevalence.common(0) <= 0.0);
         assert_eq!(Prevalence::from_bytes(&prevalence.to_bytes()), Some(prevalence));
     }
 

@@ -146,9 +146,9 @@ pub enum Signal {
     DnsLength,
     DnsEntropy,
     DnsNames,
-    /// How few others use this event's destination (or, for DNS, the registered domain), as learned: 1 nobody else or not known,
-    /// else one by the number of entities that do.
-    DestinationRarity,
+    /// How common this event's destination (or, for DNS, the registered domain) was found to be, 0..1: 0 where nobody else uses it or
+    /// nothing was learned, else `1 - 1 / entities`.
+    DestinationCommon,
     /// log2(bytes + 1) sent to this event's destination, decayed with a day.
     DestinationSent,
     /// Distinct users that failed from this source in the sliding 24 h window, and the slow average.
@@ -161,6 +161,8 @@ pub enum Signal {
     NewAdminHosts24h,
     /// 1 when this event reaches an internal host on an administration port.
     AdminPort,
+    /// 1 when the entity is a user.
+    User,
     /// Index + 1 of the threat-intelligence list that matched, and its confidence 0..1.
     IntelList,
     IntelConfidence,

@@ -36,6 +36,7 @@ pub struct Facts {
     pub out_share: f32,
     pub outcome: Outcome,
     pub authentication: bool,
+    pub user: bool,
 }
 
 impl Facts {
@@ -66,6 +67,7 @@ impl Facts {
             out_share: if event.bytes == 0 { 0.0 } else { (bytes_out as f32 / event.bytes as f32).min(1.0) },
             outcome: event.outcome,
             authentication: is_authentication(event),
+            user: event.entity.kind == EntityKind::User,
         }
     }
 }

@@ -139,7 +139,7 @@ impl EntityState {
         self.volume.observe(facts, signals);
         self.windows.observe(facts, signals);
         let rarity = self.novelty.observe(facts, self.events, signals);
-        self.periods.observe(facts, signals);
+        self.periods.observe(facts, self.novelty.is_forgetful(), signals);
         self.login.observe(event, facts.authentication, travel_exempt, signals);
         if event.event_type.starts_with("dns") {
             self.dns.observe(event.resource, facts, signals);

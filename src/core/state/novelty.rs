@@ -65,6 +65,7 @@ impl Novelty {
         self.resources_24h = self.resources_24h * facts.fade_24h + f32::from(u8::from(resource));
         let admin = facts.destination != 0 && !facts.external && ADMIN_PORTS.contains(&facts.port);
         self.admin_hosts_24h = self.admin_hosts_24h * facts.fade_24h + f32::from(u8::from(admin && destination));
+        signals[Signal::User as usize] = f32::from(u8::from(facts.user));
         signals[Signal::AdminPort as usize] = f32::from(u8::from(admin));
         signals[Signal::NewResources1h as usize] = self.resources_1h;
         signals[Signal::NewResources24h as usize] = self.resources_24h;
@@ -74,6 +75,11 @@ impl Novelty {
         Rarity { port: self.ports_seen.surprise(port_hash), action: self.actions_seen.surprise(facts.action ^ facts.protocol) }
     }
 
+    /// Whether there are too many destinations and resources to call any of them new.
+    #[must_use]
+    pub fn is_forgetful(&self) -> bool {
+        self.things.is_full()
+    }
     #[must_use]
     pub fn new_destination_ratio(&self) -> f32 {
         self.new_destinations

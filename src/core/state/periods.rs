@@ -61,7 +61,8 @@ impl Persist for Periods {
 }
 
 impl Periods {
-    pub fn observe(&mut self, facts: &Facts, signals: &mut SignalRow) {
+    /// `forgetful`: the entity knows too many destinations to say which are new.
+    pub fn observe(&mut self, facts: &Facts, forgetful: bool, signals: &mut SignalRow) {
         if facts.destination == 0 {
             return;
         }
@@ -69,7 +70,7 @@ impl Periods {
         let destination = (facts.destination >> 32) as u32 & !KNOWN | 1;
         let now = (facts.micros / 1_000_000) as u32;
         let Some(slot) = self.slots.iter_mut().find(|slot| slot.destination & !KNOWN == destination) else {
-            let known = if signals[Signal::NewDestination as usize] > 0.0 { 0 } else { KNOWN };
+            let known = if forgetful || signals[Signal::NewDestination as usize] > 0.0 { 0 } else { KNOWN };
             self.claim(destination | known, now, facts.bytes_out);
             signals[Signal::DestinationSent as usize] = log2_count(facts.bytes_out);
             return;

@@ -191,7 +191,11 @@ impl<const B: usize> Bloom<B> {
             self.ones += u16::from(unset);
             new |= unset;
         }
-        new && usize::from(self.ones) * 10 <= 8 * B * 6
+        new && !self.is_full()
+    }
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        usize::from(self.ones) * 10 > 8 * B * 6
     }
 }
 
@@ -225,12 +229,12 @@ impl<const B: usize> Persist for Windowed<B> {
 impl<const B: usize> Windowed<B> {
     /// Closes the open window; `adjacent` says that the next one follows it directly.
     ///
-    /// A closed window moves the average by at most a doubling and four, so that one flood does not make the next one ordinary.
+    /// A closed window counts for at most half more than the average and one, so that one flood does not make the next one ordinary.
     pub fn roll(&mut self, adjacent: bool) {
         let count = self.current.estimate();
         self.previous = if adjacent { count } else { 0.0 };
         if count > 0.0 {
-            let bounded = if self.closed == 0 { count.min(16.0) } else { count.min(2.0 * self.mean + 4.0) };
+            let bounded = if self.closed == 0 { count.min(16.0) } else { count.min(1.5 * self.mean + 1.0) };
             self.closed = (self.closed + 1).min(MEAN_WINDOWS);
             self.mean += (bounded - self.mean) / f32::from(self.closed);
         }

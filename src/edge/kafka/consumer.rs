@@ -18,6 +18,7 @@ use crate::core::types::{Generation, Partition};
 use crate::edge::records::Records;
 use crate::edge::{Commit, CommitMode, LogEvent, LogSource};
 use crate::error::{Error, Kind, Result};
+use crate::limits::BATCH_EVENTS_MAX;
 use crate::native::consume::{BatchConsumer, Queues};
 
 /// Buffers and orders that may wait; beyond them a buffer is freed.
@@ -94,6 +95,7 @@ impl KafkaSource {
             assembly,
             stall_warning,
             report_end: settings.report_end,
+            batch_events: settings.batch_events.clamp(1, BATCH_EVENTS_MAX),
         };
         let weak = Arc::downgrade(&consumer);
         drop(consumer);
@@ -109,6 +111,12 @@ impl KafkaSource {
         Ok((Self { shared, consumer: weak, commands, recycle, ended, thread: Mutex::new(Some(thread)), partitions }, receivers))
     }
 
+    /// Partitions that the group has given to this member.
+    #[must_use]
+    pub fn owned(&self) -> usize {
+        self.shared.owned().len()
+    }
+
     /// Partitions of the topic when it was opened.
     #[must_use]
     pub fn partitions(&self) -> u32 {
@@ -118,7 +126,7 @@ impl KafkaSource {
     #[must_use]
     pub fn counts(&self) -> SourceCounts {
         SourceCounts {
-            rebalances: self.shared.rebalances.load(Ordering::Relaxed),
+            rebalances: self.shared.rebalances.load(Ordering::Acquire),
             commit_failures: self.shared.commit_failures.load(Ordering::Relaxed),
         }
     }

@@ -275,7 +275,6 @@ impl ClientContext for GroupContext {
 impl ConsumerContext for GroupContext {
     /// In place of the wrapper's own, which ignores what `assign` returns.
     fn rebalance(&self, consumer: &BaseConsumer<Self>, code: rd_kafka_resp_err_t, list: &mut TopicPartitionList) {
-        self.shared.rebalances.fetch_add(1, Ordering::Relaxed);
         if code == rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS {
             tracing::info!(topic = self.shared.topic, partitions = list.count(), "partitions assigned");
             self.shared.assign(consumer, list);
@@ -284,6 +283,7 @@ impl ConsumerContext for GroupContext {
             self.shared.revoke(consumer, list);
         }
         self.shared.epoch.fetch_add(1, Ordering::Release);
+        self.shared.rebalances.fetch_add(1, Ordering::Release);
     }
 
     fn commit_callback(&self, result: KafkaResult<()>, offsets: &TopicPartitionList) {

@@ -18,7 +18,7 @@ use crate::edge::clock::{self, Deadline};
 use crate::edge::records::Records;
 use crate::edge::{LogEvent, PartitionBatch};
 use crate::error::{Error, Kind};
-use crate::limits::{BATCH_BYTES_MAX, BATCH_EVENTS_MAX, RECORD_BYTES_MAX};
+use crate::limits::{BATCH_BYTES_MAX, RECORD_BYTES_MAX};
 use crate::native::consume::{BatchConsumer, Message};
 
 /// Messages of one call into the client, few enough that their copies fit a batch whatever their size.
@@ -44,6 +44,7 @@ pub(super) struct Reader {
     pub assembly: Assembly,
     pub stall_warning: Duration,
     pub report_end: bool,
+    pub batch_events: usize,
 }
 
 impl Reader {
@@ -125,7 +126,15 @@ impl Reader {
     /// One look at every channel; returns how many messages were taken.
     fn round(&mut self) -> usize {
         (0..self.assembly.channels)
-            .map(|channel| if self.flush(channel, Duration::ZERO) == Sent::All { self.take(channel, 0, TAKE_MAX) } else { 0 })
+            .map(
+                |channel| {
+                    if self.flush(channel, Duration::ZERO) == Sent::All {
+                        self.take(channel, 0, TAKE_MAX.min(self.batch_events))
+                    } else {
+                        0
+                    }
+                },
+            )
             .sum()
     }
 
@@ -177,11 +186,11 @@ impl Reader {
                 }
             };
             total += taken;
-            if taken < ask || total + TAKE_MAX > BATCH_EVENTS_MAX || self.assembly.bytes + TAKE_MAX * RECORD_BYTES_MAX > 2 * BATCH_BYTES_MAX
-            {
+            let left = self.batch_events.saturating_sub(total);
+            if taken < ask || left == 0 || self.assembly.bytes + TAKE_MAX * RECORD_BYTES_MAX > 2 * BATCH_BYTES_MAX {
                 break;
             }
-            (wait_ms, ask) = (0, TAKE_MAX);
+            (wait_ms, ask) = (0, TAKE_MAX.min(left));
         }
         if total > 0 {
             self.hand_over(channel);

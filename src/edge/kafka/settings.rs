@@ -125,6 +125,8 @@ pub struct ConsumerSettings {
     pub fetch_ahead_bytes: u64,
     /// Batches that wait in each channel before reading is held back.
     pub channel_batches: usize,
+    /// Events of one batch over all its partitions. What is published does not depend on it.
+    pub batch_events: usize,
     pub session_timeout_ms: u64,
     /// How long a revoked partition may take to settle before it is given away regardless.
     pub drain_timeout_ms: u64,
@@ -145,6 +147,8 @@ impl Default for ConsumerSettings {
             start_at: StartAt::Earliest,
             fetch_ahead_bytes: 256 * 1024 * 1024,
             channel_batches: 4,
+            // Few enough that a batch is still in the caches when it is scored, enough to pay for handing it over.
+            batch_events: 2_048,
             session_timeout_ms: 45_000,
             drain_timeout_ms: 10_000,
             instance_id: None,

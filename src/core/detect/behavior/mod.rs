@@ -13,13 +13,13 @@ use crate::core::settings::BehaviorSettings;
 
 /// Nats of travel at the limit, and for each e-fold of speed above it: twice the limit is rare enough for a threat of its own
 /// (11.5 nats, 1 in 100,000), ten times the limit for a high one.
-const TRAVEL_NATS: f32 = 6.0;
+const TRAVEL_NATS: f32 = 10.0;
 const TRAVEL_NATS_EFOLD: f32 = 8.0;
 /// Databases misplace addresses by this many kilometres easily, so a shorter distance counts less.
 const TRAVEL_ERROR_KM: f32 = 250.0;
 
 /// Hours of history over which habits fade in; the number of events is a setting.
-const HISTORY_HOURS: (f32, f32) = (1.0, 48.0);
+const HISTORY_HOURS: (f32, f32) = (1.0, 20.0);
 
 /// Spreads are not taken for smaller than this (octaves), for events in an hour, bytes of an event, bytes in an hour, bytes in a
 /// day: a quiet week shows less than what people do in a year. Sums over a day vary less than single flows.
@@ -48,6 +48,8 @@ const RELATED_VOLUMES: f32 = 0.25;
 pub(crate) const ALLOWED_RESOURCES: f32 = 3.0;
 const RESOURCES_SHAPE: f32 = 1.5;
 const NEW_RESOURCE_BONUS: f32 = 0.25;
+/// What the resources of a host count against a user's: the names that it asks for and the pages it fetches are not of its choosing.
+const HOST_RESOURCES_WEIGHT: f32 = 0.3;
 /// Resources used for the first time that are nothing special, within an hour and within a day.
 const ALLOWED_NEW_RESOURCES: (f32, f32) = (4.0, 12.0);
 /// What new resources count more at an unusual hour, and from how many nats of it to how many.
@@ -138,8 +140,9 @@ impl Behavior {
         if history > 0.0 {
             parts.time = history * bounded(signal(row, Signal::HourRarity));
             volumes(row, history, &mut parts);
-            parts.resources = history * resources(row);
-            parts.new_resources = history * new_resources(row, parts.time);
+            let whose = HOST_RESOURCES_WEIGHT + (1.0 - HOST_RESOURCES_WEIGHT) * share(signal(row, Signal::User));
+            parts.resources = history * whose * resources(row);
+            parts.new_resources = history * whose * new_resources(row, parts.time);
             parts.new_device = history * NEW_DEVICE_NATS * share(signal(row, Signal::NewDevice));
             parts.new_country = history * NEW_COUNTRY_NATS * share(signal(row, Signal::NewCountry));
         }
@@ -177,7 +180,7 @@ fn volumes(row: &SignalRow, history: f32, parts: &mut Parts) {
     for lane in 0..4 {
         excess[lane] = robust_excess(values[lane], centers[lane].max(CENTER_MIN[lane]), spreads[lane], SPREAD_MIN[lane]);
     }
-    let moved = history * (INSIDE_WEIGHT + (1.0 - INSIDE_WEIGHT) * outward * share(at(Signal::DestinationRarity)));
+    let moved = history * (INSIDE_WEIGHT + (1.0 - INSIDE_WEIGHT) * outward * (1.0 - share(at(Signal::DestinationCommon))));
     let bonus = 1.0 + NEW_DESTINATION_BONUS * share(at(Signal::NewDestination)) * outward;
     let material = |octaves| ramp(octaves, MATERIAL_BYTES.0, MATERIAL_BYTES.1);
     parts.hour_events = history * ramp(events, MATERIAL_EVENTS.0, MATERIAL_EVENTS.1) * excess[0];
@@ -185,7 +188,7 @@ fn volumes(row: &SignalRow, history: f32, parts: &mut Parts) {
     parts.hour_volume = moved * bonus * material(values[2]) * excess[2];
     // The day's volume counts at events that send outside.
     // To where everybody sends, it is the service that is large.
-    let rare = COMMON_WEIGHT + (1.0 - COMMON_WEIGHT) * share(at(Signal::DestinationRarity));
+    let rare = 1.0 - (1.0 - COMMON_WEIGHT) * share(at(Signal::DestinationCommon));
     parts.day_volume = history * bonus * rare * outward * material(values[3]) * excess[3];
 }
 
@@ -216,7 +219,7 @@ fn sent(row: &SignalRow) -> f32 {
     }
     let usual = signal(row, Signal::DayVolumeMean).max(SENT_MIN);
     let octaves = (signal(row, Signal::DestinationSent) - usual).max(0.0);
-    let rare = share(signal(row, Signal::DestinationRarity));
+    let rare = 1.0 - share(signal(row, Signal::DestinationCommon));
     SENT_NATS_PER_OCTAVE * octaves * outward * rare
 }
 

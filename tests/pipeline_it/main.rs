@@ -1,0 +1,11 @@
+//! The whole program from outside: the real binary on files, on real Kafka and Redis, on real data and on hostile input.
+#![allow(clippy::unwrap_used)] // a failed expectation is a failed test
+#![allow(clippy::disallowed_methods)] // addresses of the services come from the environment
+#![allow(clippy::print_stdout)] // what is skipped and what was measured is said
+
+mod equality;
+mod kafka_log;
+mod process;
+#[path = "../support/mod.rs"]
+mod support;
+mod workbench;
