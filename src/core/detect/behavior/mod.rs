@@ -20,6 +20,8 @@ const TRAVEL_ERROR_KM: f32 = 250.0;
 
 /// Hours of history over which habits fade in; the number of events is a setting.
 const HISTORY_HOURS: (f32, f32) = (1.0, 20.0);
+/// The same for what is summed over a day.
+const DAY_HISTORY_HOURS: (f32, f32) = (24.0, 72.0);
 
 /// Spreads are not taken for smaller than this (octaves), for events in an hour, bytes of an event, bytes in an hour, bytes in a
 /// day: a quiet week shows less than what people do in a year. Sums over a day vary less than single flows.
@@ -61,8 +63,8 @@ const SENT_NATS_PER_OCTAVE: f32 = 1.0;
 
 /// People get a new device every few months and appear in a new country about once a year; an entity with tens of events a day
 /// sees these once in some hundred and thousand events.
-const NEW_DEVICE_NATS: f32 = 2.5;
-const NEW_COUNTRY_NATS: f32 = 4.0;
+const NEW_DEVICE_NATS: f32 = 1.5;
+const NEW_COUNTRY_NATS: f32 = 2.5;
 
 /// Several moderate anomalies of different kinds add up to this part.
 const UNRELATED: f32 = 0.5;
@@ -189,7 +191,8 @@ fn volumes(row: &SignalRow, history: f32, parts: &mut Parts) {
     // The day's volume counts at events that send outside.
     // To where everybody sends, it is the service that is large.
     let rare = 1.0 - (1.0 - COMMON_WEIGHT) * share(at(Signal::DestinationCommon));
-    parts.day_volume = history * bonus * rare * outward * material(values[3]) * excess[3];
+    let days = ramp(at(Signal::AgeHours), DAY_HISTORY_HOURS.0, DAY_HISTORY_HOURS.1);
+    parts.day_volume = history * days * bonus * rare * outward * material(values[3]) * excess[3];
 }
 
 #[inline]
