@@ -31,18 +31,6 @@ pub fn report() -> Value {
     println!("Zeek 008 + 010 in order of time: fitted on the first {fit} benign flows; tested on {benign} benign and {malicious} malicious");
     let combined = judge(&flows, |flow| flow.surprise);
     line("combination, all detectors", &combined);
-    for d in 0..7 {
-        let f = judge(&flows, |flow| flow.parts[d]); line(threatguard::core::detect::NAMES[d], &f);
-        for (what, of) in [("benign", (|f: &Flow| !f.learned && !f.malicious) as fn(&Flow) -> bool), ("malicious", |f: &Flow| f.malicious)] {
-            let mut v: Vec<(f32, f32)> = flows.iter().filter(|f| of(f)).map(|f| (f.parts[d], f.raw[d])).collect();
-            v.sort_by(|a, b| a.0.total_cmp(&b.0));
-            println!("      {what}: {:?}", [0.01, 0.1, 0.25, 0.5, 0.75, 0.9, 0.99, 1.0].map(|q: f64| v[((v.len() - 1) as f64 * q) as usize]));
-        }
-    }
-    let mut v: Vec<f32> = flows.iter().filter(|f| !f.learned && !f.malicious).map(|f| f.surprise).collect(); v.sort_by(f32::total_cmp);
-    println!("benign {:?}", [0.5, 0.75, 0.9, 0.99, 1.0].map(|q: f64| v[((v.len() - 1) as f64 * q) as usize]));
-    let mut v: Vec<f32> = flows.iter().filter(|f| f.malicious).map(|f| f.surprise).collect(); v.sort_by(f32::total_cmp);
-    println!("malicious {:?}", [0.01, 0.1, 0.25, 0.5, 0.75, 0.9, 0.99, 1.0].map(|q: f64| v[((v.len() - 1) as f64 * q) as usize]));
     let mut figures = json!({ "fitRows": fit, "benignTestRows": benign, "maliciousTestRows": malicious, "combination": value(&combined) });
     for (name, key, keep) in [("16 features", "allFeatures", None), ("6 features of the flow alone", "flowFeatures", Some(&OF_THE_FLOW))] {
         let kept: Vec<Flow> = flows.iter().map(|flow| Flow { row: masked(&flow.row, keep), ..*flow }).collect();

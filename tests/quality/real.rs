@@ -82,8 +82,6 @@ pub struct Flow {
     pub row: ModelRow,
     /// Combined, nats.
     pub surprise: f32,
-    pub parts: [f32; 7],
-    pub raw: [f32; 7],
     pub malicious: bool,
     /// Among the benign ones that were learned from.
     pub learned: bool,
@@ -118,15 +116,13 @@ pub fn labelled_days() -> Option<Vec<Flow>> {
 fn days(lane: &mut Lane, log: &[(Vec<u8>, Option<EventTime>)], learned: usize) -> Vec<Flow> {
     // Event by event: the number of the benign ones so far says which are learned from.
     let (mut benign, mut flows, mut arena) = (0, vec![], Bump::new());
-    let lane_learning = lane.is_learning();
     for (number, part) in log.chunks(1).enumerate() {
         arena.reset();
         let malicious = label(&part[0].0) != Some("Benign");
         benign += usize::from(!malicious);
         let learn = !malicious && benign <= learned;
         lane.process(&Zeek, &records(part, number), &arena, |_| learn, |scored| {
-            if !malicious && !learn && scored.raw[1] > 3.0 && number % 7 == 0 && !lane_learning { let mut text = threatguard::core::detect::Explanation::default(); threatguard::core::detect::rules(&threatguard::core::settings::DetectorsSettings::default())[0].explain(scored.model, scored.signals, &mut text); println!("{} age {:.1} events {} raw {} {:?}", scored.event.time, scored.signals[1], scored.signals[0], scored.raw[1], text.anomalies.iter().map(|a| format!("[{:.1}] {}", a.surprise, a.description)).collect::<Vec<_>>()); }
-            flows.push(Flow { row: *scored.model, surprise: scored.surprise, parts: scored.parts, raw: scored.raw, malicious, learned: learn });
+            flows.push(Flow { row: *scored.model, surprise: scored.surprise, malicious, learned: learn });
         });
     }
     flows

@@ -11,12 +11,12 @@ use crate::core::features::row::{FeatureRows, ModelRow, Signal, SignalRow, signa
 use crate::core::numeric::log2;
 use crate::core::settings::BehaviorSettings;
 
-/// Nats of travel at the limit, and for each e-fold of speed above it: twice the limit is rare enough for a threat of its own
-/// (11.5 nats, 1 in 100,000), ten times the limit for a high one.
-const TRAVEL_NATS: f32 = 10.0;
+/// Nats of travel at the limit, and for each e-fold of speed above it: nobody flies faster from log-in to log-in, so that it is a
+/// threat of its own, and twice the limit is a high one.
+const TRAVEL_NATS: f32 = 14.0;
 const TRAVEL_NATS_EFOLD: f32 = 8.0;
 /// Databases misplace addresses by this many kilometres easily, so a shorter distance counts less.
-const TRAVEL_ERROR_KM: f32 = 250.0;
+const TRAVEL_ERROR_KM: f32 = 200.0;
 
 /// Hours of history over which habits fade in; the number of events is a setting.
 const HISTORY_HOURS: (f32, f32) = (1.0, 20.0);
@@ -61,10 +61,9 @@ const ODD_HOUR: (f32, f32) = (1.0, 3.0);
 const SENT_MIN: f32 = 20.0;
 const SENT_NATS_PER_OCTAVE: f32 = 1.0;
 
-/// People get a new device every few months and appear in a new country about once a year; an entity with tens of events a day
-/// sees these once in some hundred and thousand events.
-const NEW_DEVICE_NATS: f32 = 1.5;
-const NEW_COUNTRY_NATS: f32 = 2.5;
+/// People get new devices and travel: taken alone neither is worth a look, beside something else both are.
+const NEW_DEVICE_NATS: f32 = 1.0;
+const NEW_COUNTRY_NATS: f32 = 2.0;
 
 /// Several moderate anomalies of different kinds add up to this part.
 const UNRELATED: f32 = 0.5;
