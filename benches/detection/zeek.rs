@@ -28,7 +28,9 @@ pub fn report() -> Value {
     };
     let count = |of: fn(&Flow) -> bool| flows.iter().filter(|flow| of(flow)).count();
     let (fit, benign, malicious) = (count(|f| f.learned), count(|f| !f.learned && !f.malicious), count(|f| f.malicious));
-    println!("Zeek 008 + 010 in order of time: fitted on the first {fit} benign flows; tested on {benign} benign and {malicious} malicious");
+    println!(
+        "Zeek 008 + 010 in order of time: fitted on the first {fit} benign flows; tested on {benign} benign and {malicious} malicious"
+    );
     let combined = judge(&flows, |flow| flow.surprise);
     line("combination, all detectors", &combined);
     let mut figures = json!({ "fitRows": fit, "benignTestRows": benign, "maliciousTestRows": malicious, "combination": value(&combined) });

@@ -121,9 +121,15 @@ fn days(lane: &mut Lane, log: &[(Vec<u8>, Option<EventTime>)], learned: usize) -
         let malicious = label(&part[0].0) != Some("Benign");
         benign += usize::from(!malicious);
         let learn = !malicious && benign <= learned;
-        lane.process(&Zeek, &records(part, number), &arena, |_| learn, |scored| {
-            flows.push(Flow { row: *scored.model, surprise: scored.surprise, malicious, learned: learn });
-        });
+        lane.process(
+            &Zeek,
+            &records(part, number),
+            &arena,
+            |_| learn,
+            |scored| {
+                flows.push(Flow { row: *scored.model, surprise: scored.surprise, malicious, learned: learn });
+            },
+        );
     }
     flows
 }

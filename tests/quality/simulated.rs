@@ -70,16 +70,22 @@ pub fn run(scenario: &Scenario) -> Outcome {
                 lane.finish_learning();
             }
             let learned = !lane.is_learning();
-            lane.process(&ThreatGuard, &records, &arena, |_| true, |scored| {
-                let label = labels[(scored.event.at.offset.0 - first) as usize].filter(|_| learned);
-                if let Some(label) = label {
-                    let now = Best { surprise: scored.surprise, parts: scored.parts, raw: scored.raw };
-                    let best = best.entry((label.0, place)).or_insert(now);
-                    if now.surprise > best.surprise {
-                        *best = now;
+            lane.process(
+                &ThreatGuard,
+                &records,
+                &arena,
+                |_| true,
+                |scored| {
+                    let label = labels[(scored.event.at.offset.0 - first) as usize].filter(|_| learned);
+                    if let Some(label) = label {
+                        let now = Best { surprise: scored.surprise, parts: scored.parts, raw: scored.raw };
+                        let best = best.entry((label.0, place)).or_insert(now);
+                        if now.surprise > best.surprise {
+                            *best = now;
+                        }
                     }
-                }
-            });
+                },
+            );
             if lane.is_learning() {
                 continue;
             }

@@ -15,7 +15,9 @@ use crate::core::settings::BehaviorSettings;
 /// threat of its own, and twice the limit is a high one.
 const TRAVEL_NATS: f32 = 14.0;
 const TRAVEL_NATS_EFOLD: f32 = 8.0;
-/// Databases misplace addresses by this many kilometres easily, so a shorter distance counts less.
+/// Databases misplace addresses by some hundred kilometres, and a phone's gateway may stand in the next town: from how many
+/// kilometres on a distance counts, and after how many more it counts half.
+const TRAVEL_NEAR_KM: f32 = 100.0;
 const TRAVEL_ERROR_KM: f32 = 200.0;
 
 /// Hours of history over which habits fade in; the number of events is a setting.
@@ -153,7 +155,7 @@ impl Behavior {
 
 #[cold]
 fn travel_nats(ratio: f32, distance: f32) -> f32 {
-    let distance = distance.max(0.0);
+    let distance = (distance - TRAVEL_NEAR_KM).max(0.0);
     bounded((TRAVEL_NATS + TRAVEL_NATS_EFOLD * libm::logf(ratio)) * distance / (distance + TRAVEL_ERROR_KM))
 }
 
