@@ -94,8 +94,8 @@ mod tests {
             assert!((f64::from(log2(y)) - libm::log2(f64::from(y))).abs() < 1e-5, "log2({y})");
         }
         assert!((exp_neg(0.0) - 1.0).abs() < 1e-6);
-        assert_eq!(exp_neg(1e9), 0.0);
-        assert_eq!(log2(0.0), 0.0);
+        assert!(exp_neg(1e9).abs() < 1e-30);
+        assert!(log2(0.0).abs() < 1e-30);
     }
 
     #[test]

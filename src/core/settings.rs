@@ -155,7 +155,7 @@ pub struct ForestSettings {
 
 impl Default for ForestSettings {
     fn default() -> Self {
-        Self { enabled: true, weight: 1.0, trees: 100, sample: 256 }
+        Self { enabled: true, weight: 0.5, trees: 100, sample: 256 }
     }
 }
 
@@ -279,7 +279,7 @@ pub struct ThresholdSettings {
 
 impl Default for ThresholdSettings {
     fn default() -> Self {
-        Self { low: 1e-5, medium: 1e-6, high: 1e-8, critical: 1e-11 }
+        Self { low: 1e-4, medium: 1e-5, high: 1e-7, critical: 1e-10 }
     }
 }
 

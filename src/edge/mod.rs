@@ -19,7 +19,7 @@ pub mod records;
 pub mod redis;
 pub mod secret;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::core::types::{EntityKey, EventTime, Generation, Offset, Partition};
 use crate::error::{Error, Result};
@@ -67,6 +67,8 @@ pub struct PartitionBatch {
     pub partition: Partition,
     pub generation: Generation,
     pub records: Records,
+    /// When the source took its first record from the client.
+    pub read_at: Instant,
     /// The offset that the next record written to the partition gets, as last heard from the broker. Lag is the difference to
     /// the last record of this batch plus one.
     pub high_watermark: Option<Offset>,

@@ -10,15 +10,17 @@ use serde::{Deserialize, Serialize};
 use super::forest_fit::ForestParams;
 use crate::core::detect::forest::{Forest, ForestDetector};
 use crate::core::ensemble::{Calibration, Column, Ensemble, Tail};
+use crate::core::features::prevalence::Prevalence;
 use crate::core::features::row::{ModelRow, Schema};
 use crate::error::{Error, Result};
 
 /// Layout of the parts. A reader refuses newer ones.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 pub const MANIFEST_FILE: &str = "manifest.json";
 const FOREST_FILE: &str = "forest.bin";
 const CALIBRATION_FILE: &str = "calibration.json";
 const PEER_GROUPS_FILE: &str = "peer_groups.json";
+const PREVALENCE_FILE: &str = "prevalence.bin";
 
 /// Hexadecimal digits of a version: 64 bits of the content's hash.
 const VERSION_DIGITS: usize = 16;
@@ -33,6 +35,8 @@ pub struct Bundle {
     pub calibrations: BTreeMap<String, Calibration>,
     /// Calibration of the weighted sum of surprises.
     pub combined: Option<Calibration>,
+    /// How many entities use which destination; empty where that was not learned.
+    pub prevalence: Prevalence,
     /// Centres of the groups of alike entities, in model features.
     pub peer_groups: Option<Vec<ModelRow>>,
 }
@@ -148,7 +152,12 @@ impl Bundle {
         let calibration = verified(CALIBRATION_FILE)?.ok_or_else(|| Error::config(format!("the manifest names no {CALIBRATION_FILE}")))?;
         let CalibrationPart { calibrations, combined } = parse(CALIBRATION_FILE, &calibration)?;
         let peer_groups = verified(PEER_GROUPS_FILE)?.map(|bytes| parse::<Vec<ModelRow>>(PEER_GROUPS_FILE, &bytes)).transpose()?;
-        Ok(Self { manifest, forest, calibrations, combined, peer_groups })
+        let prevalence = match verified(PREVALENCE_FILE)? {
+            Some(bytes) => Prevalence::from_bytes(&bytes)
+                .ok_or_else(|| Error::config(format!("{PREVALENCE_FILE} is damaged; train the bundle again")))?,
+            None => Prevalence::default(),
+        };
+        Ok(Self { manifest, forest, calibrations, combined, prevalence, peer_groups })
     }
 
     /// The detectors of a pipeline with what was learned. The calibration of the sum is used only if the same detectors with the
@@ -173,6 +182,9 @@ impl Bundle {
         }
         let calibration = CalibrationPart { calibrations: self.calibrations.clone(), combined: self.combined.clone() };
         parts.push((CALIBRATION_FILE, serde_json::to_vec(&calibration).expect("calibrations are numbers under names")));
+        if !self.prevalence.is_empty() {
+            parts.push((PREVALENCE_FILE, self.prevalence.to_bytes()));
+        }
         if let Some(groups) = &self.peer_groups {
             parts.push((PEER_GROUPS_FILE, serde_json::to_vec(groups).expect("centres are numbers")));
         }

@@ -7,12 +7,16 @@ use std::collections::BTreeMap;
 
 use super::bundle::{Bundle, DetectorMetrics, FORMAT, Manifest, Origin, Training, summed};
 use super::forest_fit::ForestParams;
+use super::prevalence_count::PrevalenceCounter;
 use super::random::Random;
 use crate::core::detect::forest::layout::Row;
 use crate::core::detect::forest::{Forest, NAME as FOREST_NAME};
+use crate::core::detect::rules;
 use crate::core::ensemble::{Calibration, Column, Ensemble, Unit};
-use crate::core::features::row::{MODEL_WIDTH, ModelRow, Schema};
-use crate::core::types::EventTime;
+use crate::core::features::prevalence::Prevalence;
+use crate::core::features::row::{FeatureRows, MODEL_WIDTH, ModelRow, Schema, Signal, SignalRow};
+use crate::core::settings::DetectorsSettings;
+use crate::core::types::{EntityKey, EventTime};
 use crate::error::{Error, Result};
 use crate::limits::TRAINING_ROWS_MAX;
 
@@ -39,6 +43,8 @@ pub struct TrainOptions {
     /// Share of the rows the forest grows from that is left out as the most anomalous, against contamination. 0..0.5.
     pub trim: f64,
     pub seed: u64,
+    /// The detectors' settings, for those whose scores depend on what is learned of destinations.
+    pub detectors: DetectorsSettings,
 }
 
 impl TrainOptions {
@@ -46,7 +52,17 @@ impl TrainOptions {
     #[must_use]
     pub fn new(name: &str, schema: Schema, columns: Vec<Column>, seed: u64) -> Self {
         let (name, pipeline) = (name.to_owned(), name.to_owned());
-        Self { name, pipeline, schema, columns, forest: ForestParams::default(), capacity: 50_000, trim: 0.005, seed }
+        Self {
+            name,
+            pipeline,
+            schema,
+            columns,
+            forest: ForestParams::default(),
+            capacity: 50_000,
+            trim: 0.005,
+            seed,
+            detectors: DetectorsSettings::default(),
+        }
     }
 }
 
@@ -62,6 +78,10 @@ pub struct Trainer {
     order: Vec<u64>,
     rows: Vec<ModelRow>,
     raw: Vec<f32>,
+    /// Signals and destination of each kept row; empty where none were given.
+    signals: Vec<SignalRow>,
+    places: Vec<u64>,
+    prevalence: PrevalenceCounter,
 }
 
 impl Trainer {
@@ -71,30 +91,64 @@ impl Trainer {
         options.trim = options.trim.clamp(0.0, 0.5);
         let random = Random::new(options.seed);
         let (oldest, newest) = (EventTime(i64::MAX), EventTime(i64::MIN));
-        Self { options, random, seen: 0, oldest, newest, order: vec![], rows: vec![], raw: vec![] }
+        Self {
+            options,
+            random,
+            seen: 0,
+            oldest,
+            newest,
+            order: vec![],
+            rows: vec![],
+            raw: vec![],
+            signals: vec![],
+            places: vec![],
+            prevalence: PrevalenceCounter::default(),
+        }
     }
 
     /// Takes one event: its row and the raw score of each column in declared order; what stands for the forest is not read.
     ///
     /// Keeps a uniform sample of all events (Vitter, "Random Sampling with a Reservoir", ACM TOMS 11, 1985, algorithm R).
     pub fn push(&mut self, time: EventTime, row: &ModelRow, raw: &[f32]) {
+        self.keep(time, row, raw);
+    }
+
+    /// [`Self::push`] of an event whose entity and destination (see [`crate::core::features::prevalence::place_of`]) are known, so
+    /// that it is learned how many entities use which destination. Detectors then score the kept rows anew with what was learned.
+    /// Use either this or `push` for all events.
+    pub fn push_event(&mut self, time: EventTime, row: &ModelRow, raw: &[f32], signals: &SignalRow, entity: EntityKey, place: u64) {
+        self.prevalence.add(place, entity.0 as u64);
+        let Some(kept) = self.keep(time, row, raw) else { return };
+        if kept == self.signals.len() {
+            self.signals.push(*signals);
+            self.places.push(place);
+        } else {
+            (self.signals[kept], self.places[kept]) = (*signals, place);
+        }
+    }
+
+    /// Where the row was kept, if it was.
+    fn keep(&mut self, time: EventTime, row: &ModelRow, raw: &[f32]) -> Option<usize> {
         let width = self.options.columns.len();
         assert_eq!(raw.len(), width, "one raw score a column");
         (self.oldest, self.newest) = (self.oldest.min(time), self.newest.max(time));
         let row = Row::of(row).0;
-        if self.rows.len() < self.options.capacity {
+        let kept = if self.rows.len() < self.options.capacity {
             self.order.push(self.seen);
             self.rows.push(row);
             self.raw.extend_from_slice(raw);
+            Some(self.rows.len() - 1)
         } else {
             let place = self.random.below(self.seen + 1) as usize;
-            if place < self.rows.len() {
+            (place < self.rows.len()).then(|| {
                 self.order[place] = self.seen;
                 self.rows[place] = row;
                 self.raw[place * width..(place + 1) * width].copy_from_slice(raw);
-            }
-        }
+                place
+            })
+        };
         self.seen += 1;
+        kept
     }
 
     /// Counts an event that is not to be learned from.
@@ -133,9 +187,11 @@ impl Trainer {
         let fit_rows: Vec<ModelRow> = fit.iter().map(|place| self.rows[in_time[*place]]).collect();
         let (forest, trimmed) = self.grow(fit_rows)?;
 
+        let prevalence = self.prevalence.finish();
+        let raw = self.raw_with(&prevalence);
         let (first, second): (Vec<usize>, Vec<usize>) = calibrate.iter().copied().partition(|place| stretch(*place) % 3 == 1);
         let halves = [first, second].map(|half| half.iter().map(|place| in_time[*place]).collect::<Vec<_>>());
-        let halves = halves.map(|half| self.columns_of(&half, forest.as_ref()));
+        let halves = halves.map(|half| self.columns_of(&half, &raw, forest.as_ref()));
         let learned = self.calibrate(halves);
         let (medians, deviations) = centres(&self.rows);
         let training = Training {
@@ -147,8 +203,9 @@ impl Trainer {
             calibration_rows: calibrate.len() as u64,
             summed: summed(&self.options.columns),
         };
-        let manifest = self.manifest(training, learned.metrics, medians, deviations);
-        let bundle = Bundle { manifest, forest, calibrations: learned.calibrations, combined: Some(learned.combined), peer_groups: None };
+        let manifest = self.manifest(training, learned.metrics.clone(), medians, deviations);
+        let Learned { calibrations, combined, .. } = learned;
+        let bundle = Bundle { manifest, forest, calibrations, combined: Some(combined), prevalence, peer_groups: None };
         Ok(bundle.sealed())
     }
 
@@ -199,8 +256,29 @@ impl Trainer {
         Ok((Some(Forest::fit(&rows, self.options.forest, self.options.seed)?), trimmed))
     }
 
+    /// The raw scores as they are once it is known how many entities use which destination.
+    fn raw_with(&self, prevalence: &Prevalence) -> Vec<f32> {
+        let mut raw = self.raw.clone();
+        if self.signals.len() != self.rows.len() {
+            return raw;
+        }
+        let mut signals = self.signals.clone();
+        for (row, place) in signals.iter_mut().zip(&self.places) {
+            row[Signal::DestinationCommon as usize] = prevalence.common(*place);
+        }
+        let rows = FeatureRows { schema: self.options.schema, model: &self.rows, signals: &signals };
+        let width = self.options.columns.len();
+        let mut scores = vec![0.0; self.rows.len()];
+        for detector in rules(&self.options.detectors) {
+            let Some(column) = self.options.columns.iter().position(|column| column.name == detector.name()) else { continue };
+            detector.score(rows, &mut scores);
+            scores.iter().enumerate().for_each(|(row, score)| raw[row * width + column] = *score);
+        }
+        raw
+    }
+
     /// Raw scores of the chosen rows, column after column.
-    fn columns_of(&self, chosen: &[usize], forest: Option<&Forest>) -> Columns {
+    fn columns_of(&self, chosen: &[usize], raw_scores: &[f32], forest: Option<&Forest>) -> Columns {
         let width = self.options.columns.len();
         let mut raw = Vec::with_capacity(chosen.len() * width);
         for (index, column) in self.options.columns.iter().enumerate() {
@@ -212,7 +290,7 @@ impl Trainer {
                     forest.score_rows(&rows, &mut raw[from..]);
                 }
                 None if column.name == FOREST_NAME => raw.resize(raw.len() + chosen.len(), 0.0),
-                _ => raw.extend(chosen.iter().map(|i| self.raw[i * width + index])),
+                _ => raw.extend(chosen.iter().map(|i| raw_scores[i * width + index])),
             }
         }
         Columns { rows: chosen.len(), raw }
@@ -233,7 +311,7 @@ impl Trainer {
         };
         let mut sums = vec![0.0; judged.rows];
         Ensemble::declared(columns, &of_all, None).sums(&judged.raw, &mut sums);
-        let combined = Calibration::fit(&mut sums, Unit::Nats);
+        let combined = Calibration::fit(&mut sums, Unit::Sum);
 
         let mut metrics = BTreeMap::from([("combined".to_owned(), metrics(sums, &combined, None))]);
         for (index, column) in columns.iter().enumerate() {

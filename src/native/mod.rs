@@ -10,6 +10,9 @@ pub mod consume; // librdkafka's batch calls, which the wrapper crate lacks
 mod forest_avx2;
 #[cfg(target_arch = "x86_64")]
 mod forest_avx512;
+mod memory;
+
+pub use memory::{prefetch, use_huge_pages};
 
 use crate::core::detect::forest::layout::{Row, Tree, path_sums_portable};
 

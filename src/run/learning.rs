@@ -71,7 +71,9 @@ impl Learning {
             let event = &events[verdict.event as usize];
             // An exempt entity does things on purpose that nobody else may do: learning from it would excuse everybody.
             if engine.rows().signals[row][crate::core::features::row::Signal::Exempt as usize] == 0.0 {
-                trainer.push(event.time, &engine.rows().model[row], &engine.scores().raw(row));
+                let rows = engine.rows();
+                let (raw, place) = (engine.scores().raw(row), rows.places[row]);
+                trainer.push_event(event.time, &rows.model[row], &raw, &rows.signals[row], event.entity.key, place);
             } else {
                 trainer.skip();
             }
@@ -111,7 +113,8 @@ pub fn trainer(pipeline: &Pipeline) -> Trainer {
     let settings = &pipeline.settings;
     let mut options = TrainOptions::new(&pipeline.file.name, settings.features, pipeline.columns(), settings.learning.seed);
     let forest = settings.detectors.isolation_forest;
-    options.forest = ForestParams { trees: forest.trees as u32, sample: forest.sample as u32, ..options.forest };
+    options.detectors = settings.detectors.clone();
+    options.forest = ForestParams { trees: forest.trees as u32, sample: forest.sample as u32 };
     Trainer::new(options)
 }
 

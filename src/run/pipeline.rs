@@ -80,7 +80,7 @@ impl Pipeline {
         if let Some(forest) = bundle.detector().filter(|_| self.settings.detectors.isolation_forest.enabled) {
             detectors.insert(0, Box::new(forest));
         }
-        Ok(Scorer::new(detectors, bundle.ensemble(&columns), thresholds, false))
+        Ok(Scorer::new(detectors, bundle.ensemble(&columns), thresholds, false).with_prevalence(bundle.prevalence.clone()))
     }
 
     /// The detectors as the ensemble declares them. One that is off weighs nothing.

@@ -20,6 +20,8 @@ const LONG_LIVED: f32 = 0.15;
 const INTERNAL_WEIGHT: f32 = 0.35;
 /// What a series keeps that is as old as the entity itself: it may have been infected before we looked.
 const FURNITURE_WEIGHT: f32 = 0.3;
+/// What a series to a destination keeps that everybody uses: a service of theirs, not somebody's command server.
+const COMMON_WEIGHT: f32 = 0.02;
 /// Before a day has been seen nobody's habits are known, so nothing can be called furniture.
 const HABIT_HOURS: f32 = 24.0;
 /// Seconds between which the pace turns from a stream's into a check-in's.
@@ -48,7 +50,8 @@ fn weight(row: &SignalRow) -> f32 {
     let external = INTERNAL_WEIGHT + (1.0 - INTERNAL_WEIGHT) * share(signal(row, Signal::External));
     let known_share = signal(row, Signal::PeriodAgeHours) / signal(row, Signal::AgeHours).max(HABIT_HOURS);
     let novel = FURNITURE_WEIGHT + (1.0 - FURNITURE_WEIGHT) * (1.0 - ramp(known_share, 0.0, 1.0));
-    external * novel * ramp(signal(row, Signal::Period), PACE.0, PACE.1)
+    let rare = 1.0 - (1.0 - COMMON_WEIGHT) * share(signal(row, Signal::DestinationCommon));
+    external * novel * rare * ramp(signal(row, Signal::Period), PACE.0, PACE.1)
 }
 
 impl Detector for Beaconing {

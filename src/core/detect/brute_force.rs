@@ -1,7 +1,7 @@
 //! Password guessing: more failed log-ins than this entity's habits explain, over 5 minutes, an hour and a day; many users tried
 //! from one source; a success after many failures. Looks at attempts to authenticate only.
 
-use super::surprise::{count_excess, ramp, strongest};
+use super::surprise::{count_excess, ramp, share, strongest};
 use super::{BRUTE_FORCE, Detector, Explanation, Figures, each_row, threat_type, words};
 use crate::core::features::row::{FeatureRows, ModelRow, Signal, SignalRow, signal};
 
@@ -9,15 +9,21 @@ use crate::core::features::row::{FeatureRows, ModelRow, Signal, SignalRow, signa
 const SHARE_PRIOR: f32 = 0.05;
 /// How far an entity's own habit of failing may excuse its failures. Less than 1, for an attacker who goes on has that habit too.
 const HABIT_TRUST: f32 = 0.5;
+/// Nobody mistypes more often than this: the rest of the habit is guessing.
+const HABIT_SHARE_MAX: f32 = 0.3;
 /// Hours after which a habit counts half.
 const HABIT_HOURS: f32 = 24.0;
+/// The same for one of always failing.
+const STUCK_HOURS: f32 = 720.0;
 /// Failures anybody may have in 5 minutes, an hour and a day: a mistyped or changed password, a phone that has the old one.
 const ALLOWED: [f32; 3] = [1.5, 3.0, 6.0];
-/// Attempts of a decayed hour expected in each window.
+/// How many decayed hours each window is.
 const WINDOW_HOURS: [f32; 3] = [1.0 / 12.0, 1.0, 24.0];
 /// Users that may fail from one source (or, for a user, sources) in an hour: a family, a shared computer. More at a gateway,
 /// which has its own average.
 const ALLOWED_USERS: f32 = 1.5;
+/// The same within a day.
+const ALLOWED_USERS_DAY: f32 = 4.0;
 /// Failures come in bursts: negative binomial with this shape is geometric.
 const SHAPE: f32 = 1.0;
 /// The day counts while it goes on, by failures in the hour: one failure long after an attack is no attack.
@@ -42,6 +48,8 @@ struct Parts {
     /// Which window is the most surprising.
     window: usize,
     users: f32,
+    /// Whether the users of the day tell more than those of the hour.
+    users_day: bool,
     success: f32,
 }
 
@@ -59,18 +67,23 @@ fn nats(row: &SignalRow) -> f32 {
 
 const FAILURES: [Signal; 3] = [Signal::Failures5m, Signal::Failures1h, Signal::Failures24h];
 
-/// Failures expected in the window, given the entity's attempts and habits.
+/// Failures expected in the window, given the entity's successes and habits.
 #[inline]
 fn expected(row: &SignalRow, window: usize) -> f32 {
     let age = signal(row, Signal::AgeHours).max(0.0);
-    let trust = HABIT_TRUST * age / (age + HABIT_HOURS);
-    let share = SHARE_PRIOR + trust * (signal(row, Signal::FailureShare) - SHARE_PRIOR).max(0.0);
-    ALLOWED[window] + WINDOW_HOURS[window] * share * signal(row, Signal::Attempts1h)
+    let habit = share(signal(row, Signal::FailureShare));
+    let mistypes = SHARE_PRIOR + HABIT_TRUST * age / (age + HABIT_HOURS) * (habit.min(HABIT_SHARE_MAX) - SHARE_PRIOR).max(0.0);
+    // In proportion to the log-ins that succeed: whoever never succeeds does not mistype.
+    let attempts = signal(row, Signal::Attempts1h);
+    let successes = (attempts - signal(row, Signal::Failures1h)).max(0.0);
+    // But for a service that has had the wrong password for weeks.
+    let stuck = HABIT_TRUST * age / (age + STUCK_HOURS) * habit * attempts;
+    ALLOWED[window] + WINDOW_HOURS[window] * (mistypes / (1.0 - mistypes) * successes + stuck)
 }
 
 #[inline]
 fn parts(row: &SignalRow) -> Parts {
-    let mut parts = Parts { failures: 0.0, window: 0, users: 0.0, success: 0.0 };
+    let mut parts = Parts { failures: 0.0, window: 0, users: 0.0, users_day: false, success: 0.0 };
     let going_on = [1.0, 1.0, ramp(signal(row, Signal::Failures1h), GOING_ON.0, GOING_ON.1)];
     for (window, failures) in FAILURES.into_iter().enumerate() {
         let nats = going_on[window] * count_excess(signal(row, failures), expected(row, window), SHAPE) - WINDOWS_PRICE;
@@ -78,7 +91,10 @@ fn parts(row: &SignalRow) -> Parts {
             (parts.failures, parts.window) = (nats, window);
         }
     }
-    parts.users = count_excess(signal(row, Signal::FailedUsers), users_expected(row), SHAPE);
+    let hour = count_excess(signal(row, Signal::FailedUsers), users_expected(row), SHAPE);
+    let day = count_excess(signal(row, Signal::FailedUsersDay), users_day_expected(row), SHAPE);
+    parts.users_day = day > hour;
+    parts.users = hour.max(day);
     if signal(row, Signal::SuccessAfterFailures) > 0.0 {
         parts.success = SUCCESS_BONUS * (parts.failures.max(parts.users) - SUCCESS_FROM).max(0.0);
     }
@@ -90,11 +106,20 @@ fn users_expected(row: &SignalRow) -> f32 {
     ALLOWED_USERS + signal(row, Signal::FailedUsersMean).max(0.0)
 }
 
+#[inline]
+fn users_day_expected(row: &SignalRow) -> f32 {
+    ALLOWED_USERS_DAY + signal(row, Signal::FailedUsersDayMean).max(0.0)
+}
+
 fn type_of(parts: &Parts, row: &SignalRow) -> &'static str {
-    let failures = signal(row, Signal::Failures1h);
+    let (users, failures) = if parts.users_day {
+        (signal(row, Signal::FailedUsersDay), signal(row, Signal::Failures24h))
+    } else {
+        (signal(row, Signal::FailedUsers), signal(row, Signal::Failures1h))
+    };
     if parts.success > 0.0 {
         threat_type::CREDENTIAL_COMPROMISE
-    } else if parts.users > SUCCESS_FROM && signal(row, Signal::FailedUsers) >= SPRAYING_USERS_PER_FAILURE * failures {
+    } else if parts.users > SUCCESS_FROM && users >= SPRAYING_USERS_PER_FAILURE * failures {
         threat_type::PASSWORD_SPRAYING
     } else {
         threat_type::BRUTE_FORCE
@@ -124,10 +149,14 @@ impl Detector for BruteForce {
                 words::count(usual)
             )
         });
-        let (users, users_usual) = (signal(row, Signal::FailedUsers), users_expected(row));
+        let (users, users_usual, span) = if parts.users_day {
+            (signal(row, Signal::FailedUsersDay), users_day_expected(row), "a day")
+        } else {
+            (signal(row, Signal::FailedUsers), users_expected(row), "an hour")
+        };
         out.add("many_users_tried", "failed_users", Figures { observed: users, expected: users_usual, surprise: parts.users }, || {
             format!(
-                "Log-ins failed for {} within an hour; {} would be ordinary.",
+                "Log-ins failed for {} within {span}; {} would be ordinary.",
                 words::plural(users, "other party", "different parties"),
                 words::count(users_usual)
             )

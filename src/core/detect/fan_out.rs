@@ -10,10 +10,14 @@ use crate::core::features::row::{FeatureRows, ModelRow, Signal, SignalRow, signa
 const ALLOWED_PORTS: f32 = 5.0;
 const ALLOWED_HOSTS: f32 = 10.0;
 const ALLOWED_ADMIN_HOSTS: f32 = 1.5;
+/// Hosts that are administered for the first time within a day, whoever does it.
+const ALLOWED_NEW_ADMIN_HOSTS: f32 = 2.0;
+/// To an entity of this age in hours every host is new, and from this age on it knows its own.
+const NEW_FROM_HOURS: (f32, f32) = (4.0, 24.0);
 /// A page view or a start-up of a computer reaches many hosts at once: geometric.
 const SHAPE: f32 = 1.0;
 /// People administer one host after the other, so these counts vary less.
-const ADMIN_SHAPE: f32 = 4.0;
+const ADMIN_SHAPE: f32 = 8.0;
 /// The three counts see the same connections in part.
 const RELATED: f32 = 0.5;
 /// Most connections of a scan fail, those of a busy client do not: all failing adds this share.
@@ -36,6 +40,8 @@ struct Parts {
     ports: f32,
     hosts: f32,
     admin: f32,
+    /// Administration services of hosts never reached before, within a day.
+    new_admin: f32,
     slow: f32,
     /// 1..=1 + FAILING_BONUS
     failing: f32,
@@ -44,7 +50,7 @@ struct Parts {
 impl Parts {
     #[inline]
     fn total(&self) -> f32 {
-        strongest([self.ports, self.hosts, self.admin], RELATED) * self.failing + self.slow
+        strongest([self.ports, self.hosts, self.admin, self.new_admin], RELATED) * self.failing + self.slow
     }
 }
 
@@ -57,10 +63,16 @@ fn usual(row: &SignalRow, mean: Signal, allowed: f32) -> f32 {
 fn parts(row: &SignalRow) -> Parts {
     let (ports, hosts) = (signal(row, Signal::Ports), signal(row, Signal::Hosts));
     let failing = ramp(signal(row, Signal::Failures5m), 0.0, ports.max(hosts).max(1.0)).max(share(signal(row, Signal::FailureShare)));
+    // What is reached otherwise meanwhile is no part of it.
+    let at_admin = share(signal(row, Signal::AdminPort));
     Parts {
         ports: count_excess(ports, usual(row, Signal::PortsMean, ALLOWED_PORTS), SHAPE),
         hosts: count_excess(hosts, usual(row, Signal::HostsMean, ALLOWED_HOSTS), SHAPE),
-        admin: count_excess(signal(row, Signal::AdminHosts), usual(row, Signal::AdminHostsMean, ALLOWED_ADMIN_HOSTS), ADMIN_SHAPE),
+        admin: at_admin
+            * count_excess(signal(row, Signal::AdminHosts), usual(row, Signal::AdminHostsMean, ALLOWED_ADMIN_HOSTS), ADMIN_SHAPE),
+        new_admin: at_admin
+            * ramp(signal(row, Signal::AgeHours), NEW_FROM_HOURS.0, NEW_FROM_HOURS.1)
+            * count_excess(signal(row, Signal::NewAdminHosts24h), ALLOWED_NEW_ADMIN_HOSTS, ADMIN_SHAPE),
         slow: slow(row),
         failing: 1.0 + FAILING_BONUS * failing,
     }
@@ -75,7 +87,7 @@ fn slow(row: &SignalRow) -> f32 {
 
 fn is_lateral(parts: &Parts, row: &SignalRow) -> bool {
     let scan = parts.ports.max(parts.hosts).max(parts.slow);
-    scan < LATERAL_SHARE * parts.admin && signal(row, Signal::FailureShare) <= LATERAL_FAILURES
+    scan < LATERAL_SHARE * parts.admin.max(parts.new_admin) && signal(row, Signal::FailureShare) <= LATERAL_FAILURES
 }
 
 impl Detector for FanOut {
@@ -118,6 +130,13 @@ impl Detector for FanOut {
                 words::count(admin.expected)
             )
         });
+        let (new, usual) = (signal(row, Signal::NewAdminHosts24h), ALLOWED_NEW_ADMIN_HOSTS);
+        out.add(
+            "new_administered_hosts",
+            "new_admin_hosts_24h",
+            Figures { observed: new, expected: usual, surprise: parts.new_admin },
+            || format!("Administration services of {} reached for the first time within a day.", words::plural(new, "host", "hosts")),
+        );
         let failures = signal(row, Signal::FailureShare);
         out.add("slow_scan", "new_port_or_destination", Figures { observed: 1.0, expected: 0.0, surprise: parts.slow }, || {
             format!("Tried a port or host for the first time, after {} of its attempts had failed.", words::percent(failures))

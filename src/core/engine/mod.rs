@@ -18,6 +18,7 @@ use self::traffic::{Traffic, Window};
 use super::ensemble::Severity;
 use super::event::{Entity, Event};
 use super::features::model_row;
+use super::features::prevalence::place_of;
 use super::features::row::{SIGNAL_WIDTH, Schema, Signal, SignalRow};
 use super::intel::{IntelSet, Network};
 use super::settings::CoreSettings;
@@ -25,6 +26,10 @@ use super::state::table::{Slot, Table};
 use super::state::{EntityState, Lateness, Observed};
 use super::types::{EntityKey, EventTime, Offset, Partition};
 use crate::error::{Error, Result};
+use crate::native::prefetch;
+
+/// States are fetched so many events ahead: enough misses to overlap, few enough states for the first-level cache.
+const AHEAD: usize = 16;
 
 /// What became of the records of a batch, and since the start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -265,9 +270,14 @@ impl Engine {
         self.rows.clear();
         self.effects.windows.clear();
         self.effects.counts = Counts::default();
-        self.find_slots(owned, events);
+        self.slots.clear();
+        self.find_slots(owned, &events[..events.len().min(AHEAD)]);
         let mut rejects = rejects.iter().peekable();
         for (index, event) in events.iter().enumerate() {
+            if index % AHEAD == 0 {
+                let ahead = index + AHEAD..(index + 2 * AHEAD).min(events.len());
+                self.find_slots(owned, events.get(ahead).unwrap_or_default());
+            }
             while let Some(at) = rejects.next_if(|at| **at < event.at.offset) {
                 self.reject(owned, *at);
             }
@@ -278,16 +288,15 @@ impl Engine {
         }
     }
 
-    /// Looks all states up before any is worked on, so that their cache misses overlap.
+    /// Looks states up some events before they are worked on, so that their cache misses overlap with other work and each other.
     fn find_slots(&mut self, owned: &Owned, events: &[Event<'_>]) {
-        self.slots.clear();
-        let mut touched = 0u64;
         for event in events {
             let slot = owned.table.find(event.entity.key);
             self.slots.push(slot);
-            touched ^= slot.map_or(0, |slot| owned.table.state(slot).warm());
+            if let Some(slot) = slot {
+                prefetch(owned.table.state(slot));
+            }
         }
-        std::hint::black_box(touched);
     }
 
     fn new_entity(&self, owned: &mut Owned, entity: &Entity<'_>) -> Slot {
@@ -317,6 +326,9 @@ impl Engine {
             Observed::Applied(rarity) => rarity,
         };
         signals[Signal::Exempt as usize] = f32::from(exempt);
+        let place = place_of(event);
+        signals[Signal::DestinationCommon as usize] = self.scorer.prevalence().common(place);
+        self.rows.places.push(place);
         self.look_up_intel(event, &mut signals);
         self.rows.model.push(model_row(self.schema, event, owned.table.state(slot), rarity, &signals));
         self.rows.signals.push(signals);

@@ -2,6 +2,7 @@
 
 use crate::core::detect::{Detector, NAMES};
 use crate::core::ensemble::{Ensemble, Severity, SeverityThresholds, Source};
+use crate::core::features::prevalence::Prevalence;
 use crate::core::features::row::{FeatureRows, ModelRow, Schema, Signal, SignalRow};
 
 /// Number of detectors, and so of parts of a score.
@@ -14,6 +15,7 @@ pub struct Scorer {
     columns: Vec<usize>,
     ensemble: Ensemble,
     thresholds: SeverityThresholds,
+    prevalence: Prevalence,
     /// No bundle yet: scores are the detectors' own, uncalibrated.
     learning: bool,
 }
@@ -26,9 +28,19 @@ impl Scorer {
     #[must_use]
     pub fn new(detectors: Vec<Box<dyn Detector>>, ensemble: Ensemble, thresholds: SeverityThresholds, learning: bool) -> Self {
         assert!(ensemble.members().iter().map(|member| member.name.as_str()).eq(NAMES), "an ensemble has one member a detector");
-        let place = |detector: &Box<dyn Detector>| NAMES.iter().position(|name| *name == detector.name()).expect("a declared detector");
-        let columns = detectors.iter().map(place).collect();
-        Self { detectors, columns, ensemble, thresholds, learning }
+        let place = |detector: &dyn Detector| NAMES.iter().position(|name| *name == detector.name()).expect("a declared detector");
+        let columns = detectors.iter().map(|detector| place(detector.as_ref())).collect();
+        Self { detectors, columns, ensemble, thresholds, prevalence: Prevalence::default(), learning }
+    }
+    /// With what the bundle knows of destinations.
+    #[must_use]
+    pub fn with_prevalence(mut self, prevalence: Prevalence) -> Self {
+        self.prevalence = prevalence;
+        self
+    }
+    #[must_use]
+    pub fn prevalence(&self) -> &Prevalence {
+        &self.prevalence
     }
 
     #[must_use]
@@ -116,6 +128,8 @@ pub struct Rows {
     pub signals: Vec<SignalRow>,
     /// Index of the row's event in its batch.
     pub event: Vec<u32>,
+    /// What the event's destination is counted as, see [`crate::core::features::prevalence::place_of`].
+    pub places: Vec<u64>,
 }
 
 impl Rows {
@@ -127,6 +141,7 @@ impl Rows {
         self.model.clear();
         self.signals.clear();
         self.event.clear();
+        self.places.clear();
     }
     #[must_use]
     pub fn len(&self) -> usize {

@@ -23,6 +23,13 @@ const KNOT_FACTOR: f64 = 1.0 - 1.0 / 128.0;
 /// More than any reservoir needs; a bound for files.
 const KNOTS_MAX: usize = 16_384;
 const CELLS: usize = 1_024;
+/// Calibrated nats that a raw nat is worth at most, as far as benign scores go.
+const AMPLIFICATION_MAX: f32 = 5.0;
+/// Beyond everything seen, so many raw nats are worth one at least, and the further ones not much less.
+const NATS_SCALE_MAX: f64 = 3.0;
+const NATS_SHAPE_MAX: f64 = 0.1;
+/// The same for sums of calibrated nats: independent ones would need one more each.
+const SUM_SCALE_MAX: f64 = 1.5;
 /// Scores beyond are taken as this, so that differences stay finite.
 const SCORE_MAX: f32 = 1e30;
 
@@ -30,8 +37,10 @@ const SCORE_MAX: f32 = 1e30;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Unit {
-    /// Surprise in nats, 0 for ordinary events.
+    /// Surprise in nats, 0 for ordinary events: a bound of its own on how improbable the event is.
     Nats,
+    /// A sum of calibrated surprises.
+    Sum,
     /// The isolation forest's score between 0 and 1.
     ForestScore,
 }
@@ -39,13 +48,30 @@ pub enum Unit {
 impl Unit {
     fn scale_min(self) -> f64 {
         match self {
-            Self::Nats => 1.0,
+            Self::Nats | Self::Sum => 1.0,
             Self::ForestScore => 0.005,
+        }
+    }
+    /// Scale and shape beyond everything seen are at most these: nats bound their own probability, so that a few outliers of one
+    /// kind among the benign scores do not make the tail heavy for all kinds.
+    fn tail_max(self) -> (f64, f64) {
+        match self {
+            Self::Nats => (NATS_SCALE_MAX, NATS_SHAPE_MAX),
+            Self::Sum => (SUM_SCALE_MAX, 0.0),
+            Self::ForestScore => (f64::MAX, 1.0),
+        }
+    }
+    /// The most that a score may mean. What a detector itself calls hardly surprising does not become so by
+    /// being rare: near ties of a thousand alike scores would.
+    fn most(self, score: f32) -> f32 {
+        match self {
+            Self::Nats => AMPLIFICATION_MAX * score.max(0.0),
+            Self::Sum | Self::ForestScore => SURPRISE_NATS_MAX,
         }
     }
     fn everyday(self) -> f32 {
         match self {
-            Self::Nats => 0.0,
+            Self::Nats | Self::Sum => 0.0,
             Self::ForestScore => 0.5,
         }
     }
@@ -113,6 +139,11 @@ impl Calibration {
     #[inline]
     #[must_use]
     pub fn surprise(&self, score: f32) -> f32 {
+        self.counted(score).min(self.stored.unit.most(score))
+    }
+
+    #[inline]
+    fn counted(&self, score: f32) -> f32 {
         let (scores, surprises) = (&self.stored.scores, &self.stored.surprises);
         if score.is_nan() || score <= scores[0] {
             return 0.0;
@@ -242,7 +273,9 @@ impl FittedTail {
 
     fn beyond(&self, last: f32, unit: Unit) -> Tail {
         let beyond = self.pareto.beyond(f64::from(last) - f64::from(self.start));
-        Tail { fitted_to: self.count as u64, scale: beyond.scale.max(unit.scale_min()) as f32, shape: beyond.shape as f32, jump: 0.0 }
+        let (scale_max, shape_max) = unit.tail_max();
+        let (scale, shape) = (beyond.scale.clamp(unit.scale_min(), scale_max), beyond.shape.min(shape_max));
+        Tail { fitted_to: self.count as u64, scale: scale as f32, shape: shape as f32, jump: 0.0 }
     }
 }
 
@@ -260,7 +293,12 @@ fn discrete_tail(sorted: &[f32], unit: Unit, at_last: f32) -> Tail {
     let top = &sorted[sorted.len() - sorted.len().div_ceil(10)..];
     let mean_excess = top.iter().map(|s| f64::from(*s) - f64::from(top[0])).sum::<f64>() / top.len() as f64;
     let unseen = libm::log(sorted.len() as f64 + 1.0).min(f64::from(SURPRISE_NATS_MAX)) as f32;
-    Tail { fitted_to: 0, scale: mean_excess.max(unit.scale_min()) as f32, shape: 0.0, jump: (unseen - at_last).max(0.0) }
+    Tail {
+        fitted_to: 0,
+        scale: mean_excess.clamp(unit.scale_min(), unit.tail_max().0) as f32,
+        shape: 0.0,
+        jump: (unseen - at_last).max(0.0),
+    }
 }
 
 /// `-ln((1 + at_least) / (n + 1))`.

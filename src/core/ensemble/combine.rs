@@ -1,6 +1,7 @@
 //! From the detectors' scores of an event to one surprise, with every part visible.
 //!
-//! Fisher's method: the surprises `-ln p` add up. Detectors depend on each other, so the sum is calibrated again against the sums
+//! Fisher's method: the surprises `-ln p` add up, those of ordinary events only in part (a truncated product, Zaykin et al. 2002), so
+//! that five detectors which see nothing do not drown the one that does. Detectors depend on each other, so the sum is calibrated again against the sums
 //! of benign events. Sums are taken in declared order, so that the same event has the same bits everywhere. Must never drop a
 //! part, and never let a detector that was not calibrated count for more than its raw nats.
 
@@ -12,6 +13,9 @@ use crate::core::settings::ThresholdSettings;
 
 /// A p-value of 1e-12 is a threat score of 100.
 const THREAT_SCORE_FULL_DECADES: f32 = 12.0;
+/// One event in twenty is this surprising to a detector; up to here its surprise counts this share.
+const ORDINARY_NATS: f32 = 3.0;
+const ORDINARY_SHARE: f32 = 0.1;
 
 /// How a detector's raw score becomes surprise.
 #[derive(Clone, Debug, PartialEq)]
@@ -94,14 +98,19 @@ impl Ensemble {
                 }
             }
         }
-        combined.fill(0.0);
-        for (weight, parts) in self.weighted(parts, rows) {
-            for (sum, part) in combined.iter_mut().zip(parts) {
-                *sum += weight * part;
+        if self.combined.is_some() {
+            self.sums(parts, combined);
+        } else {
+            combined.fill(0.0);
+            for (weight, parts) in self.weighted(parts, rows) {
+                for (sum, part) in combined.iter_mut().zip(parts) {
+                    *sum += weight * part;
+                }
             }
         }
-        for sum in combined.iter_mut() {
-            *sum = self.surprise_of_sum(*sum);
+        match &self.combined {
+            Some(calibration) => combined.iter_mut().for_each(|sum| *sum = calibration.surprise(*sum)),
+            None => self.uncalibrated(parts, combined),
         }
         for (member, parts) in self.members.iter().zip(parts.chunks_exact(rows)) {
             if member.source == Source::Evidence {
@@ -112,13 +121,13 @@ impl Ensemble {
         }
     }
 
-    /// The weighted sum of surprises of learned members for each row: what `combined` is calibrated on. `parts` as in
+    /// The weighted sum of what the surprises of learned members count for each row: what `combined` is calibrated on. `parts` as in
     /// [`Self::combine`].
     pub fn sums(&self, parts: &[f32], sums: &mut [f32]) {
         sums.fill(0.0);
         for (weight, parts) in self.weighted(parts, sums.len()) {
             for (sum, part) in sums.iter_mut().zip(parts) {
-                *sum += weight * part;
+                *sum += weight * counted(*part);
             }
         }
     }
@@ -130,15 +139,26 @@ impl Ensemble {
         })
     }
 
-    fn surprise_of_sum(&self, sum: f32) -> f32 {
-        match &self.combined {
-            Some(calibration) => calibration.surprise(sum),
-            None => {
-                let weights =
-                    self.members.iter().filter_map(|m| if let Source::Learned { weight, .. } = m.source { Some(weight) } else { None });
-                let (total, count) = weights.filter(|w| *w > 0.0).fold((0.0, 0), |(total, count), w| (total + w, count + 1));
-                if count == 0 { 0.0 } else { fisher(sum / (total / count as f32), count) }
+    /// Without a calibration of the sum: the better of two tests, Fisher's sum (many moderate parts) and the smallest p-value by
+    /// Bonferroni (one strong part), which together cost a factor of two.
+    fn uncalibrated(&self, parts: &[f32], combined: &mut [f32]) {
+        let rows = combined.len();
+        let (total, count) = self
+            .weighted(parts, rows)
+            .filter(|(weight, _)| *weight > 0.0)
+            .fold((0.0, 0), |(total, count), (weight, _)| (total + weight, count + 1));
+        if count == 0 {
+            combined.fill(0.0);
+            return;
+        }
+        let alternatives = libm::logf(count as f32);
+        for (row, sum) in combined.iter_mut().enumerate() {
+            if *sum <= 0.0 {
+                continue;
             }
+            let strongest = self.weighted(parts, rows).filter(|(weight, _)| *weight > 0.0).map(|(_, parts)| parts[row]).fold(0.0, f32::max);
+            let best = fisher(*sum / (total / count as f32), count).max(strongest - alternatives);
+            *sum = (best - std::f32::consts::LN_2).clamp(0.0, SURPRISE_NATS_MAX);
         }
     }
 }
@@ -163,6 +183,12 @@ impl Member {
             }
         }
     }
+}
+
+/// What a detector's surprise counts in a sum that is calibrated: a tenth up to the knee, all of it beyond.
+#[inline]
+fn counted(part: f32) -> f32 {
+    (ORDINARY_SHARE * part).max(part - (1.0 - ORDINARY_SHARE) * ORDINARY_NATS)
 }
 
 /// Surprise of a sum of `count` independent surprises: `-ln` of the chi-square survival of `2 * sum` with `2 * count` degrees of
@@ -249,7 +275,8 @@ mod tests {
     fn before_anything_is_learned_raw_nats_count_and_nan_does_not() {
         let ensemble = Ensemble::new(vec![Member::learned("a", None, 1.0), Member::learned("b", None, 1.0)], None);
         assert_eq!(combined(&ensemble, &[5.0, f32::NAN]).0, [5.0, 0.0]);
-        assert!((combined(&ensemble, &[5.0, 0.0]).1 - 3.208).abs() < 1e-3);
+        assert!((combined(&ensemble, &[5.0, 0.0]).1 - (5.0 - 2.0 * std::f32::consts::LN_2)).abs() < 1e-3, "one strong part");
+        assert!((combined(&ensemble, &[5.0, 5.0]).1 - (fisher(10.0, 2) - std::f32::consts::LN_2)).abs() < 1e-3, "two parts that agree");
         assert!((combined(&ensemble, &[-7.0, -1.0]).1).abs() < 1e-6);
         assert!(!ensemble.is_calibrated());
     }

@@ -3,6 +3,7 @@
 //! The signals come from the state itself (each part writes what it knew before the event); here the 16 model features are
 //! composed from them, scaled so that heavy tails become logarithms.
 
+pub mod prevalence;
 pub mod row;
 
 use self::row::{ModelRow, Schema, Signal, SignalRow};

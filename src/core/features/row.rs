@@ -146,6 +146,23 @@ pub enum Signal {
     DnsLength,
     DnsEntropy,
     DnsNames,
+    /// How common this event's destination (or, for DNS, the registered domain) was found to be, 0..1: 0 where nobody else uses it or
+    /// nothing was learned, else `1 - 1 / entities`.
+    DestinationCommon,
+    /// log2(bytes + 1) sent to this event's destination, decayed with a day.
+    DestinationSent,
+    /// Distinct users that failed from this source in the sliding 24 h window, and the slow average.
+    FailedUsersDay,
+    FailedUsersDayMean,
+    /// Resources used for the first time, decayed with 1 h and with 24 h.
+    NewResources1h,
+    NewResources24h,
+    /// Internal hosts reached on administration ports for the first time, decayed with 24 h.
+    NewAdminHosts24h,
+    /// 1 when this event reaches an internal host on an administration port.
+    AdminPort,
+    /// 1 when the entity is a user.
+    User,
     /// Index + 1 of the threat-intelligence list that matched, and its confidence 0..1.
     IntelList,
     IntelConfidence,

@@ -89,6 +89,6 @@ mod tests {
     #[test]
     fn random_names_have_more_entropy_than_words() {
         assert!(entropy(b"mzxw6ytboi4dsmzrge3tqnzwgq2dkna") > entropy(b"static-assets-images-images-cdn") + 0.5);
-        assert_eq!(entropy(b"aaaaaaaa"), 0.0);
+        assert!(entropy(b"aaaaaaaa").abs() < 1e-6);
     }
 }

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use super::dns::split_registered;
 use crate::core::event::{Event, Outcome};
 use crate::core::numeric::{hash_bytes, hash_key, log2_count};
 use crate::core::types::{EntityKey, EntityKind};
@@ -30,9 +31,12 @@ pub struct Facts {
     pub party: u64,
     pub bytes_log2: f32,
     pub bytes_out: u64,
+    /// What the volume of an hour counts: bytes sent by a host, bytes moved by a user, who reads more than they send.
+    pub volume: u64,
     pub out_share: f32,
     pub outcome: Outcome,
     pub authentication: bool,
+    pub user: bool,
 }
 
 impl Facts {
@@ -50,7 +54,8 @@ impl Facts {
             destination: address_hash(event.dest_ip),
             external: is_public(event.dest_ip),
             port: event.port,
-            resource: text_hash(event.resource),
+            // Names below one domain are one resource: some are made up for every question.
+            resource: text_hash(if event.event_type.starts_with("dns") { split_registered(event.resource).1 } else { event.resource }),
             device: text_hash(event.device_id),
             country: text_hash(event.geo.country),
             action: text_hash(event.event_type) ^ text_hash(event.action).rotate_left(17),
@@ -58,9 +63,11 @@ impl Facts {
             party: if event.entity.kind == EntityKind::User { address_hash(event.source_ip) } else { text_hash(event.user_id) },
             bytes_log2: log2_count(event.bytes),
             bytes_out,
+            volume: if event.entity.kind == EntityKind::User { event.bytes } else { bytes_out },
             out_share: if event.bytes == 0 { 0.0 } else { (bytes_out as f32 / event.bytes as f32).min(1.0) },
             outcome: event.outcome,
             authentication: is_authentication(event),
+            user: event.entity.kind == EntityKind::User,
         }
     }
 }

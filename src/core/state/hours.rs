@@ -19,7 +19,7 @@ pub struct Hours {
     rarity: f32,
     /// log2(count + 1) and log2(bytes + 1) of closed hours, in octaves.
     counts: Histogram<20>,
-    volumes: Histogram<40>,
+    volumes: Histogram<36>,
 }
 persist_fields!(Hours { slots, active_hours, hour, events, volume, rarity, counts, volumes });
 
@@ -38,15 +38,14 @@ impl Default for Hours {
     }
 }
 
-/// Active hours before an hour can be called unusual: about three working days.
-const ACTIVE_HOURS_MIN: u16 = 24;
+/// Active hours before an hour can be called unusual: the second working day.
+const ACTIVE_HOURS_MIN: u16 = 12;
 const WEEKS_MAX: u8 = 15;
+/// Mass that every hour is taken to have, in the long run and at first.
+const PRIOR_MASS: f32 = 0.05;
+const PRIOR_HOURS: f32 = 6.0;
 
 impl Hours {
-    pub fn warm(&self) -> u64 {
-        u64::from(self.slots[0]) ^ u64::from(self.slots[64]) ^ self.volume ^ self.counts.warm() ^ self.volumes.warm()
-    }
-
     pub fn observe(&mut self, facts: &Facts, signals: &mut SignalRow) {
         let hour = (facts.micros / MICROS_PER_HOUR) as u32;
         if hour > self.hour {
@@ -55,7 +54,7 @@ impl Hours {
             self.rarity = self.rarity_of(EventTime(facts.micros).hour_of_week());
         }
         self.events = self.events.saturating_add(1);
-        self.volume = self.volume.saturating_add(facts.bytes_out);
+        self.volume = self.volume.saturating_add(facts.volume);
         signals[Signal::HourRarity as usize] = self.rarity;
         signals[Signal::HourEvents as usize] = self.events as f32;
         signals[Signal::HourEventsMedian as usize] = self.counts.median();
@@ -89,9 +88,11 @@ impl Hours {
             return 0.0;
         }
         let mass = self.mass(slot);
-        // An hour with the average mass of active hours is usual; the prior of a twentieth of an hour bounds the surprise.
+        // An hour with the average mass of active hours is usual. The prior bounds the surprise: an hour that did not occur in two days
+        // may yet be one of the entity's.
+        let prior = PRIOR_MASS + PRIOR_HOURS / f32::from(self.active_hours);
         let usual = self.usual_mass();
-        if mass >= usual { 0.0 } else { ln((usual + 0.05) / (mass + 0.05)) }
+        if mass >= usual { 0.0 } else { ln((usual + prior) / (mass + prior)) }
     }
 
     fn weeks(&self, slot: usize) -> u8 {

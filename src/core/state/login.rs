@@ -11,11 +11,11 @@ pub struct Login {
     latitude: f32,
     longitude: f32,
     micros: i64,
-    address: u64,
-    asn: u32,
+    /// Hash of the address, which only has to differ from another's.
+    address: u32,
     known: u8,
 }
-persist_fields!(Login { latitude, longitude, micros, address, asn, known });
+persist_fields!(Login { latitude, longitude, micros, address, known });
 
 const EARTH_RADIUS_KM: f64 = 6_371.0;
 /// Places closer than this are one: geo databases are no better.
@@ -34,7 +34,7 @@ impl Login {
         if self.known != 0 && event.time.0 < self.micros {
             return;
         }
-        let address = hash_key(EntityKey::of_address(event.source_ip).0);
+        let address = (hash_key(EntityKey::of_address(event.source_ip).0) >> 32) as u32;
         if self.known != 0 && address != self.address {
             let km = great_circle_km((self.latitude, self.longitude), (latitude, longitude));
             let hours = ((event.time.0 - self.micros) as f64 / 3.6e9).max(HOURS_MIN);
@@ -43,7 +43,7 @@ impl Login {
                 signals[Signal::TravelDistance as usize] = km as f32;
             }
         }
-        *self = Self { latitude, longitude, micros: event.time.0, address, asn: event.geo.asn, known: 1 };
+        *self = Self { latitude, longitude, micros: event.time.0, address, known: 1 };
     }
 }
 

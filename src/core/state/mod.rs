@@ -30,7 +30,7 @@ use super::features::row::{Signal, SignalRow};
 use super::types::Offset;
 
 /// Version of the binary form; a newer one is refused, an older one read by its own rules.
-pub const FORMAT: u8 = 1;
+pub const FORMAT: u8 = 2;
 
 /// Everything remembered of one entity.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -138,7 +138,7 @@ impl EntityState {
         self.volume.observe(facts, signals);
         self.windows.observe(facts, signals);
         let rarity = self.novelty.observe(facts, self.events, signals);
-        self.periods.observe(facts, signals);
+        self.periods.observe(facts, self.novelty.is_forgetful(), signals);
         self.login.observe(event, facts.authentication, travel_exempt, signals);
         if event.event_type.starts_with("dns") {
             self.dns.observe(event.resource, facts, signals);
@@ -156,12 +156,6 @@ impl EntityState {
     #[must_use]
     pub fn novelty_ratios(&self) -> (f32, f32) {
         (self.novelty.new_destination_ratio(), self.novelty.new_resource_ratio())
-    }
-
-    /// Reads a word of every part, so that the caller can have the whole state fetched ahead of its use.
-    #[must_use]
-    pub fn warm(&self) -> u64 {
-        self.next_offset ^ self.hours.warm() ^ self.volume.warm() ^ self.windows.warm() ^ self.novelty.warm() ^ self.periods.warm()
     }
 
     /// The value for a store: format, then the fields with runs of zeros shortened.

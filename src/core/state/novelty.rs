@@ -3,6 +3,7 @@
 use super::facts::Facts;
 use super::persist::persist_fields;
 use super::sketch::Bloom;
+use super::windows::ADMIN_PORTS;
 use crate::core::features::row::{Signal, SignalRow};
 use crate::core::numeric::{ln, mix};
 
@@ -11,25 +12,37 @@ pub struct Novelty {
     /// Destinations and resources together: an entity has many of the one or of the other.
     things: Bloom<96>,
     ports: Bloom<16>,
-    devices: Bloom<16>,
+    devices: Bloom<8>,
     countries: Bloom<8>,
     /// Share of new ones among the last 32 or so.
     new_destinations: f32,
     new_resources: f32,
+    /// New resources, and new internal hosts on administration ports, decayed.
+    resources_1h: f32,
+    resources_24h: f32,
+    admin_hosts_24h: f32,
     ports_seen: Mix<16>,
     actions_seen: Mix<16>,
 }
-persist_fields!(Novelty { things, ports, devices, countries, new_destinations, new_resources, ports_seen, actions_seen });
+persist_fields!(Novelty {
+    things,
+    ports,
+    devices,
+    countries,
+    new_destinations,
+    new_resources,
+    resources_1h,
+    resources_24h,
+    admin_hosts_24h,
+    ports_seen,
+    actions_seen
+});
 
 /// Events an entity must have before anything is called new for it.
 const HISTORY_EVENTS_MIN: u32 = 10;
 const RECENT: f32 = 1.0 / 32.0;
 
 impl Novelty {
-    pub fn warm(&self) -> u64 {
-        self.things.warm() ^ self.devices.warm() ^ u64::from(self.actions_seen.total)
-    }
-
     pub fn observe(&mut self, facts: &Facts, events: u32, signals: &mut SignalRow) -> Rarity {
         let known = events >= HISTORY_EVENTS_MIN;
         let mut flag = |which: Signal, hash: u64, new: bool| {
@@ -48,11 +61,25 @@ impl Novelty {
         flag(Signal::NewDevice, facts.device, device);
         let country = facts.country != 0 && self.countries.insert_is_new(facts.country);
         flag(Signal::NewCountry, facts.country, country);
+        self.resources_1h = self.resources_1h * facts.fade_1h + f32::from(u8::from(resource));
+        self.resources_24h = self.resources_24h * facts.fade_24h + f32::from(u8::from(resource));
+        let admin = facts.destination != 0 && !facts.external && ADMIN_PORTS.contains(&facts.port);
+        self.admin_hosts_24h = self.admin_hosts_24h * facts.fade_24h + f32::from(u8::from(admin && destination));
+        signals[Signal::User as usize] = f32::from(u8::from(facts.user));
+        signals[Signal::AdminPort as usize] = f32::from(u8::from(admin));
+        signals[Signal::NewResources1h as usize] = self.resources_1h;
+        signals[Signal::NewResources24h as usize] = self.resources_24h;
+        signals[Signal::NewAdminHosts24h as usize] = self.admin_hosts_24h;
         self.new_destinations += (f32::from(u8::from(destination)) - self.new_destinations) * RECENT;
         self.new_resources += (f32::from(u8::from(resource)) - self.new_resources) * RECENT;
         Rarity { port: self.ports_seen.surprise(port_hash), action: self.actions_seen.surprise(facts.action ^ facts.protocol) }
     }
 
+    /// Whether there are too many destinations and resources to call any of them new.
+    #[must_use]
+    pub fn is_forgetful(&self) -> bool {
+        self.things.is_full()
+    }
     #[must_use]
     pub fn new_destination_ratio(&self) -> f32 {
         self.new_destinations

@@ -1,14 +1,15 @@
 //! Periodicity by destination: does this entity call home like clockwork?
 //!
-//! Twelve slots of 16 bytes. A destination that returns at a steady interval keeps its slot; the others take turns, the one
+//! Eleven slots of 20 bytes. A destination that returns at a steady interval keeps its slot; the others take turns, the one
 //! silent for longest leaving first. Intervals are averaged with their mean absolute deviation, which is 0.74 of the mean for
 //! random (exponential) arrivals and near 0 for a beacon.
 
 use super::facts::Facts;
 use super::persist::{Persist, persist_fields};
 use crate::core::features::row::{Signal, SignalRow};
+use crate::core::numeric::{exp_neg, log2, log2_count};
 
-const SLOTS: usize = 12;
+const SLOTS: usize = 11;
 /// Events closer together than this are one contact: a page load or a retry is not a period.
 const CONTACT_SECONDS: u32 = 5;
 /// Averages weigh the last 32 intervals or so.
@@ -20,6 +21,7 @@ const MISSED_MAX: f32 = 6.0;
 const JITTER_UNIT: f32 = 8_192.0;
 const JITTER_MAX: f32 = 4.0;
 const KNOWN: u32 = 2;
+const DAY_SECONDS: f32 = 86_400.0;
 
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 struct Slot {
@@ -31,8 +33,10 @@ struct Slot {
     /// Mean absolute deviation as a share of the mean, in units of 1 / [`JITTER_UNIT`].
     jitter: u16,
     intervals: u16,
+    /// Bytes sent there, decayed with a day.
+    sent: f32,
 }
-persist_fields!(Slot { destination, last, mean, jitter, intervals });
+persist_fields!(Slot { destination, last, mean, jitter, intervals, sent });
 
 impl Slot {
     fn is_steady(&self, now: u32) -> bool {
@@ -57,11 +61,8 @@ impl Persist for Periods {
 }
 
 impl Periods {
-    pub fn warm(&self) -> u64 {
-        u64::from(self.slots[0].last ^ self.slots[4].last ^ self.slots[8].last)
-    }
-
-    pub fn observe(&mut self, facts: &Facts, signals: &mut SignalRow) {
+    /// `forgetful`: the entity knows too many destinations to say which are new.
+    pub fn observe(&mut self, facts: &Facts, forgetful: bool, signals: &mut SignalRow) {
         if facts.destination == 0 {
             return;
         }
@@ -69,11 +70,14 @@ impl Periods {
         let destination = (facts.destination >> 32) as u32 & !KNOWN | 1;
         let now = (facts.micros / 1_000_000) as u32;
         let Some(slot) = self.slots.iter_mut().find(|slot| slot.destination & !KNOWN == destination) else {
-            let known = if signals[Signal::NewDestination as usize] > 0.0 { 0 } else { KNOWN };
-            self.claim(destination | known, now);
+            let known = if forgetful || signals[Signal::NewDestination as usize] > 0.0 { 0 } else { KNOWN };
+            self.claim(destination | known, now, facts.bytes_out);
+            signals[Signal::DestinationSent as usize] = log2_count(facts.bytes_out);
             return;
         };
         let gap = now.saturating_sub(slot.last);
+        slot.sent = slot.sent * exp_neg(gap as f32 / DAY_SECONDS) + facts.bytes_out as f32;
+        signals[Signal::DestinationSent as usize] = log2(slot.sent + 1.0);
         if gap < CONTACT_SECONDS {
             return;
         }
@@ -87,9 +91,9 @@ impl Periods {
         signals[Signal::PeriodAgeHours as usize] = age.max(entity);
     }
 
-    fn claim(&mut self, destination: u32, now: u32) {
-        let victim = self.slots.iter_mut().min_by_key(|slot| (slot.is_steady(now), slot.last)).expect("there are twelve slots");
-        *victim = Slot { destination, last: now, ..Slot::default() };
+    fn claim(&mut self, destination: u32, now: u32, sent: u64) {
+        let victim = self.slots.iter_mut().min_by_key(|slot| (slot.is_steady(now), slot.last)).expect("there are slots");
+        *victim = Slot { destination, last: now, sent: sent as f32, ..Slot::default() };
     }
 }
 

@@ -47,9 +47,6 @@ const REFRESH_EVERY: u8 = 16;
 const REFRESH_ALWAYS_BELOW: u16 = 32;
 
 impl<const N: usize> Histogram<N> {
-    pub fn warm(&self) -> u64 {
-        u64::from(self.bins[0])
-    }
     /// Adds `value`, in bins; what is past the last bin counts in it.
     pub fn add(&mut self, value: f32) {
         let bin = (value.max(0.0) as usize).min(N - 1);
@@ -178,9 +175,6 @@ impl<const B: usize> Persist for Bloom<B> {
 }
 
 impl<const B: usize> Bloom<B> {
-    pub fn warm(&self) -> u64 {
-        u64::from(self.bits[0] ^ self.bits[B / 2])
-    }
     /// Adds a hash; true when it was not known and the filter is not too full to say so.
     pub fn insert_is_new(&mut self, hash: u64) -> bool {
         let m = 8 * B as u64;
@@ -192,7 +186,11 @@ impl<const B: usize> Bloom<B> {
             self.ones += u16::from(unset);
             new |= unset;
         }
-        new && usize::from(self.ones) * 10 <= 8 * B * 6
+        new && !self.is_full()
+    }
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        usize::from(self.ones) * 10 > 8 * B * 6
     }
 }
 
@@ -224,17 +222,14 @@ impl<const B: usize> Persist for Windowed<B> {
 }
 
 impl<const B: usize> Windowed<B> {
-    pub fn warm(&self) -> u64 {
-        u64::from(self.current.bits[0])
-    }
     /// Closes the open window; `adjacent` says that the next one follows it directly.
     ///
-    /// A closed window moves the average by at most a doubling and four, so that one flood does not make the next one ordinary.
+    /// A closed window counts for at most half more than the average and one, so that one flood does not make the next one ordinary.
     pub fn roll(&mut self, adjacent: bool) {
         let count = self.current.estimate();
         self.previous = if adjacent { count } else { 0.0 };
         if count > 0.0 {
-            let bounded = if self.closed == 0 { count.min(16.0) } else { count.min(2.0 * self.mean + 4.0) };
+            let bounded = if self.closed == 0 { count.min(16.0) } else { count.min(1.5 * self.mean + 1.0) };
             self.closed = (self.closed + 1).min(MEAN_WINDOWS);
             self.mean += (bounded - self.mean) / f32::from(self.closed);
         }

@@ -1,7 +1,7 @@
 //! The states of one partition: a slab in chunks, found through a table of slot numbers, with a stated bound.
 //!
 //! **Policy when full.** An entity with fewer than [`ESTABLISHED_EVENTS`] events is on probation. While probationers make up
-//! more than a tenth of the table only they are evicted, oldest slot first, so a flood of spoofed sources displaces itself;
+//! more than a fiftieth of the table only they are evicted, oldest slot first, so a flood of spoofed sources displaces itself;
 //! otherwise those leave that were not seen since the hand passed last (CLOCK). With a store behind, only clean states leave
 //! and come back from it unchanged; without one an evicted entity starts anew, and that is counted.
 
@@ -13,10 +13,15 @@ use std::hash::BuildHasher;
 
 use super::EntityState;
 use crate::core::types::{EntityKey, Offset};
+use crate::native::use_huge_pages;
 
 /// Events after which an entity is established.
 pub const ESTABLISHED_EVENTS: u32 = 4;
-const CHUNK: usize = 1_024;
+/// One part in so many of a full table is for entities on probation. A flood takes it from the established once; it must be large
+/// enough that an honest newcomer comes back before those after it have displaced it.
+pub const PROBATION_PART: usize = 50;
+/// Slots of one allocation, of which no page is touched before a state lies there.
+const CHUNK: usize = 16_384;
 
 /// A slot of the slab.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -201,7 +206,7 @@ impl Table {
         for _ in 0..2 * self.used + 2 {
             let slot = Slot(self.hand);
             self.hand = if self.hand + 1 >= self.used { 0 } else { self.hand + 1 };
-            let probation_only = self.probation * 10 > self.len();
+            let probation_only = self.probation * PROBATION_PART > self.len();
             let meta = self.meta_mut(slot);
             if !meta.occupied || meta.dirty || (probation_only && meta.established) {
                 continue;
@@ -230,9 +235,14 @@ impl Table {
     fn grow(&mut self) -> Slot {
         let slot = self.used;
         if slot as usize / CHUNK == self.states.len() {
-            self.states.push(vec![EntityState::default(); CHUNK]);
-            self.meta.push(vec![EMPTY; CHUNK]);
+            let chunk = Vec::with_capacity(CHUNK);
+            use_huge_pages(&chunk);
+            self.states.push(chunk);
+            self.meta.push(Vec::with_capacity(CHUNK));
         }
+        // Filled as it is used, so that a small table takes little.
+        self.states[slot as usize / CHUNK].push(EntityState::default());
+        self.meta[slot as usize / CHUNK].push(EMPTY);
         self.used += 1;
         Slot(slot)
     }

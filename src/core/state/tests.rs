@@ -1,4 +1,5 @@
 //! What a state remembers, how it is stored, and what it refuses.
+#![allow(clippy::float_cmp)] // the same bits are what is promised
 
 use super::*;
 use crate::core::event::Outcome;

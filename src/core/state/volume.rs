@@ -9,7 +9,7 @@ use crate::core::numeric::log2;
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Volume {
     /// log2(bytes + 1) of single events, in octaves.
-    sizes: Histogram<40>,
+    sizes: Histogram<32>,
     /// Bytes sent outside, decayed with a day; and the slow average of its logarithm.
     day_out: f32,
     day_mean: f32,
@@ -21,10 +21,6 @@ persist_fields!(Volume { sizes, day_out, day_mean, days });
 const DAYS_AVERAGED: f32 = 14.0;
 
 impl Volume {
-    pub fn warm(&self) -> u64 {
-        self.sizes.warm() ^ u64::from(self.days.to_bits())
-    }
-
     pub fn observe(&mut self, facts: &Facts, signals: &mut SignalRow) {
         signals[Signal::Bytes as usize] = facts.bytes_log2;
         signals[Signal::BytesMedian as usize] = self.sizes.median();

@@ -9,26 +9,25 @@ use crate::core::types::{MICROS_PER_HOUR, MICROS_PER_SECOND};
 
 const SHORT_MICROS: i64 = 300 * MICROS_PER_SECOND;
 const LONG_MICROS: i64 = MICROS_PER_HOUR;
+const DAY_MICROS: i64 = 24 * MICROS_PER_HOUR;
 /// Ports through which hosts are administered: SSH, Telnet, RPC, NetBIOS, SMB, RDP, WinRM.
-const ADMIN_PORTS: [u16; 8] = [22, 23, 135, 139, 445, 3389, 5985, 5986];
+pub(super) const ADMIN_PORTS: [u16; 8] = [22, 23, 135, 139, 445, 3389, 5985, 5986];
 
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Windows {
     short: WindowClock,
     long: WindowClock,
-    hosts: Windowed<24>,
-    ports: Windowed<24>,
-    failed_parties: Windowed<16>,
-    admin_hosts: Windowed<16>,
+    day: WindowClock,
+    hosts: Windowed<20>,
+    ports: Windowed<20>,
+    failed_parties: Windowed<8>,
+    failed_parties_day: Windowed<16>,
+    admin_hosts: Windowed<8>,
     resources: Windowed<16>,
 }
-persist_fields!(Windows { short, long, hosts, ports, failed_parties, admin_hosts, resources });
+persist_fields!(Windows { short, long, day, hosts, ports, failed_parties, failed_parties_day, admin_hosts, resources });
 
 impl Windows {
-    pub fn warm(&self) -> u64 {
-        self.hosts.warm() ^ self.failed_parties.warm() ^ self.resources.warm()
-    }
-
     pub fn observe(&mut self, facts: &Facts, signals: &mut SignalRow) {
         self.advance(facts.micros);
         self.insert(facts);
@@ -40,6 +39,9 @@ impl Windows {
         signals[Signal::PortsMean as usize] = self.ports.mean();
         signals[Signal::FailedUsers as usize] = self.failed_parties.value(long);
         signals[Signal::FailedUsersMean as usize] = self.failed_parties.mean();
+        let day = self.day.left(facts.micros, DAY_MICROS);
+        signals[Signal::FailedUsersDay as usize] = self.failed_parties_day.value(day);
+        signals[Signal::FailedUsersDayMean as usize] = self.failed_parties_day.mean();
         signals[Signal::AdminHosts as usize] = self.admin_hosts.value(long);
         signals[Signal::AdminHostsMean as usize] = self.admin_hosts.mean();
         signals[Signal::Resources as usize] = self.resources.value(long);
@@ -56,6 +58,9 @@ impl Windows {
             self.admin_hosts.roll(adjacent);
             self.resources.roll(adjacent);
         }
+        if let Some(adjacent) = self.day.advance(micros, DAY_MICROS) {
+            self.failed_parties_day.roll(adjacent);
+        }
     }
 
     fn insert(&mut self, facts: &Facts) {
@@ -70,6 +75,7 @@ impl Windows {
         }
         if facts.authentication && facts.outcome == Outcome::Failure && facts.party != 0 {
             self.failed_parties.insert(facts.party);
+            self.failed_parties_day.insert(facts.party);
         }
         if facts.resource != 0 {
             self.resources.insert(facts.resource);

@@ -285,6 +285,7 @@ pub(super) struct Assembly {
 struct Slot {
     generation: Option<Generation>,
     records: Option<Records>,
+    read_at: Option<Instant>,
 }
 
 struct Progress {
@@ -331,6 +332,7 @@ impl Assembly {
         }
         let records = slot.records.get_or_insert_with(|| {
             self.open.push(partition);
+            slot.read_at = Some(clock::now());
             recycled.try_recv().unwrap_or_default()
         });
         let before = records.bytes();
@@ -361,7 +363,8 @@ impl Assembly {
         if let (Some(progress), Some(last)) = (self.progress.get_mut(&partition), records.last()) {
             (progress.next, progress.moved, progress.ended) = (Some(last.offset.next()), true, false);
         }
-        self.done.push((partition, LogEvent::Batch(PartitionBatch { partition, generation, records, high_watermark: None })));
+        let read_at = slot.read_at.take().unwrap_or_else(clock::now);
+        self.done.push((partition, LogEvent::Batch(PartitionBatch { partition, generation, records, read_at, high_watermark: None })));
     }
 
     fn close_all(&mut self) {

@@ -289,7 +289,8 @@ impl KafkaSettings {
         Ok(config)
     }
 
-    pub(super) fn consumer(&self, consumer: &ConsumerSettings, channels: usize) -> Result<ClientConfig> {
+    /// A group member that reads in batches through `channels` queues. `Config` names what contradicts itself.
+    pub fn consumer(&self, consumer: &ConsumerSettings, channels: usize) -> Result<ClientConfig> {
         let mut config = self.client()?;
         let number = |value: u64| value.to_string();
         // The bound holds for each queue that messages are taken from; librdkafka counts in kilobytes.
@@ -316,7 +317,8 @@ impl KafkaSettings {
         Ok(config)
     }
 
-    pub(super) fn producer(&self, producer: &ProducerSettings) -> Result<ClientConfig> {
+    /// The idempotent producer. `Config` names what contradicts itself.
+    pub fn producer(&self, producer: &ProducerSettings) -> Result<ClientConfig> {
         let mut config = self.client()?;
         let number = |value: u64| value.to_string();
         config.set("enable.idempotence", "true").set("acks", "all").set("partitioner", "murmur2_random");

@@ -86,7 +86,7 @@ impl Correlation {
             LogEvent::Assigned { partition, generation, committed } => self.take_over(partition, generation, committed),
             LogEvent::Batch(batch) => self.batch(&batch),
             LogEvent::End { partition, .. } => {
-                self.ended(|ended| ended.insert(partition));
+                self.shared.ended().insert(partition);
                 Ok(())
             }
             LogEvent::Revoked { partition, generation } => {
@@ -105,10 +105,6 @@ impl Correlation {
             }
             LogEvent::Failed(error) => Err(error),
         }
-    }
-
-    fn ended(&self, change: impl FnOnce(&mut std::collections::BTreeSet<Partition>) -> bool) {
-        change(&mut self.shared.ended.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
     }
 
     fn take_over(&mut self, partition: Partition, generation: Generation, committed: Option<Offset>) -> Result<()> {
@@ -151,7 +147,7 @@ impl Correlation {
             }
         }
         holding.changed = true;
-        self.ended(|ended| ended.remove(&partition));
+        self.shared.ended().remove(&partition);
         self.publish(out)
     }
 

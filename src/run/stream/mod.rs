@@ -4,26 +4,28 @@
 //! input topic --> source thread --> shard 0..n: decode, score, render --> publisher --> output topics
 //!                                     |  changed states                     | delivered
 //!                                     +--> settling thread: publish -> store -> commit
+//! raw topic --> source thread --> re-keying --> input topic      (where the input's key is not the pipeline's entity)
 //! security.threats --> source thread --> correlation --> security.alerts
 //! ```
 
 pub mod correlate;
+pub mod rekey;
 pub mod settle;
 pub mod shard;
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crossbeam_channel::Receiver;
 
 use self::correlate::{Correlation, Rules};
+use self::rekey::Rekeying;
 use self::settle::Settler;
 use self::shard::{Shard, ShardReport, Shared};
 use crate::config::service::Verdicts;
-use crate::core::engine::Counts;
 use crate::core::types::Partition;
 use crate::edge::clock::{self, Deadline};
 use crate::edge::kafka::{ConsumerSettings, KafkaPublisher, KafkaSettings, KafkaSource, ProducerSettings, TopicSpec};
@@ -34,7 +36,7 @@ use crate::error::{Error, Result};
 use crate::run::learning::Learning;
 use crate::run::pipeline::Pipeline;
 use crate::run::render::Origin;
-use crate::run::summary::{Latencies, Summary};
+use crate::run::summary::Summary;
 use crate::run::telemetry::Metrics;
 use crate::run::worker::Worker;
 use crate::serve::{Readiness, State};
@@ -89,16 +91,26 @@ pub fn run(pipeline: &Arc<Pipeline>, learning: &Arc<Learning>, options: &Options
     around.readiness.set("kafka", State::Ok);
     let begun = clock::now();
     let scoring = Scoring::start(pipeline, learning, options, around, &stores, &publisher)?;
-    let correlating = if options.correlate { Some(Correlating::start(options, around, &stores, &publisher)?) } else { None };
+    let correlating = options.correlate.then(|| Beside::correlating(options, around, &stores, &publisher)).transpose()?;
+    let rekeyed = pipeline.file.source.rekey.as_ref();
+    let rekeying = rekeyed.map(|_| Beside::rekeying(&pipeline.file.source.topic, pipeline, options, around, &publisher)).transpose()?;
+
     let give_up = Arc::clone(&scoring.shared.give_up);
-    watch(options, around, &scoring, correlating.as_ref());
-    let elapsed = begun.elapsed();
+    let beside: Vec<&Beside> = rekeying.iter().chain(&correlating).collect();
+    watch(options, around, &scoring, &beside);
     let deadline = Deadline::after(options.shutdown);
+    let was_rekeyed = rekeying.map(|rekeying| rekeying.finish(options, around, deadline)).transpose();
+    if options.once && rekeyed.is_some() {
+        wait_quiet(&scoring.source, &scoring.shared, around, || scoring.threads.iter().any(JoinHandle::is_finished));
+    }
     let scored = scoring.finish(options, deadline);
     give_up.store(scored.is_err(), Ordering::Relaxed);
     let alerts = correlating.map(|correlating| correlating.finish(options, around, deadline)).transpose();
-    let (counts, latencies) = scored?;
-    Ok(Summary::new(counts, alerts?.unwrap_or(0), elapsed, &latencies))
+    was_rekeyed?;
+    let report = scored?;
+    // From the first record to the last commit: what the group took to form is no work done.
+    let span = report.begun.zip(report.settled).map(|(begun, settled)| settled.saturating_duration_since(begun));
+    Ok(Summary::new(report.counts, alerts?.unwrap_or(0), span.unwrap_or_else(|| begun.elapsed()), &report.latencies))
 }
 
 fn prepare_topics(options: &Options) -> Result<()> {
@@ -114,15 +126,18 @@ fn prepare_topics(options: &Options) -> Result<()> {
 }
 
 /// Waits for a reason to end: told to, everything read, or a thread that ended by itself.
-fn watch(options: &Options, around: &Surroundings, scoring: &Scoring, correlating: Option<&Correlating>) {
+fn watch(options: &Options, around: &Surroundings, scoring: &Scoring, beside: &[&Beside]) {
+    let is_over = || scoring.threads.iter().any(JoinHandle::is_finished) || beside.iter().any(|beside| beside.thread.is_finished());
     let mut assigned = false;
-    while !around.stop.load(Ordering::Relaxed) {
+    while !around.stop.load(Ordering::Relaxed) && !is_over() {
         if !assigned && scoring.is_assigned() {
             assigned = true;
             around.readiness.set("partitions", State::Ok);
         }
-        let ended = scoring.threads.iter().any(JoinHandle::is_finished) || correlating.is_some_and(|c| c.thread.is_finished());
-        if ended || (options.once && scoring.is_at_end()) {
+        // The first of the chain is at its end for good; what follows it waits for what is still on its way.
+        let first =
+            beside.iter().find(|beside| beside.feeds_scoring).map_or((&scoring.source, &scoring.shared), |b| (&b.source, &b.shared));
+        if options.once && is_at_end(first.0, first.1) {
             return;
         }
         around.metrics.set_learning(scoring.learning.progress().unwrap_or(1.0));
@@ -198,66 +213,92 @@ impl Scoring {
         self.source.counts().rebalances > 0 && self.shared.held.load(Ordering::Relaxed) >= self.source.owned()
     }
 
-    fn is_at_end(&self) -> bool {
-        self.shared.ended.lock().unwrap_or_else(PoisonError::into_inner).len() as u32 == self.source.partitions()
-    }
-
-    fn finish(self, options: &Options, deadline: Deadline) -> Result<(Counts, Latencies)> {
+    fn finish(self, options: &Options, deadline: Deadline) -> Result<ShardReport> {
         close(self.source.as_ref(), &self.shared, options, deadline);
-        let (mut counts, mut latencies) = (Counts::default(), Latencies::default());
+        let mut all = ShardReport::default();
         for thread in self.threads {
-            let report = join(thread)?;
-            counts.add(report.counts);
-            latencies.merge(&report.latencies);
+            all.merge(&join(thread)?);
         }
-        Ok((counts, latencies))
+        Ok(all)
     }
 }
 
-/// The correlating side: a source of its own on the threats topic.
-struct Correlating {
+/// What runs beside scoring with a source and a thread of its own: re-keying before it, correlation after it.
+struct Beside {
     source: Arc<KafkaSource>,
     shared: Arc<Shared>,
     thread: JoinHandle<Result<u64>>,
+    feeds_scoring: bool,
 }
 
-impl Correlating {
-    fn start(options: &Options, around: &Surroundings, stores: &Stores<'_>, publisher: &Arc<dyn Publisher>) -> Result<Self> {
+impl Beside {
+    fn correlating(options: &Options, around: &Surroundings, stores: &Stores<'_>, publisher: &Arc<dyn Publisher>) -> Result<Self> {
         let topic = options.producer.topics.threats.clone();
-        let group = options.correlate_group.clone();
-        let consumer = ConsumerSettings { topic: topic.clone(), group, report_end: options.once, ..options.consumer.clone() };
-        let (source, mut channels) = KafkaSource::open(&options.kafka, &consumer, 1)?;
-        let source = Arc::new(source);
-        let shared = shared(publisher, Arc::clone(&source) as Arc<dyn LogSource>, options, around);
+        let (source, shared, events) = Self::open(&topic, &options.correlate_group, options, around, publisher)?;
         let (load, store) = stores.pair(CORRELATION, &topic)?;
         let settler = settler(CORRELATION, store, &shared)?;
         let rules = Rules { name: CORRELATION.to_owned(), topic, settings: options.correlation };
-        let events: Receiver<LogEvent> = channels.pop().ok_or_else(|| Error::bug("a source without a channel"))?;
         let correlation = Correlation::new(events, rules, load, settler, Arc::clone(&shared));
-        let thread = spawn("correlate", move || correlation.run())?;
-        Ok(Self { source, shared, thread })
+        let thread = spawn(CORRELATION, move || correlation.run())?;
+        Ok(Self { source, shared, thread, feeds_scoring: false })
     }
 
+    /// From `topic` to the topic that is scored. It has no state, so nothing of it is kept but its offsets.
+    fn rekeying(
+        topic: &str,
+        pipeline: &Arc<Pipeline>,
+        options: &Options,
+        around: &Surroundings,
+        publisher: &Arc<dyn Publisher>,
+    ) -> Result<Self> {
+        let group = format!("{}.rekey", options.consumer.group);
+        let (source, shared, events) = Self::open(topic, &group, options, around, publisher)?;
+        let settler = settler("rekey", Box::new(MemoryStore::default()), &shared)?;
+        let rekeying = Rekeying::new(events, Arc::clone(pipeline), settler, Arc::clone(&shared));
+        let thread = spawn("rekey", move || rekeying.run().map(|()| 0))?;
+        Ok(Self { source, shared, thread, feeds_scoring: true })
+    }
+
+    fn open(
+        topic: &str,
+        group: &str,
+        options: &Options,
+        around: &Surroundings,
+        publisher: &Arc<dyn Publisher>,
+    ) -> Result<(Arc<KafkaSource>, Arc<Shared>, Receiver<LogEvent>)> {
+        let consumer =
+            ConsumerSettings { topic: topic.to_owned(), group: group.to_owned(), report_end: options.once, ..options.consumer.clone() };
+        let (source, mut channels) = KafkaSource::open(&options.kafka, &consumer, 1)?;
+        let source = Arc::new(source);
+        let shared = shared(publisher, Arc::clone(&source) as Arc<dyn LogSource>, options, around);
+        let events = channels.pop().ok_or_else(|| Error::bug("a source without a channel"))?;
+        Ok((source, shared, events))
+    }
+
+    /// With `--once`, after everything that was published for it has come by.
     fn finish(self, options: &Options, around: &Surroundings, deadline: Deadline) -> Result<u64> {
         if options.once {
-            self.wait_for_the_end(around);
+            wait_quiet(&self.source, &self.shared, around, || self.thread.is_finished());
         }
         close(self.source.as_ref(), &self.shared, options, deadline);
         join(self.thread)
     }
+}
 
-    /// The last threats were published just now: waits until they have come back.
-    fn wait_for_the_end(&self, around: &Surroundings) {
-        let mut quiet_since = clock::now();
-        while !self.thread.is_finished() && !around.stop.load(Ordering::Relaxed) {
-            let at_end = self.shared.ended.lock().unwrap_or_else(PoisonError::into_inner).len() as u32 == self.source.partitions();
-            if !at_end {
-                quiet_since = clock::now();
-            } else if quiet_since.elapsed() >= QUIET {
-                return;
-            }
-            std::thread::sleep(LOOK_AGAIN);
+fn is_at_end(source: &KafkaSource, shared: &Shared) -> bool {
+    shared.ended().len() as u32 == source.partitions()
+}
+
+/// Waits until a log that was written to just now has been at its end for a while, or there is a reason not to wait.
+fn wait_quiet(source: &KafkaSource, shared: &Shared, around: &Surroundings, is_over: impl Fn() -> bool) {
+    let mut quiet_since = clock::now();
+    while !is_over() && !around.stop.load(Ordering::Relaxed) {
+        if !is_at_end(source, shared) {
+            quiet_since = clock::now();
+        } else if quiet_since.elapsed() >= QUIET {
+            return;
         }
+        std::thread::sleep(LOOK_AGAIN);
     }
 }
 

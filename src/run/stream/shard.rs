@@ -40,6 +40,13 @@ pub struct Shared {
     pub held: AtomicUsize,
 }
 
+impl Shared {
+    /// Partitions that are read to their end.
+    pub fn ended(&self) -> std::sync::MutexGuard<'_, std::collections::BTreeSet<Partition>> {
+        self.ended.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
 /// A partition that this shard owns.
 struct Holding {
     generation: Generation,
@@ -58,6 +65,19 @@ struct Holding {
 pub struct ShardReport {
     pub counts: Counts,
     pub latencies: Latencies,
+    /// When its first record was read, and when the last partition that it gave away was published, stored and committed.
+    pub begun: Option<Instant>,
+    pub settled: Option<Instant>,
+}
+
+impl ShardReport {
+    /// Adds what another shard did beside this one.
+    pub fn merge(&mut self, other: &Self) {
+        self.counts.add(other.counts);
+        self.latencies.merge(&other.latencies);
+        self.begun = [self.begun, other.begun].into_iter().flatten().min();
+        self.settled = self.settled.max(other.settled);
+    }
 }
 
 pub struct Shard {
@@ -70,7 +90,7 @@ pub struct Shard {
     pub shared: Arc<Shared>,
     pub report: ShardReport,
     holdings: BTreeMap<Partition, Holding>,
-    /// Batches whose outputs are not delivered yet: when they came, their last output, their events.
+    /// Batches whose outputs are not delivered yet: when they were read, their last output, their events.
     in_flight: VecDeque<(Instant, Sequence, u64)>,
     outbox: Outbox,
     delta: Delta,
@@ -139,7 +159,7 @@ impl Shard {
             LogEvent::Assigned { partition, generation, committed } => self.take_over(partition, generation, committed),
             LogEvent::Batch(batch) => self.batch(batch),
             LogEvent::End { partition, .. } => {
-                self.ended().insert(partition);
+                self.shared.ended().insert(partition);
                 Ok(())
             }
             LogEvent::Revoked { partition, generation } => self.hand_over(partition, generation),
@@ -149,10 +169,6 @@ impl Shard {
             }
             LogEvent::Failed(error) => Err(error),
         }
-    }
-
-    fn ended(&self) -> std::sync::MutexGuard<'_, std::collections::BTreeSet<Partition>> {
-        self.shared.ended.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     fn take_over(&mut self, partition: Partition, generation: Generation, committed: Option<Offset>) -> Result<()> {
@@ -176,13 +192,13 @@ impl Shard {
     }
 
     fn batch(&mut self, batch: PartitionBatch) -> Result<()> {
-        let PartitionBatch { partition, generation, records, high_watermark } = batch;
+        let PartitionBatch { partition, generation, records, read_at, high_watermark } = batch;
         if self.holdings.get(&partition).is_none_or(|holding| holding.generation != generation) {
             // Read under an ownership that has ended: whoever owns it now reads it again.
             return Ok(());
         }
-        let begun = clock::now();
-        self.ended().remove(&partition);
+        self.report.begun.get_or_insert(read_at);
+        self.shared.ended().remove(&partition);
         self.outbox.clear();
         let (store, give_up) = (&mut self.store, &self.shared.give_up);
         let load = |engine: &mut Engine, events: &[Event<'_>]| load_missing(engine, partition, events, store.as_mut(), give_up);
@@ -191,7 +207,7 @@ impl Shard {
         let scored_at = clock::now();
         let last = self.outbox.publish(self.shared.publisher.as_ref(), || give_up.load(Ordering::Relaxed))?;
         self.delta.spent(Stage::Publish, scored_at.elapsed());
-        self.in_flight.push_back((begun, last, counts.received));
+        self.in_flight.push_back((read_at, last, counts.received));
         self.report.counts.add(counts);
         self.note_lag(partition, high_watermark, records.iter().last().map(|record| record.offset));
         self.shared.source.recycle(records);
@@ -284,6 +300,7 @@ impl Shard {
         if self.holdings.contains_key(&partition) {
             self.checkpoint(partition, usize::MAX)?;
             self.settler.drain(partition)?;
+            self.report.settled = Some(clock::now());
             self.drop_partition(partition)?;
         }
         self.shared.source.released(partition, generation);
@@ -295,7 +312,7 @@ impl Shard {
             self.shared.held.fetch_sub(1, Ordering::Relaxed);
         }
         self.worker.engine().revoke(partition);
-        self.ended().remove(&partition);
+        self.shared.ended().remove(&partition);
         self.shared.metrics.forget_partition(partition);
         self.settler.forget(partition)
     }

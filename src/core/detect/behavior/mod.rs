@@ -13,13 +13,13 @@ use crate::core::settings::BehaviorSettings;
 
 /// Nats of travel at the limit, and for each e-fold of speed above it: twice the limit is rare enough for a threat of its own
 /// (11.5 nats, 1 in 100,000), ten times the limit for a high one.
-const TRAVEL_NATS: f32 = 6.0;
+const TRAVEL_NATS: f32 = 10.0;
 const TRAVEL_NATS_EFOLD: f32 = 8.0;
 /// Databases misplace addresses by this many kilometres easily, so a shorter distance counts less.
 const TRAVEL_ERROR_KM: f32 = 250.0;
 
 /// Hours of history over which habits fade in; the number of events is a setting.
-const HISTORY_HOURS: (f32, f32) = (1.0, 48.0);
+const HISTORY_HOURS: (f32, f32) = (1.0, 20.0);
 
 /// Spreads are not taken for smaller than this (octaves), for events in an hour, bytes of an event, bytes in an hour, bytes in a
 /// day: a quiet week shows less than what people do in a year. Sums over a day vary less than single flows.
@@ -39,6 +39,8 @@ const OUTWARD: (f32, f32) = (0.5, 0.9);
 const INSIDE_WEIGHT: f32 = 0.4;
 /// An upload to a destination never seen before is this much more telling.
 const NEW_DESTINATION_BONUS: f32 = 0.25;
+/// What a day's volume keeps at an event to a destination that everybody uses.
+const COMMON_WEIGHT: f32 = 0.15;
 /// Bytes, sums of bytes and number of events rise together.
 const RELATED_VOLUMES: f32 = 0.25;
 
@@ -46,6 +48,16 @@ const RELATED_VOLUMES: f32 = 0.25;
 pub(crate) const ALLOWED_RESOURCES: f32 = 3.0;
 const RESOURCES_SHAPE: f32 = 1.5;
 const NEW_RESOURCE_BONUS: f32 = 0.25;
+/// What the resources of a host count against a user's: the names that it asks for and the pages it fetches are not of its choosing.
+const HOST_RESOURCES_WEIGHT: f32 = 0.3;
+/// Resources used for the first time that are nothing special, within an hour and within a day.
+const ALLOWED_NEW_RESOURCES: (f32, f32) = (4.0, 12.0);
+/// What new resources count more at an unusual hour, and from how many nats of it to how many.
+const ODD_HOUR_BONUS: f32 = 1.0;
+const ODD_HOUR: (f32, f32) = (1.0, 3.0);
+/// Bytes (octaves) sent to one destination outside within a day that are nothing special: a megabyte.
+const SENT_MIN: f32 = 20.0;
+const SENT_NATS_PER_OCTAVE: f32 = 1.0;
 
 /// People get a new device every few months and appear in a new country about once a year; an entity with tens of events a day
 /// sees these once in some hundred and thousand events.
@@ -74,7 +86,11 @@ struct Parts {
     hour_octaves: f32,
     /// Sent outside over a day.
     day_volume: f32,
+    /// Sent to this one destination over a day.
+    sent: f32,
     resources: f32,
+    /// Resources never used before, within an hour or a day.
+    new_resources: f32,
     new_device: f32,
     new_country: f32,
 }
@@ -82,7 +98,11 @@ struct Parts {
 impl Parts {
     #[inline]
     fn volume(&self) -> f32 {
-        strongest([self.hour_events, self.bytes, self.hour_volume, self.day_volume], RELATED_VOLUMES)
+        strongest([self.hour_events, self.bytes, self.hour_volume, self.day_volume, self.sent], RELATED_VOLUMES)
+    }
+    #[inline]
+    fn all_resources(&self) -> f32 {
+        strongest([self.resources, self.new_resources], UNRELATED)
     }
     #[inline]
     fn context(&self) -> f32 {
@@ -90,7 +110,7 @@ impl Parts {
     }
     #[inline]
     fn total(&self) -> f32 {
-        strongest([self.travel, self.time, self.volume(), self.resources, self.context()], UNRELATED)
+        strongest([self.travel, self.time, self.volume(), self.all_resources(), self.context()], UNRELATED)
     }
 }
 
@@ -115,12 +135,14 @@ impl Behavior {
 
     #[inline]
     fn parts(&self, row: &SignalRow) -> Parts {
-        let mut parts = Parts { travel: self.travel(row), ..Parts::default() };
+        let mut parts = Parts { travel: self.travel(row), sent: sent(row), ..Parts::default() };
         let history = self.history(row);
         if history > 0.0 {
             parts.time = history * bounded(signal(row, Signal::HourRarity));
             volumes(row, history, &mut parts);
-            parts.resources = history * resources(row);
+            let whose = HOST_RESOURCES_WEIGHT + (1.0 - HOST_RESOURCES_WEIGHT) * share(signal(row, Signal::User));
+            parts.resources = history * whose * resources(row);
+            parts.new_resources = history * whose * new_resources(row, parts.time);
             parts.new_device = history * NEW_DEVICE_NATS * share(signal(row, Signal::NewDevice));
             parts.new_country = history * NEW_COUNTRY_NATS * share(signal(row, Signal::NewCountry));
         }
@@ -158,14 +180,16 @@ fn volumes(row: &SignalRow, history: f32, parts: &mut Parts) {
     for lane in 0..4 {
         excess[lane] = robust_excess(values[lane], centers[lane].max(CENTER_MIN[lane]), spreads[lane], SPREAD_MIN[lane]);
     }
-    let moved = history * (INSIDE_WEIGHT + (1.0 - INSIDE_WEIGHT) * outward);
+    let moved = history * (INSIDE_WEIGHT + (1.0 - INSIDE_WEIGHT) * outward * (1.0 - share(at(Signal::DestinationCommon))));
     let bonus = 1.0 + NEW_DESTINATION_BONUS * share(at(Signal::NewDestination)) * outward;
     let material = |octaves| ramp(octaves, MATERIAL_BYTES.0, MATERIAL_BYTES.1);
     parts.hour_events = history * ramp(events, MATERIAL_EVENTS.0, MATERIAL_EVENTS.1) * excess[0];
     parts.bytes = moved * material(values[1]) * excess[1];
     parts.hour_volume = moved * bonus * material(values[2]) * excess[2];
     // The day's volume counts at events that send outside.
-    parts.day_volume = history * bonus * outward * material(values[3]) * excess[3];
+    // To where everybody sends, it is the service that is large.
+    let rare = 1.0 - (1.0 - COMMON_WEIGHT) * share(at(Signal::DestinationCommon));
+    parts.day_volume = history * bonus * rare * outward * material(values[3]) * excess[3];
 }
 
 #[inline]
@@ -173,6 +197,30 @@ fn resources(row: &SignalRow) -> f32 {
     let usual = ALLOWED_RESOURCES + signal(row, Signal::ResourcesMean).max(0.0);
     let bonus = 1.0 + NEW_RESOURCE_BONUS * share(signal(row, Signal::NewResource));
     bonus * count_excess(signal(row, Signal::Resources), usual, RESOURCES_SHAPE)
+}
+
+/// New resources, which tell more at an hour that is not the entity's.
+#[inline]
+fn new_resources(row: &SignalRow, time: f32) -> f32 {
+    if signal(row, Signal::NewResource) <= 0.0 {
+        return 0.0;
+    }
+    let hour = count_excess(signal(row, Signal::NewResources1h), ALLOWED_NEW_RESOURCES.0, RESOURCES_SHAPE);
+    let day = count_excess(signal(row, Signal::NewResources24h), ALLOWED_NEW_RESOURCES.1, RESOURCES_SHAPE);
+    hour.max(day) * (1.0 + ODD_HOUR_BONUS * ramp(time, ODD_HOUR.0, ODD_HOUR.1))
+}
+
+/// Octaves sent to one destination outside above what the entity sends to all of them in a day, where nobody else sends anything.
+#[inline]
+fn sent(row: &SignalRow) -> f32 {
+    let outward = outward(row);
+    if outward <= 0.0 {
+        return 0.0;
+    }
+    let usual = signal(row, Signal::DayVolumeMean).max(SENT_MIN);
+    let octaves = (signal(row, Signal::DestinationSent) - usual).max(0.0);
+    let rare = 1.0 - share(signal(row, Signal::DestinationCommon));
+    SENT_NATS_PER_OCTAVE * octaves * outward * rare
 }
 
 impl Detector for Behavior {

@@ -17,7 +17,7 @@ pub(super) fn explain(parts: &Parts, travel_kmh_max: f32, row: &SignalRow, out: 
 }
 
 fn is_exfiltration(parts: &Parts, row: &SignalRow) -> bool {
-    let sent = parts.hour_volume.max(parts.day_volume);
+    let sent = parts.hour_volume.max(parts.day_volume).max(parts.sent);
     sent > 0.0 && sent >= parts.hour_events && outward(row) >= EXFILTRATION_OUTWARD
 }
 
@@ -31,7 +31,7 @@ fn type_of(parts: &Parts, row: &SignalRow) -> &'static str {
         (parts.travel, threat_type::IMPOSSIBLE_TRAVEL),
         (parts.time, threat_type::UNUSUAL_TIME),
         (parts.volume(), volume),
-        (parts.resources, threat_type::UNUSUAL_RESOURCES),
+        (parts.all_resources(), threat_type::UNUSUAL_RESOURCES),
         (parts.context(), context),
     ];
     let mut best = (0.0, "");
@@ -66,11 +66,18 @@ fn time(parts: &Parts, row: &SignalRow, out: &mut Explanation) {
 fn volume(parts: &Parts, row: &SignalRow, out: &mut Explanation) {
     let name = if is_exfiltration(parts, row) { "data_exfiltration" } else { "unusual_volume" };
     let octaves = |which: Signal| words::from_log2(signal(row, which));
-    let strongest = parts.bytes.max(parts.hour_volume).max(parts.day_volume);
+    let strongest = parts.bytes.max(parts.hour_volume).max(parts.day_volume).max(parts.sent);
     let features = [
         ("bytes", signal(row, Signal::Bytes), Signal::BytesMedian, parts.bytes, "in one event"),
         ("bytes_sent_1h", parts.hour_octaves, Signal::HourVolumeMedian, parts.hour_volume, "sent in this hour"),
         ("bytes_sent_outside_24h", signal(row, Signal::DayVolume), Signal::DayVolumeMean, parts.day_volume, "sent outside within a day"),
+        (
+            "bytes_sent_to_destination_24h",
+            signal(row, Signal::DestinationSent),
+            Signal::DayVolumeMean,
+            parts.sent,
+            "sent to this one destination outside",
+        ),
     ];
     for (feature, value, center, surprise, what) in features {
         let figures = Figures { observed: words::from_log2(value), expected: octaves(center), surprise };
@@ -98,6 +105,15 @@ fn resources(parts: &Parts, row: &SignalRow, out: &mut Explanation) {
             "Used {} within an hour{new}; {} would be ordinary.",
             words::plural(observed, "resource", "resources"),
             words::count(expected)
+        )
+    });
+    let (hour, day) = (signal(row, Signal::NewResources1h), signal(row, Signal::NewResources24h));
+    let figures = Figures { observed: hour, expected: super::ALLOWED_NEW_RESOURCES.0, surprise: parts.new_resources };
+    out.add("new_resources", "new_resources_1h", figures, || {
+        format!(
+            "Used {} for the first time in an hour or so, {} in a day.",
+            words::plural(hour, "resource", "resources"),
+            words::count(day)
         )
     });
 }

@@ -54,8 +54,8 @@ fn distances(mut p: Vec<f64>) -> (f64, f64) {
 #[test]
 fn held_out_scores_have_uniform_p_values_and_the_promised_false_positives() {
     for shape in SHAPES {
-        let unit = if matches!(shape, Shape::Bounded) { Unit::ForestScore } else { Unit::Nats };
-        let calibration = Calibration::fit(&mut reservoir(shape, 20_000, 1), unit);
+        // What a detector of its own claims nothing of.
+        let calibration = Calibration::fit(&mut reservoir(shape, 20_000, 1), Unit::ForestScore);
         let p: Vec<f64> = reservoir(shape, 200_000, 2).iter().map(|s| libm::exp(-f64::from(calibration.surprise(*s)))).collect();
         // A count of 20 in the reservoir is itself uncertain by a fifth.
         for (alpha, tolerance) in [(0.05, 0.1), (1e-2, 0.2), (1e-3, 0.6)] {
@@ -102,7 +102,7 @@ fn beyond_the_largest_score_surprise_goes_on() {
 #[test]
 fn a_discrete_tail_follows_the_count_of_unseen_scores_and_one_nat_a_nat() {
     let calibration = Calibration::fit(&mut vec![0.0; 9_999], Unit::Nats);
-    for (score, expected) in [(0.0, 0.0), (1e-6, 0.0), (1.0, 10.21), (5.0, 14.21), (100.0, 60.0)] {
+    for (score, expected) in [(0.0, 0.0), (1e-6, 0.0), (1.0, 5.0), (2.5, 11.71), (5.0, 14.21), (100.0, 60.0)] {
         assert!((calibration.surprise(score) - expected).abs() < 0.01, "{score}: {}", calibration.surprise(score));
     }
 }
@@ -116,6 +116,24 @@ fn a_contaminated_reservoir_still_sees_what_contaminates_it() {
 }
 
 #[test]
+fn hardly_surprising_scores_do_not_become_so_by_being_rare() {
+    // A thousand near ties: the largest of them is the rarest and still nothing much.
+    let mut scores: Vec<f32> = (0..20_000).map(|i| if i % 20 == 0 { 0.2 + 1e-5 * i as f32 / 20.0 } else { 0.0 }).collect();
+    let calibration = Calibration::fit(&mut scores, Unit::Nats);
+    assert!(calibration.surprise(0.2111) < 1.1, "{}", calibration.surprise(0.2111));
+    assert!(calibration.surprise(4.0) > 10.0, "{}", calibration.surprise(4.0));
+}
+
+#[test]
+fn outliers_of_one_kind_do_not_hide_another() {
+    let mut random = Random::new(5);
+    let mut scores: Vec<f32> = reservoir(Shape::MostlyZero, 20_000, 5);
+    scores.extend((0..40).map(|_| 500.0 * random.unit() as f32));
+    let calibration = Calibration::fit(&mut scores, Unit::Nats);
+    assert!(calibration.surprise(560.0) > calibration.surprise(500.0) + 5.0);
+}
+
+#[test]
 fn few_scores_and_bad_ones_do_not_panic_and_stay_cautious() {
     let none = Calibration::fit(&mut [], Unit::Nats);
     assert_eq!((none.samples(), none.surprise(3.0)), (0, 3.0));
@@ -125,7 +143,7 @@ fn few_scores_and_bad_ones_do_not_panic_and_stay_cautious() {
     assert_eq!((bad.samples(), bad.rejected()), (1, 4));
     let constant = Calibration::fit(&mut [0.5; 100], Unit::ForestScore);
     assert!(constant.surprise(0.5).abs() < 1e-6 && constant.surprise(0.6) > 10.0);
-    let huge = Calibration::fit(&mut [f32::MIN, 0.0, f32::MAX], Unit::Nats);
+    let huge = Calibration::fit(&mut [f32::MIN, 0.0, f32::MAX], Unit::Sum);
     assert!(huge.surprise(0.0) > 0.0 && huge.surprise(f32::MAX).is_finite());
 }
 

@@ -1,0 +1,88 @@
+//! A Kafka and a Redis for the bench: those that were named, or its own, which it ends again.
+//!
+//! Must never clear a service that it has not started: what the bench leaves in a named one, it removes by name.
+
+use std::path::Path;
+use std::process::Command;
+
+use rdkafka::admin::{AdminClient, AdminOptions};
+use rdkafka::client::DefaultClientContext;
+use threatguard::edge::kafka::KafkaSettings;
+use threatguard::edge::redis::RedisSettings;
+use threatguard::edge::secret::Secret;
+
+/// Addresses, and what has to be ended.
+pub struct Services {
+    pub kafka: KafkaSettings,
+    pub redis: RedisSettings,
+    redis_url: String,
+    folder: Option<tempfile::TempDir>,
+}
+
+impl Services {
+    /// Takes what is named here or in `THREATGUARD_TEST_KAFKA` and `THREATGUARD_TEST_REDIS`, and starts the rest.
+    pub fn open(brokers: &str, redis: &str) -> Result<Self, String> {
+        let (mut brokers, mut redis) = (named(brokers, "THREATGUARD_TEST_KAFKA"), named(redis, "THREATGUARD_TEST_REDIS"));
+        let mut folder = None;
+        if brokers.is_empty() || redis.is_empty() {
+            let started = tempfile::tempdir().map_err(|error| format!("no folder for the services: {error}"))?;
+            script("start", started.path(), &brokers, &redis)?;
+            let text =
+                std::fs::read_to_string(started.path().join("env")).map_err(|error| format!("the services left no addresses: {error}"))?;
+            let value =
+                |name: &str| text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('=')).unwrap_or_default().to_owned();
+            (brokers, redis) = (value("THREATGUARD_TEST_KAFKA"), value("THREATGUARD_TEST_REDIS"));
+            folder = Some(started);
+        }
+        let kafka = KafkaSettings { brokers, client_id: "threatguard-bench".to_owned(), ..KafkaSettings::default() };
+        let settings = RedisSettings { url: Secret::new(redis.clone()), ..RedisSettings::default() };
+        Ok(Self { kafka, redis: settings, redis_url: redis, folder })
+    }
+
+    /// Ends what was started.
+    pub fn close(self) -> Result<(), String> {
+        self.folder.map_or(Ok(()), |folder| script("stop", folder.path(), "", ""))
+    }
+
+    /// Removes topics; those that are absent are no trouble.
+    pub fn delete_topics(&self, topics: &[&str]) -> Result<(), String> {
+        let text = |error: rdkafka::error::KafkaError| format!("cannot remove the bench's topics: {error}");
+        let mut config = rdkafka::ClientConfig::new();
+        let admin: AdminClient<DefaultClientContext> = config.set("bootstrap.servers", &self.kafka.brokers).create().map_err(text)?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| error.to_string())?;
+        runtime.block_on(admin.delete_topics(topics, &AdminOptions::new())).map(drop).map_err(text)
+    }
+
+    /// Removes the states of one pipeline, by the prefix of their keys.
+    pub fn delete_states(&self, pipeline: &str) -> Result<(), String> {
+        let text = |error: redis::RedisError| format!("cannot remove the bench's states: {error}");
+        let client = redis::Client::open(self.redis_url.as_str()).map_err(text)?;
+        let mut connection = client.get_connection().map_err(text)?;
+        let mut cursor = 0u64;
+        loop {
+            let mut scan = redis::cmd("SCAN");
+            scan.arg(cursor).arg("MATCH").arg(format!("tg:{{{pipeline}.*")).arg("COUNT").arg(5_000);
+            let (next, keys): (u64, Vec<String>) = scan.query(&mut connection).map_err(text)?;
+            if !keys.is_empty() {
+                redis::cmd("UNLINK").arg(keys).exec(&mut connection).map_err(text)?;
+            }
+            cursor = next;
+            if cursor == 0 {
+                return Ok(());
+            }
+        }
+    }
+}
+
+#[allow(clippy::disallowed_methods)] // The tests' services are named by the environment.
+fn named(argument: &str, variable: &str) -> String {
+    if argument.is_empty() { std::env::var(variable).unwrap_or_default() } else { argument.to_owned() }
+}
+
+fn script(verb: &str, folder: &Path, brokers: &str, redis: &str) -> Result<(), String> {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/services");
+    let mut command = Command::new(script);
+    command.arg(verb).arg(folder).env("THREATGUARD_TEST_KAFKA", brokers).env("THREATGUARD_TEST_REDIS", redis);
+    let status = command.status().map_err(|error| format!("cannot run tests/services: {error}"))?;
+    if status.success() { Ok(()) } else { Err(format!("tests/services {verb} failed: {status}")) }
+}

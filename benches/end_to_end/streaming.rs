@@ -1,0 +1,173 @@
+//! The pipeline as it is run in earnest: trained models, Redis, checkpoints, a group of its own, all outputs.
+//!
+//! Must never measure a shortened path: everything goes through `run::stream::run`.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use threatguard::config;
+use threatguard::config::service::{ServiceSettings, Verdicts};
+use threatguard::core::correlate::CorrelationSettings;
+use threatguard::core::types::{Offset, Partition};
+use threatguard::edge::kafka::{ConsumerSettings, KafkaPublisher, ProducerSettings, TopicNames, TopicSpec, ensure_topics};
+use threatguard::edge::{Outgoing, Publisher, Records, TopicRole, clock};
+use threatguard::error::{Kind, Result};
+use threatguard::run::learning::Learning;
+use threatguard::run::outbox::Outbox;
+use threatguard::run::pipeline::Pipeline;
+use threatguard::run::render::Origin;
+use threatguard::run::stream::{self, Options, Surroundings};
+use threatguard::run::summary::Summary;
+use threatguard::run::telemetry::{Delta, Metrics};
+use threatguard::run::worker::{Out, Worker};
+use threatguard::serve::Readiness;
+
+use crate::services::Services;
+use crate::traffic::Traffic;
+
+pub const PARTITIONS: u32 = 4;
+/// Sources and events of the training; each has about as many events as a source of the log.
+const TRAIN_SOURCES: u64 = 6_000;
+const TRAIN_EVENTS: u64 = 180_000;
+
+/// A pipeline with models, ready to run.
+pub struct Ready {
+    pipeline: Arc<Pipeline>,
+    learning: Arc<Learning>,
+}
+
+/// The pipeline file that newcomers start with, under a name of this process's own.
+pub fn train(seed: u64) -> Result<Ready> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("pipelines/network.yaml");
+    let mut file = config::pipeline::load(&path).unwrap_or_else(|problems| panic!("{} is in order: {problems:?}", path.display()));
+    file.name = format!("bench-{}", std::process::id());
+    file.learning.events = TRAIN_EVENTS;
+    let pipeline = Arc::new(Pipeline::open(file, None)?);
+    let learning = Arc::new(Learning::new(&pipeline, None, None)?);
+    let origin = Origin { pipeline: pipeline.file.name.clone(), topic: "training".to_owned() };
+    let mut worker = Worker::new(Arc::clone(&pipeline), Arc::clone(&learning), origin, Verdicts::None, false, seed)?;
+    worker.engine().assign(Partition(0), Offset(0), &[])?;
+    let traffic = Traffic { seed: seed + 1, sources: TRAIN_SOURCES, attacks: false };
+    let (mut payload, mut key, mut records) = (String::new(), String::new(), Records::default());
+    let (mut outbox, mut delta) = (Outbox::default(), Delta::default());
+    let mut number = 0;
+    while learning.missing() > 0 {
+        records.clear();
+        outbox.clear();
+        for _ in 0..1_024 {
+            traffic.event(number, &mut payload, &mut key);
+            records.push(Offset(number), None, Some(key.as_bytes()), payload.as_bytes());
+            number += 1;
+        }
+        let mut out = Out { outbox: &mut outbox, on_threat: &mut |_| {}, delta: &mut delta };
+        worker.process(Partition(0), &records, |_, _| Ok(()), &mut out)?;
+    }
+    Ok(Ready { pipeline, learning })
+}
+
+/// How one run differs from another.
+pub struct Case<'c> {
+    pub input: &'c str,
+    /// Names the group and the output topics.
+    pub name: &'c str,
+    pub verdicts: Verdicts,
+    pub linger_ms: u64,
+    pub shards: usize,
+    /// Ends the run; without it, the end of the log does.
+    pub stop: Option<Arc<AtomicBool>>,
+}
+
+impl Ready {
+    pub fn pipeline_name(&self) -> &str {
+        &self.pipeline.file.name
+    }
+
+    /// Runs the case over the whole input and removes its topics and states afterwards.
+    pub fn run(&self, services: &Services, case: &Case<'_>) -> Result<Summary> {
+        let names = names(case.name);
+        let spec = |name: &str, is_output| TopicSpec { partitions: Some(PARTITIONS), is_output, ..TopicSpec::named(name) };
+        let outputs = [&names.threats, &names.alerts, &names.analytics, &names.dead_letters, &names.verdicts];
+        let mut topics = vec![spec(case.input, false)];
+        topics.extend(outputs.iter().map(|name| spec(name, true)));
+        let service = ServiceSettings::default();
+        let options = Options {
+            kafka: services.kafka.clone(),
+            consumer: ConsumerSettings { topic: case.input.to_owned(), group: case.name.to_owned(), ..ConsumerSettings::default() },
+            producer: ProducerSettings { topics: names.clone(), linger_ms: case.linger_ms, ..ProducerSettings::default() },
+            redis: Some(services.redis.clone()),
+            topics,
+            create_topics: true,
+            shards: case.shards,
+            checkpoint_interval: Duration::from_micros(service.checkpoint_interval.micros.unsigned_abs()),
+            shutdown: Duration::from_secs(60),
+            verdicts: case.verdicts,
+            once: case.stop.is_none(),
+            correlate: true,
+            correlation: CorrelationSettings::default(),
+        };
+        let stop = case.stop.clone().unwrap_or_default();
+        let around = Surroundings { metrics: Arc::new(Metrics::new()), readiness: Arc::new(Readiness::new(&[])), stop };
+        stream::run(&self.pipeline, &self.learning, &options, &around)
+    }
+
+    /// Removes what a run has left.
+    pub fn tidy(&self, services: &Services, name: &str) -> std::result::Result<(), String> {
+        let names = names(name);
+        services.delete_topics(&[&names.threats, &names.alerts, &names.analytics, &names.dead_letters, &names.verdicts])?;
+        services.delete_states(self.pipeline_name())
+    }
+}
+
+fn names(name: &str) -> TopicNames {
+    let named = |what: &str| format!("{name}-{what}");
+    TopicNames {
+        threats: named("threats"),
+        alerts: named("alerts"),
+        analytics: named("analytics"),
+        dead_letters: named("dead-letters"),
+        verdicts: named("verdicts"),
+        rekeyed: named("rekeyed"),
+    }
+}
+
+/// Makes `topic` with the partitions of an input.
+pub fn make_topic(services: &Services, topic: &str) -> Result<()> {
+    let spec = TopicSpec { partitions: Some(PARTITIONS), ..TopicSpec::named(topic) };
+    ensure_topics(&services.kafka, &[spec]).map(drop)
+}
+
+/// Writes events `numbers` of the traffic to `topic`, evenly paced where a rate is given, until `stop`. Returns events and bytes.
+pub fn fill(
+    services: &Services,
+    topic: &str,
+    traffic: Traffic,
+    numbers: std::ops::Range<u64>,
+    per_second: Option<f64>,
+    stop: &AtomicBool,
+) -> Result<(u64, u64)> {
+    let topics = TopicNames { rekeyed: topic.to_owned(), ..TopicNames::default() };
+    let publisher = KafkaPublisher::open(&services.kafka, &ProducerSettings { topics, linger_ms: 1, ..ProducerSettings::default() })?;
+    let (mut payload, mut key, mut bytes) = (String::new(), String::new(), 0);
+    let begun = clock::now();
+    for (done, number) in numbers.clone().enumerate() {
+        if let Some(rate) = per_second.filter(|_| done % 64 == 0) {
+            if stop.load(Ordering::Relaxed) {
+                return Ok((done as u64, bytes));
+            }
+            std::thread::sleep(Duration::from_secs_f64(done as f64 / rate).saturating_sub(begun.elapsed()));
+        }
+        traffic.event(number, &mut payload, &mut key);
+        bytes += payload.len() as u64;
+        let record =
+            Outgoing { role: TopicRole::Rekeyed, partition: None, key: Some(key.as_bytes()), payload: payload.as_bytes(), time: None };
+        while let Err(error) = publisher.publish(record) {
+            if error.kind != Kind::Transient {
+                return Err(error);
+            }
+        }
+    }
+    publisher.flush(Duration::from_secs(60))?;
+    Ok((numbers.end - numbers.start, bytes))
+}

@@ -1,0 +1,210 @@
+//! What a million entities take, and what a flood of spoofed sources does to them.
+//!
+//!     cargo bench --bench memory -- --json memory.json
+//!
+//! Fills an engine of `max_entities` with established entities, then sends single events of ten times as many sources that never
+//! come back. Must hold: the bytes, their growth under the flood, and that the established are still there and score, to the bit,
+//! as they would have without it. Exit code 1 where one of these does not hold.
+#![allow(clippy::print_stdout, clippy::print_stderr)] // Its output is what a bench is for.
+
+mod support;
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use bumpalo::Bump;
+use serde_json::json;
+use support::subject::{PARTITION, Subject};
+use support::traffic::{Keys, Payloads, Traffic};
+use support::{Arguments, process_bytes, timed};
+use threatguard::core::decode::{Decoded, decode_batch};
+use threatguard::core::engine::{PARTS, Scorer};
+use threatguard::core::state::table::PROBATION_PART;
+
+/// The bars (issue "The pipeline runs", numbers to show, 3).
+const BYTES_MAX: u64 = 1 << 30;
+const GROWTH_MAX: f64 = 0.03;
+/// Of established entities that are silent all along a flood may displace the part of the table that is kept for newcomers.
+const SURVIVORS_MIN: f64 = 0.99 - 1.0 / PROBATION_PART as f64;
+
+/// Events of each entity before it counts as filled: past [`threatguard::core::state::table::ESTABLISHED_EVENTS`].
+const EVENTS_EACH: u64 = 5;
+const BATCH: u64 = 1_024;
+/// Source numbers from which nobody is known.
+const SPOOFED_FROM: u64 = 1 << 25;
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(problem) => {
+            eprintln!("memory: {problem}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// Events in the order of the log, each a source; numbers make offsets and times.
+struct Log<'a> {
+    subject: &'a mut Subject,
+    traffic: &'a Traffic,
+    payloads: Payloads,
+    arena: Bump,
+}
+
+impl Log<'_> {
+    /// Processes the events `from..to`, of the sources that `source` gives for their numbers; numbers without one are left out.
+    fn play(&mut self, from: u64, to: u64, source: impl Fn(u64) -> Option<u64>) {
+        let mut number = from;
+        while number < to {
+            self.payloads.clear();
+            let until = (number + BATCH).min(to);
+            for number in number..until {
+                if let Some(source) = source(number) {
+                    self.payloads.push(self.traffic.seed, source, number, self.traffic.micros(number));
+                }
+            }
+            self.arena.reset();
+            self.subject.process(&self.payloads.records(), &self.arena);
+            number = until;
+        }
+    }
+
+    /// One event of each of `sources`: which of them are resident, and their raw scores and combined surprise as bits.
+    fn probe(&mut self, from: u64, sources: &[u64]) -> Vec<(bool, [u32; PARTS], u32)> {
+        let mut results = vec![];
+        for (part, sources) in sources.chunks(BATCH as usize).enumerate() {
+            self.payloads.clear();
+            for (index, source) in sources.iter().enumerate() {
+                let number = from + part as u64 * BATCH + index as u64;
+                self.payloads.push(self.traffic.seed, *source, number, self.traffic.micros(number));
+            }
+            self.arena.reset();
+            let mut decoded = Decoded::default();
+            decode_batch(&self.subject.codec, &self.subject.sanitizer, &self.payloads.records(), &self.arena, &mut decoded);
+            let engine = &mut self.subject.engine;
+            let missing = engine.prefetch(PARTITION, &decoded.events);
+            let resident: Vec<bool> = decoded.events.iter().map(|event| missing.binary_search(&event.entity.key).is_err()).collect();
+            engine.apply(PARTITION, &decoded.events, &[]);
+            assert_eq!(engine.rows().len(), resident.len(), "every probe is scored");
+            results.extend(
+                resident
+                    .into_iter()
+                    .enumerate()
+                    .map(|(row, resident)| (resident, engine.scores().raw(row).map(f32::to_bits), engine.scores().surprise(row).to_bits())),
+            );
+        }
+        results
+    }
+}
+
+/// How the control group fared.
+#[derive(Clone, Copy)]
+struct Survivors {
+    group: usize,
+    resident: usize,
+    same: usize,
+}
+
+fn run() -> Result<bool, String> {
+    let arguments = Arguments::read(&[("entities", "1000000"), ("flood", "10000000"), ("control", "10000"), ("json", "")])?;
+    let (entities, flood) = (arguments.number("entities")?.max(1_000), arguments.number("flood")?);
+    let control = arguments.number("control")?.clamp(1, entities / 2);
+    let text = |error: threatguard::error::Error| error.to_string();
+    let scorer = learned()?;
+    let traffic = Traffic::new(2, entities, Keys::Uniform);
+    let before = process_bytes("VmRSS");
+    let mut subject = Subject::with(entities as usize, Arc::clone(&scorer)).map_err(text)?;
+    let mut log = Log { subject: &mut subject, traffic: &traffic, payloads: Payloads::default(), arena: Bump::new() };
+
+    // The control group is spread over the whole table.
+    let filled = EVENTS_EACH * entities;
+    let step = entities / control;
+    let group: Vec<u64> = (0..control).map(|place| place * step).collect();
+    let ((), fill_time) = timed(|| log.play(0, filled, |number| Some(number % entities)));
+    let bytes = process_bytes("VmRSS");
+    let (resident, _) = log.subject.engine.entities();
+    let ((), flood_time) = timed(|| log.play(filled, filled + flood, |number| Some(SPOOFED_FROM + (number - filled))));
+    let after = process_bytes("VmRSS");
+    let (resident_after, evicted) = log.subject.engine.entities();
+    let with_flood = log.probe(filled + flood, &group);
+
+    // The same entities without a flood: their states depend on nobody else's events, so an engine of only theirs tells.
+    let mut alone = Subject::with(2 * control as usize, scorer).map_err(text)?;
+    let mut log = Log { subject: &mut alone, traffic: &traffic, payloads: Payloads::default(), arena: Bump::new() };
+    let of_group = |source: u64| source.is_multiple_of(step) && source / step < control;
+    log.play(0, filled, |number| Some(number % entities).filter(|source| of_group(*source)));
+    let survivors = survivors(&with_flood, &log.probe(filled + flood, &group));
+
+    let growth = after as f64 / bytes as f64 - 1.0;
+    println!("{}; allocator: {}", support::machine(), support::ALLOCATOR_NAME);
+    println!("{EVENTS_EACH} events of each of {entities} entities, then {flood} spoofed sources with one event each");
+    println!("\n{:<44} {:>16}", "resident memory of the process", "bytes");
+    println!("{:<44} {before:>16}", "before, with models");
+    println!("{:<44} {bytes:>16}", format!("with {resident} entities"));
+    println!("{:<44} {:>16.1}", "  an entity", bytes as f64 / resident as f64);
+    println!("{:<44} {after:>16}", format!("after the flood, {resident_after} entities"));
+    println!("{:<44} {:>15.2}%", "  growth", 100.0 * growth);
+    println!("{:<44} {evicted:>16}", "evicted");
+    println!("{:<44} {:>16.0}", "nanoseconds an event while filling", fill_time.as_nanos() as f64 / filled as f64);
+    println!("{:<44} {:>16.0}", "nanoseconds an event in the flood", flood_time.as_nanos() as f64 / flood.max(1) as f64);
+    println!("(both include making the events up)");
+    let Survivors { group, resident: still, same } = survivors;
+    println!("\nof {group} established entities that were silent during the flood {still} are still resident, and {same} score the same");
+    arguments.write_json(&json!({
+        "entities": resident,
+        "bytes": bytes,
+        "bytesPerEntity": bytes as f64 / resident as f64,
+        "bytesBefore": before,
+        "spoofed": flood,
+        "afterFloodEntities": resident_after,
+        "afterFloodBytes": after,
+        "survivors": {"of": group, "resident": still, "sameScore": same},
+        "machine": support::machine(),
+        "allocator": support::ALLOCATOR_NAME,
+    }))?;
+    Ok(verdict(resident as u64 == entities, bytes, growth, &survivors))
+}
+
+fn survivors<T: PartialEq>(with: &[(bool, T, u32)], without: &[(bool, T, u32)]) -> Survivors {
+    let resident = with.iter().filter(|probe| probe.0).count();
+    let same = with.iter().zip(without).filter(|(with, without)| with.0 && (&with.1, with.2) == (&without.1, without.2)).count();
+    Survivors { group: with.len(), resident, same }
+}
+
+fn verdict(all_fit: bool, bytes: u64, growth: f64, survivors: &Survivors) -> bool {
+    let bars = [
+        (all_fit, "not all entities are resident"),
+        (bytes <= BYTES_MAX, "more than 1 GiB"),
+        (growth <= GROWTH_MAX, "memory grew under the flood"),
+        (survivors.resident as f64 >= SURVIVORS_MIN * survivors.group as f64, "established entities were displaced"),
+        (survivors.same == survivors.resident, "the flood changed scores"),
+    ];
+    println!();
+    for (_, problem) in bars.iter().filter(|(holds, _)| !holds) {
+        println!("MISSED: {problem}");
+    }
+    let holds = bars.iter().all(|(holds, _)| *holds);
+    if holds {
+        println!(
+            "all bars hold: {BYTES_MAX} bytes, {:.0} % growth, {:.0} % of established entities",
+            100.0 * GROWTH_MAX,
+            100.0 * SURVIVORS_MIN
+        );
+    }
+    holds
+}
+
+/// Models learned from a small crowd of the same kind.
+fn learned() -> Result<Arc<Scorer>, String> {
+    let text = |error: threatguard::error::Error| error.to_string();
+    let mut subject = Subject::new(10_000).map_err(text)?;
+    let (mut trainer, mut traffic) = (subject.trainer(), Traffic::new(1, 2_000, Keys::Uniform));
+    let (mut payloads, mut arena) = (Payloads::default(), Bump::new());
+    for _ in 0..24 {
+        traffic.fill(4_096, &mut payloads);
+        arena.reset();
+        subject.process_and_learn(&payloads.records(), &arena, &mut trainer);
+    }
+    subject.learned(&trainer).map_err(text)
+}

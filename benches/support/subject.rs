@@ -1,0 +1,88 @@
+//! What is measured: codec, sanitizer and engine as a network pipeline has them, with models learned from the traffic itself.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bumpalo::Bump;
+use threatguard::codec::threatguard::ThreatGuard;
+use threatguard::core::decode::{Decoded, decode_batch};
+use threatguard::core::detect::{self, NAMES, THREAT_INTEL};
+use threatguard::core::engine::{Engine, Parts, Scorer};
+use threatguard::core::ensemble::{Column, Ensemble, SeverityThresholds};
+use threatguard::core::event::Record;
+use threatguard::core::intel::IntelBuilder;
+use threatguard::core::sanitize::{KeyChoice, Sanitizer};
+use threatguard::core::settings::CoreSettings;
+use threatguard::core::types::{Offset, Partition};
+use threatguard::error::Result;
+use threatguard::models::train::{TrainOptions, Trainer};
+
+pub const PARTITION: Partition = Partition(0);
+
+/// A pipeline's core and one engine that owns [`PARTITION`].
+pub struct Subject {
+    pub codec: ThreatGuard,
+    pub sanitizer: Sanitizer,
+    pub settings: CoreSettings,
+    pub engine: Engine,
+}
+
+impl Subject {
+    /// Scores with the detectors that learn nothing.
+    pub fn new(max_entities: usize) -> Result<Self> {
+        let settings = CoreSettings::default();
+        let ensemble = Ensemble::declared(&columns(), &BTreeMap::new(), None);
+        let thresholds = SeverityThresholds::new(&settings.thresholds);
+        Self::with(max_entities, Arc::new(Scorer::new(detect::rules(&settings.detectors), ensemble, thresholds, true)))
+    }
+
+    /// Default settings, without any state.
+    pub fn with(max_entities: usize, scorer: Arc<Scorer>) -> Result<Self> {
+        let mut settings = CoreSettings::default();
+        settings.state.max_entities = max_entities;
+        let parts = Parts { intel: Arc::new(IntelBuilder::new().build()), scorer, stored: false, table_seed: 7 };
+        let mut engine = Engine::new(&settings, parts)?;
+        engine.assign(PARTITION, Offset(0), &[])?;
+        Ok(Self { codec: ThreatGuard, sanitizer: Sanitizer { key: vec![KeyChoice::Source], ..Sanitizer::default() }, settings, engine })
+    }
+
+    /// The whole core: every stage for one batch.
+    pub fn process(&mut self, records: &[Record<'_>], arena: &Bump) {
+        let mut decoded = Decoded::default();
+        decode_batch(&self.codec, &self.sanitizer, records, arena, &mut decoded);
+        assert!(decoded.rejects.is_empty(), "the traffic is well-formed");
+        self.engine.apply(PARTITION, &decoded.events, &[]);
+    }
+
+    pub fn trainer(&self) -> Trainer {
+        Trainer::new(TrainOptions::new("bench", self.settings.features, columns(), self.settings.learning.seed))
+    }
+
+    /// [`Subject::process`], and learns from what was scored.
+    pub fn process_and_learn(&mut self, records: &[Record<'_>], arena: &Bump, trainer: &mut Trainer) {
+        let mut decoded = Decoded::default();
+        decode_batch(&self.codec, &self.sanitizer, records, arena, &mut decoded);
+        self.engine.apply(PARTITION, &decoded.events, &[]);
+        for verdict in &self.engine.effects().verdicts {
+            let row = verdict.row as usize;
+            let time = decoded.events[verdict.event as usize].time;
+            trainer.push(time, &self.engine.rows().model[row], &self.engine.scores().raw(row));
+        }
+    }
+
+    /// All detectors with what `trainer` saw, forest and calibrations included.
+    pub fn learned(&self, trainer: &Trainer) -> Result<Arc<Scorer>> {
+        let bundle = trainer.finish()?;
+        let mut detectors = detect::rules(&self.settings.detectors);
+        if let Some(forest) = bundle.detector() {
+            detectors.insert(0, Box::new(forest));
+        }
+        let thresholds = SeverityThresholds::new(&self.settings.thresholds);
+        Ok(Arc::new(Scorer::new(detectors, bundle.ensemble(&columns()), thresholds, false)))
+    }
+}
+
+fn columns() -> Vec<Column> {
+    let column = |(index, name): (usize, &&str)| Column { name: (*name).to_owned(), weight: 1.0, evidence: index == THREAT_INTEL };
+    NAMES.iter().enumerate().map(column).collect()
+}

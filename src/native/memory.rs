@@ -1,0 +1,39 @@
+//! Hints about memory: what will be read soon, and what is large. They change how long things take and nothing else.
+
+/// Asks for the cache lines of `value` ahead of their use. Unlike a read this waits for nothing, so that many misses overlap.
+#[inline(always)]
+pub fn prefetch<T>(value: &T) {
+    #[cfg(target_arch = "x86_64")]
+    {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        let start = std::ptr::from_ref(value).cast::<i8>();
+        for line in 0..size_of::<T>().div_ceil(64) {
+            // SAFETY: prefetching is a hint that never faults; `wrapping_add` makes no claim about the pointer.
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(start.wrapping_add(64 * line)) };
+        }
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = value;
+}
+
+/// Asks the kernel to back the storage of a large vector with huge pages, before it is filled: random access to many small pages
+/// costs a page walk each time.
+pub fn use_huge_pages<T>(storage: &Vec<T>) {
+    #[cfg(target_os = "linux")]
+    {
+        const PAGE: usize = 4_096;
+        const MADV_HUGEPAGE: i32 = 14;
+        unsafe extern "C" {
+            fn madvise(address: *mut std::ffi::c_void, length: usize, advice: i32) -> i32;
+        }
+        let start = storage.as_ptr().addr().next_multiple_of(PAGE);
+        let end = (storage.as_ptr().addr() + storage.capacity() * size_of::<T>()) / PAGE * PAGE;
+        if start < end {
+            // SAFETY: the range lies inside the vector's own allocation, and this advice never changes what memory holds. A kernel
+            // without huge pages refuses it, which is no error here.
+            let _refused = unsafe { madvise(storage.as_ptr().cast_mut().cast::<u8>().with_addr(start).cast(), end - start, MADV_HUGEPAGE) };
+        }
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = storage;
+}

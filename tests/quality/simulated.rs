@@ -1,0 +1,151 @@
+//! A scenario of the simulator through both pipelines, judged by its labels.
+
+#![allow(dead_code, reason = "the tests and the bench each use a part of it")]
+
+use std::collections::BTreeMap;
+
+use bumpalo::Bump;
+use threatguard::codec::threatguard::ThreatGuard;
+use threatguard::core::engine::PARTS;
+use threatguard::core::event::Record;
+use threatguard::core::features::row::SignalRow;
+use threatguard::core::types::{Offset, Partition, Position};
+use threatguard::models::bundle::Bundle;
+use threatguard::simulate::evaluate::{Evaluator, Finding, Judgement, Period, Report};
+use threatguard::simulate::{Campaign, Scenario, Simulator};
+
+use super::harness::{Alerts, Found, Lane, configured, correlation, identity, network, p_of};
+
+const BATCH: usize = 1_024;
+
+/// What came of a scenario.
+pub struct Outcome {
+    pub campaigns: Vec<Campaign>,
+    pub alerts: Report,
+    pub threats: Report,
+    pub events: u64,
+    /// Every threat after learning, with what it was.
+    pub found: Vec<(Found, Judgement)>,
+    /// Every alert: revision, risk, the threat that made it, and what it was.
+    pub raised: Vec<(u32, f64, Found, Judgement)>,
+    /// The most surprising event of each campaign's own, by campaign and pipeline.
+    pub best: BTreeMap<(u32, usize), Best>,
+    pub bundles: Vec<Bundle>,
+    /// By pipeline, detector and entity: the largest raw score of an event that is part of no campaign, and whether it was learned from.
+    pub ordinary: BTreeMap<(usize, usize, String), (f32, bool, SignalRow)>,
+}
+
+/// How surprising an event was, in sum and by detector.
+#[derive(Clone, Copy, Debug)]
+pub struct Best {
+    pub surprise: f32,
+    pub parts: [f32; PARTS],
+    pub raw: [f32; PARTS],
+    pub signals: SignalRow,
+}
+
+/// Learns from what is before the scenario's campaigns, then detects.
+#[must_use]
+pub fn run(scenario: &Scenario) -> Outcome {
+    let mut simulator = Simulator::new(scenario).unwrap();
+    let mut lanes = [Lane::new("network", configured(network())), Lane::new("identity", configured(identity()))];
+    let mut correlation = Alerts::new(correlation());
+    let (mut found, mut raised) = (vec![], vec![]);
+    let (mut text, mut ends, mut labels, mut offset) = (Vec::new(), Vec::new(), Vec::new(), 0);
+    let mut best: BTreeMap<(u32, usize), Best> = BTreeMap::new();
+    let mut ordinary: BTreeMap<(usize, usize, String), (f32, bool, SignalRow)> = BTreeMap::new();
+    let mut arena = Bump::new();
+    loop {
+        text.clear();
+        ends.clear();
+        labels.clear();
+        let mut newest = None;
+        while ends.len() < BATCH {
+            let Some(emitted) = simulator.next(&mut text) else { break };
+            newest = Some(emitted.time);
+            ends.push(text.len());
+            labels.push(emitted.label);
+        }
+        let Some(newest) = newest else { break };
+        let records = records(&text, &ends, offset);
+        let first = offset;
+        offset += ends.len() as u64;
+        for (place, lane) in lanes.iter_mut().enumerate() {
+            if lane.is_learning() && newest >= scenario.learned() {
+                lane.finish_learning();
+            }
+            let learned = !lane.is_learning();
+            lane.process(
+                &ThreatGuard,
+                &records,
+                &arena,
+                |_| true,
+                |event, _, surprise, parts, raw, signals| {
+                    if labels[(event.at.offset.0 - first) as usize].is_none() {
+                        for detector in 1..PARTS {
+                            if raw[detector] < 2.0 {
+                                continue;
+                            }
+                            let key = (place, detector, format!("{}:{}", event.entity.kind.as_str(), event.entity.name));
+                            let best = ordinary.entry(key).or_insert((0.0, false, *signals));
+                            if raw[detector] > best.0 {
+                                *best = (raw[detector], !learned, *signals);
+                            }
+                        }
+                    }
+                    if let Some(label) = labels[(event.at.offset.0 - first) as usize].filter(|_| learned) {
+                        let best = best.entry((label.0, place)).or_insert(Best { surprise, parts: *parts, raw: *raw, signals: *signals });
+                        if surprise > best.surprise {
+                            *best = Best { surprise, parts: *parts, raw: *raw, signals: *signals };
+                        }
+                    }
+                },
+            );
+            if lane.is_learning() {
+                continue;
+            }
+            for (alert, threat) in correlation.take(&lane.found, lane.watermark()) {
+                raised.push((alert.revision, alert.risk_score, threat.clone()));
+            }
+            found.append(&mut lane.found);
+        }
+        drop(records);
+        arena.reset();
+    }
+    let mut outcome = judge(scenario, simulator.campaigns().to_vec(), offset, found, raised);
+    outcome.best = best;
+    outcome.ordinary = ordinary;
+    outcome.bundles = lanes.into_iter().filter_map(|lane| lane.bundle).collect();
+    outcome
+}
+
+fn records<'b>(text: &'b [u8], ends: &[usize], first: u64) -> Vec<Record<'b>> {
+    let starts = std::iter::once(0).chain(ends.iter().copied());
+    let at = |index: usize| Position { partition: Partition(0), offset: Offset(first + index as u64) };
+    starts.zip(ends).enumerate().map(|(index, (from, to))| Record { at: at(index), payload: &text[from..*to], time: None }).collect()
+}
+
+fn judge(scenario: &Scenario, campaigns: Vec<Campaign>, events: u64, found: Vec<Found>, raised: Vec<(u32, f64, Found)>) -> Outcome {
+    let period = Period::after_learning(scenario);
+    let (mut of_threats, mut of_alerts) = (Evaluator::new(&campaigns, period), Evaluator::new(&campaigns, period));
+    let finding = |threat: &Found, evaluator: &mut Evaluator<'_>| {
+        let (kind, severity, p) = (threat.kind, threat.severity.as_str(), p_of(threat));
+        evaluator.add(&Finding { time: threat.time, entity: &threat.entity, kind, severity, p })
+    };
+    let found = found
+        .into_iter()
+        .map(|threat| {
+            let judged = finding(&threat, &mut of_threats);
+            (threat, judged)
+        })
+        .collect();
+    let raised = raised
+        .into_iter()
+        .map(|(revision, risk, threat)| {
+            let judged = finding(&threat, &mut of_alerts);
+            (revision, risk, threat, judged)
+        })
+        .collect();
+    let (alerts, threats) = (of_alerts.report(), of_threats.report());
+    Outcome { campaigns, alerts, threats, events, found, raised, best: BTreeMap::new(), bundles: vec![], ordinary: BTreeMap::new() }
+}
