@@ -6,12 +6,30 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use rdkafka::client::ClientContext;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, DefaultConsumerContext};
-use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedProducer};
+use rdkafka::error::RDKafkaErrorCode;
+use rdkafka::producer::{DeliveryResult, Producer, ProducerContext, ThreadedProducer};
 use rdkafka::{Offset, TopicPartitionList};
 use threatguard::edge::clock;
 use threatguard::edge::kafka::{ConsumerSettings, KafkaSettings, ProducerSettings};
 use threatguard::native::consume::{BatchConsumer, Queues};
+use threatguard::native::produce::{BatchProducer, Piece};
+
+/// Counts nothing: the client itself knows what is in flight. A lost record shows in `LOST`.
+struct Bare;
+
+static LOST: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
+
+impl ClientContext for Bare {}
+impl ProducerContext for Bare {
+    type DeliveryOpaque = usize;
+    fn delivery(&self, result: &DeliveryResult<'_>, _: usize) {
+        if result.is_err() {
+            LOST.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        }
+    }
+}
 
 const TAKE_MAX: usize = 1_024;
 
@@ -22,7 +40,8 @@ pub fn copy(kafka: &KafkaSettings, from: &str, to: &str, group: &str, partitions
     let consumer = kafka.consumer(&settings, 1).map_err(|error| error.to_string())?;
     let consumer: Arc<BaseConsumer<DefaultConsumerContext>> = Arc::new(consumer.create().map_err(text)?);
     let producer = kafka.producer(&ProducerSettings::default()).map_err(|error| error.to_string())?;
-    let producer: ThreadedProducer<DefaultProducerContext> = producer.create().map_err(text)?;
+    let producer: ThreadedProducer<Bare> = producer.create_with_context(Bare).map_err(text)?;
+    let producer = BatchProducer::new(producer, &[to]).map_err(|code| format!("the copy failed: {code}"))?;
     let queues = Arc::new(Queues::default());
     let mut client = BatchConsumer::new(Arc::clone(&consumer), Arc::clone(&queues), 1, TAKE_MAX);
     let mut list = TopicPartitionList::new();
@@ -45,26 +64,25 @@ pub fn copy(kafka: &KafkaSettings, from: &str, to: &str, group: &str, partitions
         let taken = client.consume(0, 5, wanted, |message| {
             begun.get_or_insert_with(clock::now);
             next[message.partition as usize] = message.offset + 1;
-            let mut record: BaseRecord<'_, [u8], [u8]> =
-                BaseRecord::to(to).payload(message.payload.unwrap_or_default()).partition(message.partition);
-            record.key = message.key;
-            record.timestamp = message.timestamp;
-            while let Err((error, back)) = producer.send(record) {
-                if error.rdkafka_error_code() != Some(rdkafka::error::RDKafkaErrorCode::QueueFull) {
-                    problem = Some(error);
+            let (partition, piece) = (message.partition as u32, Piece { key: message.key, payload: message.payload.unwrap_or_default() });
+            while let Err(refused) = producer.produce(0, Some(partition), std::iter::once(piece), 0) {
+                if refused.code != RDKafkaErrorCode::QueueFull {
+                    problem = Some(refused.code);
                     break;
                 }
-                record = back;
                 std::thread::sleep(Duration::from_millis(1));
             }
         });
         copied += taken.map_err(|code| format!("the copy failed: {code}"))? as u64;
-        if let Some(error) = problem {
-            return Err(text(error));
+        if let Some(code) = problem {
+            return Err(format!("the copy failed: {code}"));
         }
     }
-    while producer.in_flight_count() > 0 {
+    while producer.producer().in_flight_count() > 0 {
         std::thread::sleep(Duration::from_micros(200));
+    }
+    if LOST.load(std::sync::atomic::Ordering::Relaxed) > 0 {
+        return Err("the copy lost records".to_owned());
     }
     let mut done = TopicPartitionList::new();
     for (partition, next) in next.into_iter().enumerate() {

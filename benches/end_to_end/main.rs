@@ -62,6 +62,7 @@ fn run() -> Result<(), String> {
         ("latency-seconds", "15"),
         ("rate", "0"),
         ("only", ""),
+        ("explain", "no"),
         ("json", ""),
     ];
     let arguments = Arguments::read(&defaults)?;
@@ -150,7 +151,15 @@ impl<'b> Bench<'b> {
             self.services.delete_topics(&[&to])?;
             return Ok(self.figures(elapsed, cpu));
         };
-        let case = Case { input, name: &run, verdicts, linger_ms: self.arguments.number("linger-ms")?, shards: self.shards()?, stop: None };
+        let case = Case {
+            input,
+            name: &run,
+            verdicts,
+            linger_ms: self.arguments.number("linger-ms")?,
+            shards: self.shards()?,
+            explain: self.arguments.text("explain") == "yes",
+            stop: None,
+        };
         let summary = self.ready.run(self.services, &case).map_err(text)?;
         let cpu = cpu_seconds() - before;
         self.ready.tidy(self.services, &run)?;
@@ -177,8 +186,15 @@ impl<'b> Bench<'b> {
         let (input, run) = (format!("{}-paced", self.stem), format!("{}-latency", self.stem));
         streaming::make_topic(self.services, &input).map_err(text)?;
         let stop = Arc::new(AtomicBool::new(false));
-        let case =
-            Case { input: &input, name: &run, verdicts: Verdicts::Json, linger_ms, shards: self.shards()?, stop: Some(Arc::clone(&stop)) };
+        let case = Case {
+            input: &input,
+            name: &run,
+            verdicts: Verdicts::Json,
+            linger_ms,
+            shards: self.shards()?,
+            explain: self.arguments.text("explain") == "yes",
+            stop: Some(Arc::clone(&stop)),
+        };
         let summary = std::thread::scope(|scope| {
             let count = (rate * seconds as f64) as u64;
             let (traffic, services, input, end) = (self.traffic, self.services, &input, Arc::clone(&stop));

@@ -75,6 +75,8 @@ pub struct Case<'c> {
     pub verdicts: Verdicts,
     pub linger_ms: u64,
     pub shards: usize,
+    /// Says where the shards' time went.
+    pub explain: bool,
     /// Ends the run; without it, the end of the log does.
     pub stop: Option<Arc<AtomicBool>>,
 }
@@ -109,7 +111,15 @@ impl Ready {
         };
         let stop = case.stop.clone().unwrap_or_default();
         let around = Surroundings { metrics: Arc::new(Metrics::new()), readiness: Arc::new(Readiness::new(&[])), stop };
-        stream::run(&self.pipeline, &self.learning, &options, &around)
+        let summary = stream::run(&self.pipeline, &self.learning, &options, &around);
+        if case.explain {
+            let text = around.metrics.to_text()?;
+            for line in text.lines().filter(|line| line.contains("stage") && line.contains("_sum") || line.contains("stage_seconds_total"))
+            {
+                eprintln!("  {line}");
+            }
+        }
+        summary
     }
 
     /// Removes what a run has left.

@@ -108,7 +108,9 @@ fn simulate(settings: &ServiceSettings, scenario: &Scenario, files: Vec<Pipeline
     }
     let rules = files.first().map(|file| file.correlation).unwrap_or_default();
     let mut lanes = vec![];
-    for file in files {
+    let ordinary = ordinary_events(scenario)?;
+    for (lane, mut file) in files.into_iter().enumerate() {
+        file.learning.events = ordinary[lane.min(1)];
         let pipeline = Arc::new(Pipeline::open(file, Some("threatguard"))?);
         let learning = models::learning(&pipeline, settings.models.as_deref(), &settings.output.join("models"), false)?;
         lanes.push((pipeline, Arc::new(learning)));
@@ -124,6 +126,20 @@ fn simulate(settings: &ServiceSettings, scenario: &Scenario, files: Vec<Pipeline
     sink.sync()?;
     let quality = quality(&simulator, scenario, &alerts);
     Ok(Ended { summary, quality, example, stopped: stop.load(Ordering::Relaxed) || live.has_quit() })
+}
+
+/// Events of each family before the first campaign begins: what an operator would let the pipelines learn from.
+fn ordinary_events(scenario: &Scenario) -> Result<[u64; 2]> {
+    let mut simulator = Simulator::new(scenario)?;
+    let (mut counts, mut line) = ([0, 0], vec![]);
+    while let Some(emitted) = simulator.next(&mut line) {
+        line.clear();
+        if emitted.time >= scenario.learned() {
+            break;
+        }
+        counts[usize::from(emitted.family == Family::Identity)] += 1;
+    }
+    Ok(counts)
 }
 
 /// Hands each event to the pipeline of its family.

@@ -68,9 +68,20 @@ pub fn hash_bytes(bytes: &[u8]) -> u64 {
         state = (state ^ u64::from_le_bytes(word)).wrapping_mul(0x9fb2_1c65_1e98_df25);
         state ^= state >> 32;
     }
-    let mut last = [0; 8];
-    last[..chunks.remainder().len()].copy_from_slice(chunks.remainder());
-    mix(state ^ u64::from_le_bytes(last))
+    mix(state ^ little_endian(chunks.remainder()))
+}
+
+/// Up to 7 bytes as a number, by loads that overlap instead of a loop or a copy.
+#[inline]
+fn little_endian(bytes: &[u8]) -> u64 {
+    let n = bytes.len();
+    if let (Some(first), Some(last)) = (bytes.first_chunk::<4>(), bytes.last_chunk::<4>()) {
+        return u64::from(u32::from_le_bytes(*first)) | u64::from(u32::from_le_bytes(*last)) << (8 * (n - 4));
+    }
+    match bytes {
+        [] => 0,
+        _ => u64::from(bytes[0]) | u64::from(bytes[n / 2]) << (8 * (n / 2)) | u64::from(bytes[n - 1]) << (8 * (n - 1)),
+    }
 }
 
 /// [`hash_bytes`] of a 128-bit key.
@@ -105,5 +116,15 @@ mod tests {
         assert_eq!(hash_key(1), 0x8d82751399f55d54);
         assert_ne!(hash_bytes(b"a"), hash_bytes(b"b"));
         assert_ne!(hash_bytes(b"12345678"), hash_bytes(b"123456780"));
+        for length in 0..8 {
+            let mut padded = [0; 8];
+            padded[..length].copy_from_slice(&b"\x81bcdefg"[..length]);
+            assert_eq!(little_endian(&padded[..length]), u64::from_le_bytes(padded), "{length} bytes");
+        }
+        for length in 0..8 {
+            let mut padded = [0; 8];
+            padded[..length].copy_from_slice(&b"\x81bcdefg"[..length]);
+            assert_eq!(little_endian(&padded[..length]), u64::from_le_bytes(padded), "{length} bytes");
+        }
     }
 }

@@ -22,7 +22,7 @@ pub mod secret;
 use std::time::{Duration, Instant};
 
 use crate::core::types::{EntityKey, EventTime, Generation, Offset, Partition};
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::limits::STATE_VALUE_BYTES_MAX;
 pub use records::{RecordRef, Records};
 
@@ -204,6 +204,14 @@ pub trait Publisher: Send + Sync {
     /// (see [`Publisher::failure`]) or the record can never be published; nothing is gained by repeating it.
     fn publish(&self, record: Outgoing<'_>) -> Result<Sequence>;
 
+    /// Accepts records of one role and one partition (or all without one) in their order, as `publish` would one by one; returns
+    /// the last one's number. Waits while the client's queue is full, until `give_up` says so.
+    ///
+    /// Any error: some of the last records were not accepted, and the publisher's user has to end.
+    fn publish_run(&self, records: &[Outgoing<'_>], give_up: &dyn Fn() -> bool) -> Result<Sequence> {
+        publish_each(self, records, give_up)
+    }
+
     /// The last sequence number given out.
     fn produced(&self) -> Sequence;
 
@@ -215,6 +223,23 @@ pub trait Publisher: Send + Sync {
 
     /// Waits until `delivered` reaches what was `produced` when called. `Transient` when the deadline passed first.
     fn flush(&self, deadline: Duration) -> Result<()>;
+}
+
+/// Publishes records one by one, for adapters that have no better way.
+///
+/// # Errors
+/// As for [`Publisher::publish_run`].
+pub fn publish_each<P: Publisher + ?Sized>(publisher: &P, records: &[Outgoing<'_>], give_up: &dyn Fn() -> bool) -> Result<Sequence> {
+    let mut last = publisher.produced();
+    for record in records {
+        last = loop {
+            match publisher.publish(*record) {
+                Err(error) if error.kind == Kind::Transient && !give_up() => {}
+                other => break other?,
+            }
+        };
+    }
+    Ok(last)
 }
 
 /// Names one life of a partition's state. A state that was lost and started anew has another one.

@@ -11,6 +11,8 @@ mod forest_avx2;
 #[cfg(target_arch = "x86_64")]
 mod forest_avx512;
 mod memory;
+#[cfg(feature = "app")]
+pub mod produce; // the same for its producer
 
 pub use memory::{prefetch, use_huge_pages};
 

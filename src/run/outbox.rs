@@ -2,8 +2,11 @@
 
 use crate::core::types::Partition;
 use crate::edge::{Outgoing, Publisher, Sequence, TopicRole};
-use crate::error::{Error, Kind, Result};
+use crate::error::Result;
 use crate::limits::OUTPUT_BYTES_MAX;
+
+/// Records handed over by one call.
+const RUN_MAX: usize = 256;
 
 #[derive(Clone, Debug)]
 struct Item {
@@ -44,6 +47,11 @@ impl Outbox {
         self.add(role, Some(partition), b"", write);
     }
 
+    /// Adds a record for one partition of the topic, with a key that says what it is about.
+    pub fn push_at(&mut self, role: TopicRole, partition: Partition, key: &[u8], write: impl FnOnce(&mut Vec<u8>)) {
+        self.add(role, Some(partition), key, write);
+    }
+
     fn add(&mut self, role: TopicRole, partition: Option<Partition>, key: &[u8], write: impl FnOnce(&mut Vec<u8>)) {
         let start = self.bytes.len();
         self.bytes.extend_from_slice(key);
@@ -60,24 +68,22 @@ impl Outbox {
         })
     }
 
-    /// Hands everything over, waiting while the client's queue is full. Returns the last sequence number: when it is delivered,
-    /// all of this is.
+    /// Hands everything over in runs of one role and partition, waiting while the client's queue is full. Returns the last
+    /// sequence number: when it is delivered, all of this is.
     ///
     /// # Errors
-    /// The publisher has failed, or `give_up` became true; nothing of what follows was handed over.
+    /// The publisher has failed, or `give_up` became true; some of what follows was not handed over.
     pub fn publish(&self, publisher: &dyn Publisher, give_up: impl Fn() -> bool) -> Result<Sequence> {
         let mut last = publisher.produced();
+        let mut run: Vec<Outgoing<'_>> = Vec::with_capacity(RUN_MAX.min(self.items.len()));
         for record in self.iter() {
-            last = loop {
-                match publisher.publish(record) {
-                    Err(error) if error.kind == Kind::Transient && !give_up() => {}
-                    Err(error) if error.kind == Kind::Transient => {
-                        return Err(Error::transient("stopped while the output queue was full").because(error));
-                    }
-                    other => break other?,
-                }
-            };
+            let fits = run.first().is_none_or(|first| first.role == record.role && first.partition == record.partition);
+            if !fits || run.len() == RUN_MAX {
+                last = publisher.publish_run(&run, &give_up)?;
+                run.clear();
+            }
+            run.push(record);
         }
-        Ok(last)
+        if run.is_empty() { Ok(last) } else { publisher.publish_run(&run, &give_up) }
     }
 }

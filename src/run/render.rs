@@ -90,17 +90,14 @@ impl Origin {
         }
     }
 
-    /// One JSON verdict for each scored event, keyed by its entity.
+    /// One JSON verdict for each scored event, keyed by its entity, to the partition that the event came from: an entity's verdicts
+    /// stay together and in order without a hash of every key.
     pub fn verdicts(&self, engine: &Engine, events: &[Event<'_>], verdicts: &[Verdict], outbox: &mut Outbox) {
         let learning = engine.scorer().is_learning();
+        let mut parts = PartTexts::default();
         for verdict in verdicts {
             let event = &events[verdict.event as usize];
-            let (raw, parts) = (engine.scores().raw(verdict.row as usize), engine.scores().parts(verdict.row as usize));
-            let detectors: [DetectorVerdict<'_>; PARTS] = std::array::from_fn(|part| DetectorVerdict {
-                name: NAMES[part],
-                score: f64::from(raw[part]),
-                p_value: p_value(parts[part]),
-            });
+            parts.set(&engine.scores().raw(verdict.row as usize), &engine.scores().parts(verdict.row as usize));
             let record = VerdictRecord {
                 position: event.at,
                 entity_kind: event.entity.kind,
@@ -111,9 +108,10 @@ impl Origin {
                 threat: verdict.severity.is_some(),
                 learning,
                 repairs: event.repairs,
-                detectors: &detectors,
+                detectors: &[],
             };
-            outbox.push(TopicRole::Verdicts, event.entity.name.as_bytes(), |out| record.write_json(out));
+            let write = |out: &mut Vec<u8>| record.write_json_with(out, |out| parts.write(out));
+            outbox.push_at(TopicRole::Verdicts, event.at.partition, event.entity.name.as_bytes(), write);
         }
     }
 
@@ -147,6 +145,38 @@ impl Origin {
                 by_protocol: owned(window.by_protocol.sorted()),
                 by_severity: std::collections::BTreeMap::new(),
             },
+        }
+    }
+}
+
+/// The detectors' parts of a verdict as JSON. Most detectors say the same of most events, so each one's last text is kept.
+#[derive(Default)]
+struct PartTexts([PartText; PARTS]);
+
+#[derive(Default)]
+struct PartText {
+    /// Raw score and surprise, bit by bit, that `json` shows.
+    shown: Option<(u32, u32)>,
+    json: Vec<u8>,
+}
+
+impl PartTexts {
+    fn set(&mut self, raw: &[f32; PARTS], surprises: &[f32; PARTS]) {
+        for (((text, raw), surprise), name) in self.0.iter_mut().zip(raw).zip(surprises).zip(NAMES) {
+            let shown = Some((raw.to_bits(), surprise.to_bits()));
+            if text.shown != shown {
+                text.shown = shown;
+                text.json.clear();
+                DetectorVerdict { name, score: f64::from(*raw), p_value: p_value(*surprise) }.write_json(&mut text.json);
+            }
+        }
+    }
+    fn write(&self, out: &mut Vec<u8>) {
+        for (index, text) in self.0.iter().enumerate() {
+            if index > 0 {
+                out.push(b',');
+            }
+            out.extend_from_slice(&text.json);
         }
     }
 }

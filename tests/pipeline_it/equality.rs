@@ -91,7 +91,14 @@ fn assert_same(what: &str, mut left: Vec<String>, mut right: Vec<String>) {
     left.sort_unstable();
     right.sort_unstable();
     let place = left.iter().zip(&right).position(|(a, b)| a != b).unwrap_or(left.len().min(right.len()));
-    assert!(left == right, "{what}: {} and {} records, first difference\n{:?}\n{:?}", left.len(), right.len(), left.get(place), right.get(place));
+    assert!(
+        left == right,
+        "{what}: {} and {} records, first difference\n{:?}\n{:?}",
+        left.len(),
+        right.len(),
+        left.get(place),
+        right.get(place)
+    );
 }
 
 #[track_caller]
@@ -118,7 +125,11 @@ fn check(test: &str, database: u8, case: impl FnOnce() -> Option<Case>) {
         let (raw, _) = case.replayed(&services, partitions);
         let found = case.streamed(&services, &raw, &raw, partitions, &[&["--shards", shards], more].concat());
         assert_same_results(&format!("{partitions} partitions, {shards} shards"), &whole, &found);
-        println!("{test}: {} events, {} threats: equal on {partitions} partitions, {shards} shards {more:?}", found.count("received"), found.count("threats"));
+        println!(
+            "{test}: {} events, {} threats: equal on {partitions} partitions, {shards} shards {more:?}",
+            found.count("received"),
+            found.count("threats")
+        );
     }
 }
 
@@ -177,7 +188,8 @@ fn killed_and_restarted(case: &Case, services: &Services, raw: &str, partitions:
     let out = format!("{raw}.killed");
     let pipeline = case.bench.pipeline(case.pipeline, raw, &out);
     // A dead member's partitions are free after its session; the default of 45 s would be most of this test.
-    let config = case.bench.write("short-session.yaml", "kafka: { overrides: { session.timeout.ms: '1500', heartbeat.interval.ms: '300' } }\n");
+    let config =
+        case.bench.write("short-session.yaml", "kafka: { overrides: { session.timeout.ms: '1500', heartbeat.interval.ms: '300' } }\n");
     let given = ["--codec", case.codec, "--models", &case.models, "--config", &config];
     let quick = ["--checkpoint-interval", "100ms", "--batch-events", "64", "--verdicts", "json"];
     let (ends, topic, total) = (Ends::new(&services.brokers), format!("{out}.verdicts"), whole.verdicts.len() as u64);
@@ -191,7 +203,8 @@ fn killed_and_restarted(case: &Case, services: &Services, raw: &str, partitions:
     let rest = case.streamed(services, raw, &out, partitions, &["--config", &config]);
     assert!(rest.count("received") > 0 && before < total, "killed on the way: {before} of {total} verdicts, then {}", rest.summary);
     for ((what, left), (_, right)) in bytes(whole).into_iter().zip(bytes(&rest)) {
-        let (left, right): (BTreeSet<String>, BTreeSet<String>) = (detected(left).into_iter().collect(), detected(right).into_iter().collect());
+        let (left, right): (BTreeSet<String>, BTreeSet<String>) =
+            (detected(left).into_iter().collect(), detected(right).into_iter().collect());
         let lost = left.difference(&right).next();
         let other = right.difference(&left).next();
         assert!(left == right, "{what} after kill -9: lost {lost:?}, not the same {other:?}");

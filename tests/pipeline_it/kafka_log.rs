@@ -28,10 +28,12 @@ pub fn read_all(brokers: &str, topic: &str) -> Vec<Entry> {
     let (mut found, mut ended) = (vec![], 0);
     while ended < source.partitions() {
         match events[0].recv_timeout(WAIT).unwrap() {
-            LogEvent::Batch(batch) => found.extend(batch.records.iter().map(|record| Entry {
-                key: record.key.map(<[u8]>::to_vec),
-                payload: String::from_utf8(record.payload.to_vec()).unwrap(),
-            })),
+            LogEvent::Batch(batch) => {
+                found.extend(batch.records.iter().map(|record| Entry {
+                    key: record.key.map(<[u8]>::to_vec),
+                    payload: String::from_utf8(record.payload.to_vec()).unwrap(),
+                }))
+            }
             LogEvent::End { .. } => ended += 1,
             LogEvent::Failed(error) => panic!("{topic}: {error}"),
             _ => {}

@@ -114,6 +114,18 @@ fn scorer(settings: &CoreSettings, bundle: Option<&Bundle>) -> Scorer {
     Scorer::new(detectors, bundle.ensemble(&columns), thresholds, false).with_prevalence(bundle.prevalence.clone())
 }
 
+/// An event and what it was scored.
+pub struct ScoredEvent<'e, 'b> {
+    pub event: &'e Event<'b>,
+    pub model: &'e ModelRow,
+    pub signals: &'e SignalRow,
+    /// Combined, nats.
+    pub surprise: f32,
+    /// Calibrated and raw, by detector.
+    pub parts: [f32; PARTS],
+    pub raw: [f32; PARTS],
+}
+
 /// One pipeline: engine, learning, and the threats of the latest batch.
 pub struct Lane {
     pub name: &'static str,
@@ -123,7 +135,6 @@ pub struct Lane {
     trainer: Option<Trainer>,
     pub bundle: Option<Bundle>,
     pub found: Vec<Found>,
-    pub rejected: u64,
 }
 
 impl Lane {
@@ -144,43 +155,35 @@ impl Lane {
         options.detectors = settings.detectors.clone();
         let forest = settings.detectors.isolation_forest;
         options.forest = ForestParams { trees: forest.trees as u32, sample: forest.sample as u32, ..options.forest };
-        Self { name, sanitizer, engine, trainer: Some(Trainer::new(options)), bundle: None, found: vec![], rejected: 0, settings }
+        Self { name, sanitizer, engine, trainer: Some(Trainer::new(options)), bundle: None, found: vec![], settings }
     }
 
-    /// Takes a batch; `learn` says for each event whether it may be learned from, and `row` sees every scored event.
+    /// Takes a batch; `learn` says for each event whether it may be learned from, and `scored` sees every scored event.
     pub fn process(
         &mut self,
         codec: &dyn Codec,
         records: &[Record<'_>],
         arena: &Bump,
         learn: impl Fn(&Event<'_>) -> bool,
-        mut row: impl FnMut(&Event<'_>, &ModelRow, f32, &[f32; PARTS], &[f32; PARTS], &SignalRow),
+        mut scored: impl FnMut(&ScoredEvent<'_, '_>),
     ) {
         let mut decoded = Decoded::default();
         decode_batch(codec, &self.sanitizer, records, arena, &mut decoded);
         let rejects: Vec<Offset> = decoded.rejects.iter().map(|reject| reject.at.offset).collect();
-        self.rejected += rejects.len() as u64;
         self.engine.apply(PARTITION, &decoded.events, &rejects);
         self.found.clear();
         for verdict in &self.engine.effects().verdicts {
             let (event, at) = (&decoded.events[verdict.event as usize], verdict.row as usize);
-            let signals = &self.engine.rows().signals[at];
+            let (rows, scores) = (self.engine.rows(), self.engine.scores());
+            let (model, signals, raw) = (&rows.model[at], &rows.signals[at], scores.raw(at));
             if let Some(trainer) = self.trainer.as_mut().filter(|_| learn(event)) {
                 if signals[Signal::Exempt as usize] == 0.0 {
-                    let (rows, raw) = (self.engine.rows(), self.engine.scores().raw(at));
-                    trainer.push_event(event.time, &rows.model[at], &raw, &rows.signals[at], event.entity.key, rows.places[at]);
+                    trainer.push_event(event.time, model, &raw, signals, event.entity.key, rows.places[at]);
                 } else {
                     trainer.skip();
                 }
             }
-            row(
-                event,
-                &self.engine.rows().model[at],
-                verdict.surprise,
-                &self.engine.scores().parts(at),
-                &self.engine.scores().raw(at),
-                signals,
-            );
+            scored(&ScoredEvent { event, model, signals, surprise: verdict.surprise, parts: scores.parts(at), raw });
             if let Some(severity) = verdict.severity {
                 self.found.push(found(self.name, &self.engine, event, verdict, severity));
             }

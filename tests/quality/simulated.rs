@@ -8,7 +8,6 @@ use bumpalo::Bump;
 use threatguard::codec::threatguard::ThreatGuard;
 use threatguard::core::engine::PARTS;
 use threatguard::core::event::Record;
-use threatguard::core::features::row::SignalRow;
 use threatguard::core::types::{Offset, Partition, Position};
 use threatguard::models::bundle::Bundle;
 use threatguard::simulate::evaluate::{Evaluator, Finding, Judgement, Period, Report};
@@ -31,8 +30,6 @@ pub struct Outcome {
     /// The most surprising event of each campaign's own, by campaign and pipeline.
     pub best: BTreeMap<(u32, usize), Best>,
     pub bundles: Vec<Bundle>,
-    /// By pipeline, detector and entity: the largest raw score of an event that is part of no campaign, and whether it was learned from.
-    pub ordinary: BTreeMap<(usize, usize, String), (f32, bool, SignalRow)>,
 }
 
 /// How surprising an event was, in sum and by detector.
@@ -41,7 +38,6 @@ pub struct Best {
     pub surprise: f32,
     pub parts: [f32; PARTS],
     pub raw: [f32; PARTS],
-    pub signals: SignalRow,
 }
 
 /// Learns from what is before the scenario's campaigns, then detects.
@@ -53,7 +49,6 @@ pub fn run(scenario: &Scenario) -> Outcome {
     let (mut found, mut raised) = (vec![], vec![]);
     let (mut text, mut ends, mut labels, mut offset) = (Vec::new(), Vec::new(), Vec::new(), 0);
     let mut best: BTreeMap<(u32, usize), Best> = BTreeMap::new();
-    let mut ordinary: BTreeMap<(usize, usize, String), (f32, bool, SignalRow)> = BTreeMap::new();
     let mut arena = Bump::new();
     loop {
         text.clear();
@@ -80,23 +75,13 @@ pub fn run(scenario: &Scenario) -> Outcome {
                 &records,
                 &arena,
                 |_| true,
-                |event, _, surprise, parts, raw, signals| {
-                    if labels[(event.at.offset.0 - first) as usize].is_none() {
-                        for detector in 1..PARTS {
-                            if raw[detector] < 2.0 {
-                                continue;
-                            }
-                            let key = (place, detector, format!("{}:{}", event.entity.kind.as_str(), event.entity.name));
-                            let best = ordinary.entry(key).or_insert((0.0, false, *signals));
-                            if raw[detector] > best.0 {
-                                *best = (raw[detector], !learned, *signals);
-                            }
-                        }
-                    }
-                    if let Some(label) = labels[(event.at.offset.0 - first) as usize].filter(|_| learned) {
-                        let best = best.entry((label.0, place)).or_insert(Best { surprise, parts: *parts, raw: *raw, signals: *signals });
-                        if surprise > best.surprise {
-                            *best = Best { surprise, parts: *parts, raw: *raw, signals: *signals };
+                |scored| {
+                    let label = labels[(scored.event.at.offset.0 - first) as usize].filter(|_| learned);
+                    if let Some(label) = label {
+                        let now = Best { surprise: scored.surprise, parts: scored.parts, raw: scored.raw };
+                        let best = best.entry((label.0, place)).or_insert(now);
+                        if now.surprise > best.surprise {
+                            *best = now;
                         }
                     }
                 },
@@ -114,7 +99,6 @@ pub fn run(scenario: &Scenario) -> Outcome {
     }
     let mut outcome = judge(scenario, simulator.campaigns().to_vec(), offset, found, raised);
     outcome.best = best;
-    outcome.ordinary = ordinary;
     outcome.bundles = lanes.into_iter().filter_map(|lane| lane.bundle).collect();
     outcome
 }
@@ -147,5 +131,5 @@ fn judge(scenario: &Scenario, campaigns: Vec<Campaign>, events: u64, found: Vec<
         })
         .collect();
     let (alerts, threats) = (of_alerts.report(), of_threats.report());
-    Outcome { campaigns, alerts, threats, events, found, raised, best: BTreeMap::new(), bundles: vec![], ordinary: BTreeMap::new() }
+    Outcome { campaigns, alerts, threats, events, found, raised, best: BTreeMap::new(), bundles: vec![] }
 }

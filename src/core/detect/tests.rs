@@ -88,7 +88,14 @@ const CASES: &[Case] = &[
         "5570 km between two log-ins would need 5570 km/h; 1000 km/h is the limit",
         21.0..25.0,
     ),
-    Case("just above the limit", BEHAVIOR, &[(S::TravelSpeed, 1001.0), (S::TravelDistance, 2000.0)], "impossible_travel", "1001", 8.0..10.0),
+    Case(
+        "just above the limit",
+        BEHAVIOR,
+        &[(S::TravelSpeed, 1001.0), (S::TravelDistance, 2000.0)],
+        "impossible_travel",
+        "1001",
+        8.0..10.0,
+    ),
     Case("a night shift of one's own making", BEHAVIOR, &[(S::HourRarity, 8.0)], "unusual_time", "active 2981 times less", 7.9..8.1),
     Case(
         "database uploaded to somewhere new",

@@ -19,14 +19,13 @@ use super::ensemble::Severity;
 use super::event::{Entity, Event};
 use super::features::model_row;
 use super::features::prevalence::place_of;
-use super::features::row::{SIGNAL_WIDTH, Schema, Signal, SignalRow};
-use super::intel::{IntelSet, Network};
+use super::features::row::{SIGNAL_WIDTH, Schema, Signal};
+use super::intel::{IntelHit, IntelSet, Network};
 use super::settings::CoreSettings;
 use super::state::table::{Slot, Table};
 use super::state::{EntityState, Lateness, Observed};
 use super::types::{EntityKey, EventTime, Offset, Partition};
 use crate::error::{Error, Result};
-use crate::native::prefetch;
 
 /// States are fetched so many events ahead: enough misses to overlap, few enough states for the first-level cache.
 const AHEAD: usize = 16;
@@ -291,11 +290,7 @@ impl Engine {
     /// Looks states up some events before they are worked on, so that their cache misses overlap with other work and each other.
     fn find_slots(&mut self, owned: &Owned, events: &[Event<'_>]) {
         for event in events {
-            let slot = owned.table.find(event.entity.key);
-            self.slots.push(slot);
-            if let Some(slot) = slot {
-                prefetch(owned.table.state(slot));
-            }
+            self.slots.push(owned.table.expect(event.entity.key));
         }
     }
 
@@ -306,37 +301,42 @@ impl Engine {
     fn observe_event(&mut self, owned: &mut Owned, index: usize, event: &Event<'_>) {
         owned.next = owned.next.max(event.at.offset.next());
         let slot = self.slot_of(owned, index, event);
-        let mut signals: SignalRow = [0.0; SIGNAL_WIDTH];
+        // Written where it stays; taken away again if the event does not become a row.
+        self.rows.signals.push([0.0; SIGNAL_WIDTH]);
         let exempt = owned.table.exempt_or(slot, || self.exemptions.mask(&event.entity));
         let travel_exempt = event.geo.coordinates.is_some() && self.is_travel_exempt(event);
-        let state = owned.table.state_mut(slot);
-        let observed = state.observe(event, &self.lateness, travel_exempt, &mut signals);
-        let rarity = match observed {
-            Observed::Replayed => {
-                self.effects.counts.replayed += 1;
-                return;
-            }
-            Observed::Late => {
-                self.effects.counts.received += 1;
-                self.effects.counts.late += 1;
-                owned.traffic.late(event.at.offset);
-                owned.table.touched(slot, event.at.offset);
-                return;
-            }
-            Observed::Applied(rarity) => rarity,
+        let signals = self.rows.signals.last_mut().expect("one was just pushed");
+        let observed = owned.table.state_mut(slot).observe(event, &self.lateness, travel_exempt, signals);
+        let Observed::Applied(rarity) = observed else {
+            self.rows.signals.pop();
+            return self.passed_over(owned, slot, event.at.offset, observed);
         };
         signals[Signal::Exempt as usize] = f32::from(exempt);
         let place = place_of(event);
         signals[Signal::DestinationCommon as usize] = self.scorer.prevalence().common(place);
+        if let Some(hit) = look_up_intel(&self.intel, event) {
+            signals[Signal::IntelList as usize] = f32::from(hit.list) + 1.0;
+            signals[Signal::IntelConfidence as usize] = hit.confidence;
+        }
         self.rows.places.push(place);
-        self.look_up_intel(event, &mut signals);
-        self.rows.model.push(model_row(self.schema, event, owned.table.state(slot), rarity, &signals));
-        self.rows.signals.push(signals);
+        self.rows.model.push(model_row(self.schema, event, owned.table.state(slot), rarity, signals));
         self.rows.event.push(index as u32);
         owned.table.touched(slot, event.at.offset);
         owned.traffic.event(event, &mut self.effects.windows);
         self.effects.counts.received += 1;
         self.effects.counts.scored += 1;
+    }
+
+    /// An event that its entity's state did not take.
+    fn passed_over(&mut self, owned: &mut Owned, slot: Slot, at: Offset, observed: Observed) {
+        if observed == Observed::Replayed {
+            self.effects.counts.replayed += 1;
+            return;
+        }
+        self.effects.counts.received += 1;
+        self.effects.counts.late += 1;
+        owned.traffic.late(at);
+        owned.table.touched(slot, at);
     }
 
     /// The slot found before, unless the entity is new or an eviction in the same batch took it.
@@ -356,20 +356,6 @@ impl Engine {
         owned.traffic.dead_letter(at);
         self.effects.counts.received += 1;
         self.effects.counts.dead_lettered += 1;
-    }
-
-    fn look_up_intel(&self, event: &Event<'_>, signals: &mut SignalRow) {
-        if self.intel.is_empty() {
-            return;
-        }
-        let hit = self.intel.lookup_ip(event.dest_ip).or_else(|| self.intel.lookup_ip(event.source_ip));
-        let hit = hit.or_else(|| if event.file_hash.is_empty() { None } else { self.intel.lookup_hash(event.file_hash) });
-        let named = event.resource.contains('.');
-        let hit = hit.or_else(|| if named { self.intel.lookup_domain(host_of(event.resource)) } else { None });
-        if let Some(hit) = hit {
-            signals[Signal::IntelList as usize] = f32::from(hit.list) + 1.0;
-            signals[Signal::IntelConfidence as usize] = hit.confidence;
-        }
     }
 
     fn is_travel_exempt(&self, event: &Event<'_>) -> bool {
@@ -465,6 +451,16 @@ impl Engine {
         let share = self.max_entities / self.partitions.len().max(1);
         self.partitions.values_mut().for_each(|owned| owned.table.set_capacity(share));
     }
+}
+
+fn look_up_intel(intel: &IntelSet, event: &Event<'_>) -> Option<IntelHit> {
+    if intel.is_empty() {
+        return None;
+    }
+    let hit = intel.lookup_ip(event.dest_ip).or_else(|| intel.lookup_ip(event.source_ip));
+    let hit = hit.or_else(|| if event.file_hash.is_empty() { None } else { intel.lookup_hash(event.file_hash) });
+    let named = event.resource.contains('.');
+    hit.or_else(|| if named { intel.lookup_domain(host_of(event.resource)) } else { None })
 }
 
 /// The host of `host/path`, `host:port` or `scheme://host/path`.

@@ -38,10 +38,36 @@ pub struct VerdictRecord<'a> {
     pub detectors: &'a [DetectorVerdict<'a>],
 }
 
+impl DetectorVerdict<'_> {
+    /// Appends `"name":{"score":...,"pValue":...}`.
+    pub fn write_json(&self, out: &mut Vec<u8>) {
+        out.push(b'"');
+        out.extend_from_slice(self.name.as_bytes());
+        out.extend_from_slice(b"\":{\"score\":");
+        write_number(out, self.score);
+        out.extend_from_slice(b",\"pValue\":");
+        write_p_value(out, self.p_value);
+        out.push(b'}');
+    }
+}
+
 impl VerdictRecord<'_> {
     /// Appends the record as one line of JSON, without a line feed.
     pub fn write_json(&self, out: &mut Vec<u8>) {
-        out.reserve(256 + self.entity_name.len() + self.detectors.len() * 80);
+        self.write_json_with(out, |out| {
+            for (index, detector) in self.detectors.iter().enumerate() {
+                if index > 0 {
+                    out.push(b',');
+                }
+                detector.write_json(out);
+            }
+        });
+    }
+
+    /// [`Self::write_json`] with the detectors' parts by `write_detectors`, which appends what [`DetectorVerdict::write_json`] would
+    /// have, separated by commas.
+    pub fn write_json_with(&self, out: &mut Vec<u8>, write_detectors: impl FnOnce(&mut Vec<u8>)) {
+        out.reserve(1_024 + self.entity_name.len());
         out.extend_from_slice(b"{\"position\":{\"partition\":");
         write_unsigned(out, u64::from(self.position.partition.0));
         out.extend_from_slice(b",\"offset\":");
@@ -67,15 +93,7 @@ impl VerdictRecord<'_> {
             }
         }
         out.extend_from_slice(b"],\"detectors\":{");
-        for (index, detector) in self.detectors.iter().enumerate() {
-            out.extend_from_slice(if index == 0 { b"\"" } else { b",\"" });
-            out.extend_from_slice(detector.name.as_bytes());
-            out.extend_from_slice(b"\":{\"score\":");
-            write_number(out, detector.score);
-            out.extend_from_slice(b",\"pValue\":");
-            write_p_value(out, detector.p_value);
-            out.push(b'}');
-        }
+        write_detectors(out);
         out.extend_from_slice(b"}}");
     }
 }

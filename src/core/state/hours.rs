@@ -109,8 +109,9 @@ impl Hours {
 
     /// A quarter of the mass of a steadily used hour: the mean, over active hours, of the mass.
     fn usual_mass(&self) -> f32 {
-        let weeks = || (0..168).map(|slot| f32::from(self.weeks(slot)));
-        let (total, squares): (f32, f32) = (weeks().sum(), weeks().map(|count| count * count).sum());
+        let of_pair = |pair: &u8| [u32::from(pair & 15), u32::from(pair >> 4)];
+        let sum = |of: fn(u32) -> u32| self.slots.iter().map(|pair| of_pair(pair).map(of).iter().sum::<u32>()).sum::<u32>() as f32;
+        let (total, squares) = (sum(|weeks| weeks), sum(|weeks| weeks * weeks));
         0.25 * (2.0 * squares / total.max(1.0) + 1.0)
     }
 }

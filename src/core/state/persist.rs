@@ -52,13 +52,26 @@ pub(crate) use persist_fields;
 /// Shortens runs of zeros: a zero byte is followed by the run's length, 1..=255. Most of a young state is zeros.
 pub fn squeeze(plain: &[u8], out: &mut Vec<u8>) {
     let mut rest = plain;
-    while let Some(at) = rest.iter().position(|byte| *byte == 0) {
+    while let Some(at) = memchr::memchr(0, rest) {
+        let run = zeros(&rest[at..rest.len().min(at + 255)]);
         out.extend_from_slice(&rest[..at]);
-        let run = rest[at..].iter().take(255).take_while(|byte| **byte == 0).count();
         out.extend_from_slice(&[0, run as u8]);
         rest = &rest[at + run..];
     }
     out.extend_from_slice(rest);
+}
+
+/// Zeros at the start, eight at a time.
+fn zeros(bytes: &[u8]) -> usize {
+    let (words, _) = bytes.as_chunks::<8>();
+    for (index, word) in words.iter().enumerate() {
+        let word = u64::from_le_bytes(*word);
+        if word != 0 {
+            return index * 8 + word.trailing_zeros() as usize / 8;
+        }
+    }
+    let whole = words.len() * 8;
+    whole + bytes[whole..].iter().take_while(|byte| **byte == 0).count()
 }
 
 /// Undoes [`squeeze`], up to `limit` bytes; `None` when the input is damaged or longer.

@@ -77,26 +77,31 @@ impl<const N: usize> Histogram<N> {
 
     fn refresh(&mut self) {
         self.stale = 0;
-        self.median = self.quantile(0.5);
+        let mut cumulative = [0; N];
+        let mut total = 0;
+        for (sum, bin) in cumulative.iter_mut().zip(&self.bins) {
+            total += u16::from(*bin);
+            *sum = total;
+        }
+        let quantile = |share| self.quantile(share, &cumulative);
+        let median = quantile(0.5);
         // With unit bins the deviation's median is half the interquartile width for symmetric data; the wider side counts.
-        let (low, high) = (self.quantile(0.25), self.quantile(0.75));
-        let deviation = (self.median - low).max(high - self.median);
+        let (low, high) = (quantile(0.25), quantile(0.75));
+        let deviation = (median - low).max(high - median);
         // What happens every day at one hour (a backup) is a habit too, however far from the median.
-        let upper = (self.quantile(0.975) - self.median) / 1.96;
+        let upper = (quantile(0.975) - median) / 1.96;
         self.spread = (1.4826 * deviation).max(upper).max(SPREAD_MIN);
+        self.median = median;
     }
 
-    fn quantile(&self, share: f32) -> f32 {
+    /// The value below which a `share` of a histogram that is not empty lies; `cumulative` are the sums of its bins.
+    fn quantile(&self, share: f32, cumulative: &[u16; N]) -> f32 {
         let rank = share * f32::from(self.total);
-        let mut below = 0.0;
-        for (index, bin) in self.bins.iter().enumerate() {
-            let bin = f32::from(*bin);
-            if bin > 0.0 && below + bin >= rank {
-                return index as f32 + ((rank - below) / bin).clamp(0.0, 1.0);
-            }
-            below += bin;
-        }
-        0.0
+        // The first sum at or above the rank; counting those below it has no branch to guess.
+        let whole = rank.ceil() as u16;
+        let index = usize::from(cumulative.iter().map(|sum| u16::from(*sum < whole)).sum::<u16>()).min(N - 1);
+        let (bin, upto) = (f32::from(self.bins[index]), f32::from(cumulative[index]));
+        index as f32 + ((rank - (upto - bin)) / bin).clamp(0.0, 1.0)
     }
 }
 

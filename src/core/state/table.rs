@@ -13,7 +13,7 @@ use std::hash::BuildHasher;
 
 use super::EntityState;
 use crate::core::types::{EntityKey, Offset};
-use crate::native::use_huge_pages;
+use crate::native::{prefetch, use_huge_pages};
 
 /// Events after which an entity is established.
 pub const ESTABLISHED_EVENTS: u32 = 4;
@@ -48,8 +48,20 @@ struct Dirty {
     first: Offset,
 }
 
+/// What the index keeps: half of the key's hash settles nearly every look-up without a visit to the slot.
+#[derive(Clone, Copy)]
+struct Entry {
+    slot: u32,
+    tag: u32,
+}
+
+/// Bits of a hash that the index itself looks at neither for the place nor for its own seven-bit tag.
+fn tag_of(hash: u64) -> u32 {
+    (hash >> 25) as u32
+}
+
 pub struct Table {
-    index: HashTable<u32>,
+    index: HashTable<Entry>,
     hasher: FixedState,
     meta: Vec<Vec<Meta>>,
     states: Vec<Vec<EntityState>>,
@@ -112,7 +124,19 @@ impl Table {
     #[must_use]
     pub fn find(&self, key: EntityKey) -> Option<Slot> {
         let hash = self.hasher.hash_one(key.0);
-        self.index.find(hash, |slot| self.meta_of(Slot(*slot)).key == key).map(|slot| Slot(*slot))
+        let is = |entry: &Entry| entry.tag == tag_of(hash) && self.meta_of(Slot(entry.slot)).key == key;
+        self.index.find(hash, is).map(|entry| Slot(entry.slot))
+    }
+
+    /// The slot that most probably is the entity's, without waiting for anything but the index; what lies there is on its way to
+    /// the cache. [`Table::holds`] says whether it is.
+    #[must_use]
+    pub fn expect(&self, key: EntityKey) -> Option<Slot> {
+        let hash = self.hasher.hash_one(key.0);
+        let slot = self.index.find(hash, |entry| entry.tag == tag_of(hash)).map(|entry| Slot(entry.slot))?;
+        prefetch(self.meta_of(slot));
+        prefetch(self.state(slot));
+        Some(slot)
     }
 
     /// Adds an entity that is not there. Without a store the table evicts to keep its bound, so that what stays depends on the
@@ -128,7 +152,8 @@ impl Table {
         *self.state_mut(slot) = state;
         let hash = self.hasher.hash_one(key.0);
         let (hasher, meta) = (&self.hasher, &self.meta);
-        self.index.insert_unique(hash, slot.0, |other| hasher.hash_one(meta[*other as usize / CHUNK][*other as usize % CHUNK].key.0));
+        let hash_of = |other: &Entry| hasher.hash_one(meta[other.slot as usize / CHUNK][other.slot as usize % CHUNK].key.0);
+        self.index.insert_unique(hash, Entry { slot: slot.0, tag: tag_of(hash) }, hash_of);
         slot
     }
 
@@ -223,7 +248,7 @@ impl Table {
     fn remove(&mut self, slot: Slot) {
         let Meta { key, established, .. } = *self.meta_of(slot);
         let hash = self.hasher.hash_one(key.0);
-        if let Ok(entry) = self.index.find_entry(hash, |other| *other == slot.0) {
+        if let Ok(entry) = self.index.find_entry(hash, |entry| entry.slot == slot.0) {
             entry.remove();
         }
         self.probation -= usize::from(!established);

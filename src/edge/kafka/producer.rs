@@ -1,7 +1,7 @@
 //! The output side: an idempotent producer that counts what is durable. See [`Publisher`] for the contract.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use rdkafka::client::ClientContext;
@@ -13,9 +13,10 @@ use super::settings::{KafkaSettings, ProducerSettings, TopicNames};
 use super::window::AckWindow;
 use super::{kind_of, log_line, refuse, unreachable};
 use crate::edge::clock::Deadline;
-use crate::edge::{Outgoing, Publisher, Sequence};
+use crate::edge::{Outgoing, Publisher, Sequence, TopicRole, publish_each};
 use crate::error::{Error, Kind, Result};
 use crate::limits::OUTPUT_BYTES_MAX;
+use crate::native::produce::{BatchProducer, Piece};
 
 /// One step of waiting for deliveries; they also wake the waiter.
 const STEP: Duration = Duration::from_millis(10);
@@ -25,20 +26,24 @@ const STEP: Duration = Duration::from_millis(10);
 /// Guarantee: at least once and in order per partition, see [`Publisher`]. A record counts as delivered when all in-sync replicas
 /// have it.
 pub struct KafkaPublisher {
-    producer: ThreadedProducer<DeliveryContext>,
+    client: BatchProducer<DeliveryContext>,
     deliveries: Arc<Deliveries>,
     topics: TopicNames,
+    /// Partitions of each role's topic, asked for when one of them is first named; 0 where nobody could say.
+    partitions: [OnceLock<u32>; TopicRole::ALL.len()],
     queue_full_wait: Duration,
+    connect_timeout: Duration,
 }
 
 #[derive(Default)]
 struct Deliveries {
     produced: AtomicU64,
     delivered: AtomicU64,
-    failed: AtomicBool,
-    /// Threads in [`Deliveries::wait`]; waking nobody costs a system call for every record.
-    waiting: AtomicUsize,
     state: Mutex<State>,
+    /// Whether `state` holds a failure: looked at for every run of records, without the lock.
+    failed: AtomicBool,
+    /// Threads in `wait`. Waking costs a system call, also where nobody sleeps.
+    waiting: AtomicUsize,
     progress: Condvar,
 }
 
@@ -58,10 +63,8 @@ impl Deliveries {
         let window = state.window.get_or_insert_with(AckWindow::new);
         window.acknowledge(sequence);
         let delivered = window.delivered();
-        self.delivered.store(delivered, Ordering::Release);
-        drop(state);
-        // A waiter that comes between the two looks again after one step.
-        if self.waiting.load(Ordering::Relaxed) > 0 {
+        // A waiter counts itself before it takes the lock, so it is seen here or sees this.
+        if delivered > self.delivered.swap(delivered, Ordering::AcqRel) && self.waiting.load(Ordering::Acquire) > 0 {
             self.progress.notify_all();
         }
     }
@@ -85,9 +88,9 @@ impl Deliveries {
 
     /// Waits for any delivery or failure, at most one step.
     fn wait(&self, wait: Duration) {
-        self.waiting.fetch_add(1, Ordering::Relaxed);
+        self.waiting.fetch_add(1, Ordering::AcqRel);
         drop(self.progress.wait_timeout(self.lock(), wait));
-        self.waiting.fetch_sub(1, Ordering::Relaxed);
+        self.waiting.fetch_sub(1, Ordering::AcqRel);
     }
 }
 
@@ -142,11 +145,16 @@ impl KafkaPublisher {
             .client()
             .fetch_metadata(None, Duration::from_millis(within_ms))
             .map_err(|error| deliveries.failure().unwrap_or_else(|| unreachable(kafka, within_ms, &error)))?;
+        let names = TopicRole::ALL.map(|role| settings.topics.of(role));
+        let client = BatchProducer::new(producer, &names)
+            .map_err(|code| Error::new(kind_of(code), format!("the Kafka producer refuses an output topic's name: {code}")))?;
         Ok(Self {
-            producer,
+            client,
             deliveries,
             topics: settings.topics.clone(),
+            partitions: [const { OnceLock::new() }; TopicRole::ALL.len()],
             queue_full_wait: Duration::from_millis(settings.queue_full_wait_ms),
+            connect_timeout: Duration::from_millis(within_ms),
         })
     }
 
@@ -156,15 +164,53 @@ impl KafkaPublisher {
         self.produced().0 - self.delivered().0
     }
 
+    /// The partition that a record names; where the topic has fewer, the one that is left when counting round.
+    fn partition(&self, record: &Outgoing<'_>) -> Option<u32> {
+        let named = record.partition?.0;
+        let count = *self.partitions[index_of(record.role)].get_or_init(|| self.count_partitions(record.role));
+        Some(if count == 0 { named } else { named % count })
+    }
+
+    fn count_partitions(&self, role: TopicRole) -> u32 {
+        let metadata = self.client.producer().client().fetch_metadata(Some(self.topics.of(role)), self.connect_timeout);
+        metadata.ok().and_then(|metadata| metadata.topics().first().map(|topic| topic.partitions().len() as u32)).unwrap_or(0)
+    }
+
+    /// Hands over a run under the numbers from `first` on, as often as the full queue makes it necessary.
+    fn hand_over_run(&self, records: &[Outgoing<'_>], first: u64, give_up: &dyn Fn() -> bool) -> Result<()> {
+        let (role, mut done) = (records[0].role, 0);
+        let (partition, topic) = (self.partition(&records[0]), self.topics.of(role));
+        loop {
+            let pieces = records[done..].iter().map(|record| Piece { key: record.key, payload: record.payload });
+            let Err(refused) = self.client.produce(index_of(role), partition, pieces, first as usize + done) else { return Ok(()) };
+            if refused.code != RDKafkaErrorCode::QueueFull {
+                // Some after it may have been accepted: the hole among the numbers keeps everything from here on unsettled.
+                let error = Error::new(kind_of(refused.code), format!("topic {topic} does not accept a record: {}", refused.code));
+                self.deliveries.fail(error.kind, error.to_string());
+                return Err(error);
+            }
+            done += refused.index;
+            if let Some(error) = self.failure() {
+                return Err(error);
+            }
+            if give_up() {
+                // These numbers were given to no record; nothing has to wait for them.
+                (first + done as u64..first + records.len() as u64).for_each(|sequence| self.deliveries.acknowledge(sequence));
+                return Err(Error::transient(format!("stopped while the queue to Kafka was full; topic {topic} takes records too slowly")));
+            }
+            self.deliveries.wait(STEP);
+        }
+    }
+
     fn hand_over(&self, record: &Outgoing<'_>, sequence: u64) -> Result<()> {
         let topic = self.topics.of(record.role);
         let mut message = BaseRecord::with_opaque_to(topic, sequence as usize).payload(record.payload);
         message.key = record.key;
-        message.partition = record.partition.map(|partition| partition.0 as i32);
+        message.partition = self.partition(record).map(|partition| partition as i32);
         message.timestamp = record.time.map(|time| time.0 / 1_000);
         let deadline = Deadline::after(self.queue_full_wait);
         loop {
-            match self.producer.send(message) {
+            match self.client.producer().send(message) {
                 Ok(()) => return Ok(()),
                 Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), back)) => {
                     if deadline.passed() {
@@ -180,6 +226,10 @@ impl KafkaPublisher {
             }
         }
     }
+}
+
+fn index_of(role: TopicRole) -> usize {
+    TopicRole::ALL.iter().position(|other| *other == role).expect("every role is in the list")
 }
 
 impl Publisher for KafkaPublisher {
@@ -203,6 +253,20 @@ impl Publisher for KafkaPublisher {
                 Err(error)
             }
         }
+    }
+
+    fn publish_run(&self, records: &[Outgoing<'_>], give_up: &dyn Fn() -> bool) -> Result<Sequence> {
+        // The client's batches know no times, and nothing that the pipeline publishes has one.
+        let single = |record: &Outgoing<'_>| record.time.is_some() || record.payload.len() > OUTPUT_BYTES_MAX;
+        if records.is_empty() || records.iter().any(single) {
+            return publish_each(self, records, give_up);
+        }
+        if let Some(error) = self.failure() {
+            return Err(error);
+        }
+        let count = records.len() as u64;
+        let first = self.deliveries.produced.fetch_add(count, Ordering::AcqRel) + 1;
+        self.hand_over_run(records, first, give_up).map(|()| Sequence(first + count - 1))
     }
 
     fn produced(&self) -> Sequence {

@@ -126,7 +126,15 @@ impl Reader {
     /// One look at every channel; returns how many messages were taken.
     fn round(&mut self) -> usize {
         (0..self.assembly.channels)
-            .map(|channel| if self.flush(channel, Duration::ZERO) == Sent::All { self.take(channel, 0, TAKE_MAX.min(self.batch_events)) } else { 0 })
+            .map(
+                |channel| {
+                    if self.flush(channel, Duration::ZERO) == Sent::All {
+                        self.take(channel, 0, TAKE_MAX.min(self.batch_events))
+                    } else {
+                        0
+                    }
+                },
+            )
             .sum()
     }
 

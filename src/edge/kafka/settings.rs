@@ -11,7 +11,6 @@ use serde::{Deserialize, Serialize};
 use crate::edge::TopicRole;
 use crate::edge::secret::Secret;
 use crate::error::{Error, Result};
-use crate::limits::BATCH_EVENTS_MAX;
 
 /// Where Kafka is and how to talk to it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
@@ -148,7 +147,8 @@ impl Default for ConsumerSettings {
             start_at: StartAt::Earliest,
             fetch_ahead_bytes: 256 * 1024 * 1024,
             channel_batches: 4,
-            batch_events: BATCH_EVENTS_MAX,
+            // Few enough that a batch is still in the caches when it is scored, enough to pay for handing it over.
+            batch_events: 2_048,
             session_timeout_ms: 45_000,
             drain_timeout_ms: 10_000,
             instance_id: None,

@@ -94,7 +94,6 @@ pub fn run(pipeline: &Arc<Pipeline>, learning: &Arc<Learning>, options: &Options
     let correlating = options.correlate.then(|| Beside::correlating(options, around, &stores, &publisher)).transpose()?;
     let rekeyed = pipeline.file.source.rekey.as_ref();
     let rekeying = rekeyed.map(|_| Beside::rekeying(&pipeline.file.source.topic, pipeline, options, around, &publisher)).transpose()?;
-
     let give_up = Arc::clone(&scoring.shared.give_up);
     let beside: Vec<&Beside> = rekeying.iter().chain(&correlating).collect();
     watch(options, around, &scoring, &beside);

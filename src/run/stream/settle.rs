@@ -4,17 +4,17 @@
 //! once those outputs are durable, and only then is the offset committed up to which everything is stored. So a stored state
 //! never knows more than what was published, and a committed offset never promises more than what is stored.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
 use crate::core::ledger::Ledger;
 use crate::core::types::{EntityKey, Generation, Offset, Partition};
-use crate::edge::clock::Deadline;
+use crate::edge::clock::{self, Deadline};
 use crate::edge::{Checkpoint, Claim, Commit, CommitMode, LogSource, Publisher, Sequence, StateStore};
 use crate::error::{Error, Kind, Result};
 
@@ -23,6 +23,9 @@ const WORK_MAX: usize = 8;
 /// Between two looks at what is delivered, and between two tries of a store that is away.
 const LOOK_AGAIN: Duration = Duration::from_micros(500);
 const TRY_AGAIN: Duration = Duration::from_millis(200);
+/// Between two background commits. The coordinator answers them one after the other, and each says all that the ones before it
+/// said: one for every chunk would only keep the last one waiting.
+const COMMIT_EVERY: Duration = Duration::from_millis(100);
 
 /// Changed states of one partition.
 pub struct Chunk {
@@ -79,7 +82,14 @@ impl Settler {
         let (work, todo) = bounded(WORK_MAX);
         let stored = Arc::new(AtomicU64::new(0));
         let failure = Arc::new(std::sync::Mutex::new(None));
-        let mut body = Body { parts, ledgers: BTreeMap::new(), pending: BTreeMap::new(), stored: Arc::clone(&stored) };
+        let mut body = Body {
+            parts,
+            ledgers: BTreeMap::new(),
+            pending: BTreeMap::new(),
+            unsent: BTreeSet::new(),
+            last_commit: clock::now(),
+            stored: Arc::clone(&stored),
+        };
         let failed = Arc::clone(&failure);
         let thread = std::thread::Builder::new().name(format!("settle-{name}")).spawn(move || {
             if let Err(error) = body.run(&todo) {
@@ -116,6 +126,11 @@ impl Settler {
     /// Why settling stopped.
     pub fn forget(&mut self, partition: Partition) -> Result<()> {
         self.send(Work::Forget(partition))
+    }
+    /// Another chunk can be handed over without waiting.
+    #[must_use]
+    pub fn has_room(&self) -> bool {
+        !self.work.is_full()
     }
     /// Everything handed over is stored: clean states may leave memory.
     #[must_use]
@@ -159,32 +174,54 @@ struct Body {
     ledgers: BTreeMap<Partition, Ledger>,
     /// Commit points that no commit has carried yet.
     pending: BTreeMap<Partition, Offset>,
+    /// Those of them that not even a background commit has carried.
+    unsent: BTreeSet<Partition>,
+    last_commit: Instant,
     stored: Arc<AtomicU64>,
 }
 
 impl Body {
     fn run(&mut self, todo: &Receiver<Work>) -> Result<()> {
-        while let Ok(work) = todo.recv() {
-            match work {
-                Work::Assigned { partition, generation, start } => {
-                    self.ledgers.insert(partition, Ledger::new(partition, generation, start));
-                }
-                Work::Store(chunk) => {
-                    self.settle(&chunk)?;
-                    self.stored.fetch_add(1, Ordering::Release);
-                }
-                Work::Drain { partition, done } => {
-                    self.commit(partition, CommitMode::Wait)?;
-                    // Nobody waits any more: the shard has ended.
-                    done.send(()).ok();
-                }
-                Work::Forget(partition) => {
-                    self.ledgers.remove(&partition);
-                    self.pending.remove(&partition);
-                }
+        loop {
+            match todo.recv_timeout(COMMIT_EVERY) {
+                Ok(work) => self.handle(work)?,
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return self.commit_unsent(),
+            }
+            if self.last_commit.elapsed() >= COMMIT_EVERY {
+                self.commit_unsent()?;
             }
         }
+    }
+
+    fn handle(&mut self, work: Work) -> Result<()> {
+        match work {
+            Work::Assigned { partition, generation, start } => {
+                self.ledgers.insert(partition, Ledger::new(partition, generation, start));
+            }
+            Work::Store(chunk) => {
+                self.settle(&chunk)?;
+                self.stored.fetch_add(1, Ordering::Release);
+            }
+            Work::Drain { partition, done } => {
+                self.commit(partition, CommitMode::Wait)?;
+                // Nobody waits any more: the shard has ended.
+                done.send(()).unwrap_or_default();
+            }
+            Work::Forget(partition) => self.forget(partition),
+        }
         Ok(())
+    }
+
+    fn forget(&mut self, partition: Partition) {
+        self.ledgers.remove(&partition);
+        self.pending.remove(&partition);
+        self.unsent.remove(&partition);
+    }
+
+    fn commit_unsent(&mut self) -> Result<()> {
+        self.last_commit = clock::now();
+        std::mem::take(&mut self.unsent).into_iter().try_for_each(|partition| self.commit(partition, CommitMode::Background))
     }
 
     fn settle(&mut self, chunk: &Chunk) -> Result<()> {
@@ -194,8 +231,7 @@ impl Body {
         match self.write(chunk) {
             Err(error) if error.kind == Kind::Fenced => {
                 tracing::warn!(partition = chunk.partition.0, %error, "another owner has this partition; its state is not ours to store");
-                self.ledgers.remove(&chunk.partition);
-                self.pending.remove(&chunk.partition);
+                self.forget(chunk.partition);
                 return Ok(());
             }
             other => other?,
@@ -203,7 +239,7 @@ impl Body {
         let moved = self.ledgers.get_mut(&chunk.partition).and_then(|ledger| ledger.done(ticket));
         if let Some(next) = moved {
             self.pending.insert(chunk.partition, next);
-            self.commit(chunk.partition, CommitMode::Background)?;
+            self.unsent.insert(chunk.partition);
         }
         Ok(())
     }
@@ -266,6 +302,7 @@ impl Body {
         }
         if mode == CommitMode::Wait {
             self.pending.remove(&partition);
+            self.unsent.remove(&partition);
         }
         Ok(())
     }

@@ -57,6 +57,8 @@ struct Holding {
     last_checkpoint: Instant,
     /// Checkpoint point that was handed over last.
     handed: Offset,
+    /// Nothing is stored of it that is not in memory: an entity that is not there is new.
+    complete: bool,
     lag: u64,
 }
 
@@ -177,13 +179,14 @@ impl Shard {
         if self.durable {
             check_recoverable(partition, committed, meta.as_ref().map(|meta| meta.checkpoint))?;
         }
+        let complete = meta.is_none();
         let state = meta.as_ref().map_or_else(|| StateGeneration(clock::wall().0 as u64), |meta| meta.state);
         let value = meta.map(|meta| meta.value).unwrap_or_default();
         self.worker.engine().assign(partition, start, &value)?;
         self.settler.assigned(partition, generation, start)?;
         let now = clock::now();
         let claim = Claim { owner: generation, state };
-        let holding = Holding { generation, claim, due: 0, round: now, last_checkpoint: now, handed: start, lag: 0 };
+        let holding = Holding { generation, claim, due: 0, round: now, last_checkpoint: now, handed: start, complete, lag: 0 };
         if self.holdings.insert(partition, holding).is_none() {
             self.shared.held.fetch_add(1, Ordering::Relaxed);
         }
@@ -193,15 +196,17 @@ impl Shard {
 
     fn batch(&mut self, batch: PartitionBatch) -> Result<()> {
         let PartitionBatch { partition, generation, records, read_at, high_watermark } = batch;
-        if self.holdings.get(&partition).is_none_or(|holding| holding.generation != generation) {
+        let Some(complete) = self.holdings.get(&partition).filter(|held| held.generation == generation).map(|held| held.complete) else {
             // Read under an ownership that has ended: whoever owns it now reads it again.
             return Ok(());
-        }
+        };
         self.report.begun.get_or_insert(read_at);
         self.shared.ended().remove(&partition);
         self.outbox.clear();
         let (store, give_up) = (&mut self.store, &self.shared.give_up);
-        let load = |engine: &mut Engine, events: &[Event<'_>]| load_missing(engine, partition, events, store.as_mut(), give_up);
+        let load = |engine: &mut Engine, events: &[Event<'_>]| {
+            if complete { Ok(()) } else { load_missing(engine, partition, events, store.as_mut(), give_up) }
+        };
         let mut out = Out { outbox: &mut self.outbox, on_threat: &mut |_| {}, delta: &mut self.delta };
         let counts = self.worker.process(partition, &records, load, &mut out)?;
         let scored_at = clock::now();
@@ -228,6 +233,9 @@ impl Shard {
     fn bound_memory(&mut self, partition: Partition) -> Result<()> {
         if !self.worker.engine().is_over_capacity(partition) {
             return Ok(());
+        }
+        if let Some(holding) = self.holdings.get_mut(&partition) {
+            holding.complete = false;
         }
         if self.settler.is_idle() {
             self.worker.engine().trim(partition);
@@ -262,7 +270,8 @@ impl Shard {
                     continue;
                 }
             }
-            if holding.due > 0 {
+            // A slow store must hold up the checkpoints and not the events; without an end to it, memory's bound does that.
+            if holding.due > 0 && self.settler.has_room() {
                 let chunk = holding.due.min(CHECKPOINT_CHUNK_ENTITIES_MAX);
                 holding.due -= chunk;
                 self.checkpoint(partition, chunk)?;
