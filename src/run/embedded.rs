@@ -170,21 +170,23 @@ impl Embedded {
         let mut out = Out { outbox: &mut self.outbox, on_threat: &mut on_threat, delta: &mut self.delta };
         let counts = worker.process(PARTITION, records, |_, _| Ok(()), &mut out)?;
         records.clear();
-        let watermark = worker.engine().watermark(PARTITION);
         self.outbox.publish(self.sink.as_ref(), || false)?;
-        self.correlate(&signals, watermark, observer)?;
+        self.correlate(&signals, observer)?;
         self.counts.add(counts);
         Ok(counts.scored)
     }
 
-    fn correlate(&mut self, signals: &[ThreatSignal], watermark: Option<EventTime>, observer: &mut dyn Observer) -> Result<()> {
+    /// Time goes on with the threats themselves, so that alerts do not depend on how the input was cut.
+    fn correlate(&mut self, signals: &[ThreatSignal], observer: &mut dyn Observer) -> Result<()> {
         let mut out = vec![];
         for signal in signals {
             self.correlator.apply(signal, &mut out);
+            self.correlator.tick(signal.time, &mut out);
         }
-        if let Some(watermark) = watermark {
-            self.correlator.tick(watermark, &mut out);
-        }
+        self.publish_correlated(out, observer)
+    }
+
+    fn publish_correlated(&mut self, out: Vec<Correlated>, observer: &mut dyn Observer) -> Result<()> {
         self.outbox.clear();
         for output in out {
             observer.correlated(&output);
@@ -208,6 +210,12 @@ impl Embedded {
             lane.learning.finish_early(&lane.pipeline)?;
         }
         self.outbox.publish(self.sink.as_ref(), || false)?;
+        let watermark = self.lanes.iter_mut().filter_map(|lane| lane.worker.engine().watermark(PARTITION)).max();
+        let mut resolved = vec![];
+        if let Some(watermark) = watermark {
+            self.correlator.tick(watermark, &mut resolved);
+        }
+        self.publish_correlated(resolved, &mut Quiet)?;
         self.sink.flush(Duration::from_secs(10))?;
         self.counts.assert_conserved();
         let elapsed = self.started.elapsed();

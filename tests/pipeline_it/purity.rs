@@ -48,7 +48,11 @@ impl Source {
     }
     /// Without comments either.
     fn code(&self) -> impl Iterator<Item = (usize, &str)> {
-        self.untested().lines().enumerate().filter(|(_, line)| !line.trim_start().starts_with("//")).map(|(number, line)| (number + 1, line))
+        self.untested()
+            .lines()
+            .enumerate()
+            .filter(|(_, line)| !line.trim_start().starts_with("//"))
+            .map(|(number, line)| (number + 1, line))
     }
 }
 

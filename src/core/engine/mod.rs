@@ -428,6 +428,11 @@ impl Engine {
     pub fn is_far_over_capacity(&self, partition: Partition) -> bool {
         self.partitions.get(&partition).is_some_and(|owned| owned.table.len() > owned.table.capacity() + owned.table.capacity() / 16)
     }
+    /// First offset of the partition that was not applied yet.
+    #[must_use]
+    pub fn next(&self, partition: Partition) -> Option<Offset> {
+        self.partitions.get(&partition).map(|owned| owned.next)
+    }
     /// Newest event time seen in the partition.
     #[must_use]
     pub fn watermark(&self, partition: Partition) -> Option<EventTime> {
