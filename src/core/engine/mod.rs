@@ -106,7 +106,8 @@ pub struct Engine {
     partitions: BTreeMap<Partition, Owned>,
     rows: Rows,
     scores: Scores,
-    slots: Vec<Option<Slot>>,
+    /// Where each event of the batch probably finds its state, and what its destination is counted as; filled some events ahead.
+    ahead: Vec<(Option<Slot>, u64)>,
     effects: Effects,
     totals: Counts,
     evicted_before: u64,
@@ -149,7 +150,7 @@ impl Engine {
             partitions: BTreeMap::new(),
             rows: Rows { schema: settings.features, ..Rows::default() },
             scores: Scores::default(),
-            slots: vec![],
+            ahead: vec![],
             effects: Effects::default(),
             totals: Counts::default(),
             evicted_before: 0,
@@ -269,13 +270,13 @@ impl Engine {
         self.rows.clear();
         self.effects.windows.clear();
         self.effects.counts = Counts::default();
-        self.slots.clear();
-        self.find_slots(owned, &events[..events.len().min(AHEAD)]);
+        self.ahead.clear();
+        self.look_ahead(owned, &events[..events.len().min(AHEAD)]);
         let mut rejects = rejects.iter().peekable();
         for (index, event) in events.iter().enumerate() {
             if index % AHEAD == 0 {
                 let ahead = index + AHEAD..(index + 2 * AHEAD).min(events.len());
-                self.find_slots(owned, events.get(ahead).unwrap_or_default());
+                self.look_ahead(owned, events.get(ahead).unwrap_or_default());
             }
             while let Some(at) = rejects.next_if(|at| **at < event.at.offset) {
                 self.reject(owned, *at);
@@ -287,10 +288,12 @@ impl Engine {
         }
     }
 
-    /// Looks states up some events before they are worked on, so that their cache misses overlap with other work and each other.
-    fn find_slots(&mut self, owned: &Owned, events: &[Event<'_>]) {
+    /// Asks for what events need some time before they are worked on, so that cache misses overlap with other work and each other.
+    fn look_ahead(&mut self, owned: &Owned, events: &[Event<'_>]) {
         for event in events {
-            self.slots.push(owned.table.expect(event.entity.key));
+            let place = place_of(event);
+            self.scorer.prevalence().prefetch(place);
+            self.ahead.push((owned.table.expect(event.entity.key), place));
         }
     }
 
@@ -312,7 +315,7 @@ impl Engine {
             return self.passed_over(owned, slot, event.at.offset, observed);
         };
         signals[Signal::Exempt as usize] = f32::from(exempt);
-        let place = place_of(event);
+        let place = self.ahead[index].1;
         signals[Signal::DestinationCommon as usize] = self.scorer.prevalence().common(place);
         if let Some(hit) = look_up_intel(&self.intel, event) {
             signals[Signal::IntelList as usize] = f32::from(hit.list) + 1.0;
@@ -341,7 +344,7 @@ impl Engine {
 
     /// The slot found before, unless the entity is new or an eviction in the same batch took it.
     fn slot_of(&self, owned: &mut Owned, index: usize, event: &Event<'_>) -> Slot {
-        if let Some(slot) = self.slots[index].filter(|slot| owned.table.holds(*slot, event.entity.key)) {
+        if let Some(slot) = self.ahead[index].0.filter(|slot| owned.table.holds(*slot, event.entity.key)) {
             return slot;
         }
         owned.table.find(event.entity.key).unwrap_or_else(|| self.new_entity(owned, &event.entity))
