@@ -27,6 +27,9 @@ const PARTITION: Partition = Partition(0);
 /// Name of the topic that embedded input stands for, in ids and evidence.
 pub const INPUT_TOPIC: &str = "input";
 
+/// How long outputs may take to leave this process.
+const FLUSH: Duration = Duration::from_secs(10);
+
 /// One pipeline at work.
 struct Lane {
     worker: Worker,
@@ -39,7 +42,7 @@ struct Lane {
 pub struct Embedded {
     lanes: Vec<Lane>,
     correlator: Correlator,
-    /// Position of the next threat in the log of threats.
+    /// Position of the next threat among those that were detected.
     next_threat: Offset,
     sink: Arc<dyn Publisher>,
     outbox: Outbox,
@@ -145,6 +148,8 @@ impl Embedded {
         for lane in 0..self.lanes.len() {
             scored += self.step_lane(lane, observer)?;
         }
+        // Whoever follows a live input sees what was found before the next record comes.
+        self.sink.flush(FLUSH)?;
         let took = begun.elapsed();
         self.latencies.add(took.as_micros() as u64, scored);
         self.delta.latency.add(took.as_micros() as u64, scored);
@@ -194,7 +199,7 @@ impl Embedded {
             self.alerts += u64::from(alert);
             self.delta.alerts += u64::from(alert);
             self.delta.resolved += u64::from(!alert);
-            publish(output, &mut self.next_threat, &mut self.outbox);
+            publish(output, &mut self.outbox);
         }
         self.outbox.publish(self.sink.as_ref(), || false).map(|_| ())
     }
@@ -216,7 +221,7 @@ impl Embedded {
             self.correlator.tick(watermark, &mut resolved);
         }
         self.publish_correlated(resolved, &mut Quiet)?;
-        self.sink.flush(Duration::from_secs(10))?;
+        self.sink.flush(FLUSH)?;
         self.counts.assert_conserved();
         let elapsed = self.started.elapsed();
         Ok(Summary::new(self.counts, self.alerts, elapsed, &self.latencies))
@@ -224,14 +229,12 @@ impl Embedded {
 }
 
 /// Alerts and resolved threats; the latter are records of the threats log themselves.
-fn publish(output: Correlated, next_threat: &mut Offset, outbox: &mut Outbox) {
+fn publish(output: Correlated, outbox: &mut Outbox) {
     let key = output.entity().to_owned();
     let role = match &output {
         Correlated::Alert(_) => TopicRole::Alerts,
-        Correlated::Resolved(_) => {
-            *next_threat = next_threat.next();
-            TopicRole::Threats
-        }
+        // Takes no position: when it is reported depends on how the input is cut, and the ids of alerts must not.
+        Correlated::Resolved(_) => TopicRole::Threats,
     };
     let envelope: Envelope = output.into_envelope();
     outbox.push(role, key.as_bytes(), |out| envelope.write_json(out));

@@ -193,7 +193,7 @@ fn packed_files_folders_and_standard_input_are_read_alike() {
     for (name, input) in inputs {
         let (done, found) = bench.embedded(name, &pipeline, &input, &codec);
         done.ok();
-        assert!(found.verdicts == plain.verdicts && found.threats == plain.threats, "{name} differs from the plain file");
+        assert!(found.verdicts == plain.verdicts && found.alerts == plain.alerts, "{name} differs from the plain file");
     }
     for how in ["plain", "gzip", "zstd"] {
         let folder = bench.text(&format!("stdin-{how}"));
