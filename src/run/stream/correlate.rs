@@ -111,7 +111,7 @@ impl Correlation {
     }
 
     fn take_over(&mut self, partition: Partition, generation: Generation, committed: Option<Offset>) -> Result<()> {
-        let meta = super::shard::patiently(self.store.as_mut(), &self.shared.give_up, |store| store.claim(partition, generation))?;
+        let meta = super::store::patiently(self.store.as_mut(), &self.shared.give_up, |store| store.claim(partition, generation))?;
         let Rules { name, topic, settings } = &self.rules;
         let stored = meta.as_ref().filter(|meta| !meta.value.is_empty());
         let mut correlator = match stored {

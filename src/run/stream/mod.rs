@@ -12,6 +12,7 @@ pub mod correlate;
 pub mod rekey;
 pub mod settle;
 pub mod shard;
+mod store;
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
