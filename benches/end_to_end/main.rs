@@ -24,6 +24,7 @@ use support::Arguments;
 use threatguard::config::service::Verdicts;
 use threatguard::edge::clock;
 use threatguard::run::summary::{Percentiles, Summary};
+use threatguard::run::telemetry::Metrics;
 
 use crate::services::Services;
 use crate::traffic::Traffic;
@@ -35,6 +36,8 @@ const VARIANTS: [(&str, &str, Option<Verdicts>, Option<f64>); 4] = [
     ("threatsOnly", "pipeline, threats only", Some(Verdicts::None), Some(1.2)),
     ("verdictsArrow", "pipeline, every verdict, packed as Arrow", Some(Verdicts::Arrow), Some(0.9)),
 ];
+/// Read before the paced events come.
+const FIRST_EVENTS: u64 = 1_000;
 const P99_MICROS_MAX: u64 = 10_000;
 /// Of `reference/delivery.md` 5: the same kind of events, one z-score, one JSON verdict each.
 const PEERS: [(&str, f64, &str); 2] = [("Flink 2.1.1", 447_000.0, "2.8-5.4"), ("Kafka Streams 4.1.1", 291_000.0, "5.0-6.3")];
@@ -158,6 +161,7 @@ impl<'b> Bench<'b> {
             linger_ms: self.arguments.number("linger-ms")?,
             shards: self.shards()?,
             explain: self.arguments.text("explain") == "yes",
+            metrics: Arc::new(Metrics::new()),
             stop: None,
         };
         let summary = self.ready.run(self.services, &case).map_err(text)?;
@@ -185,7 +189,7 @@ impl<'b> Bench<'b> {
         let linger_ms = self.arguments.number("latency-linger-ms")?;
         let (input, run) = (format!("{}-paced", self.stem), format!("{}-latency", self.stem));
         streaming::make_topic(self.services, &input).map_err(text)?;
-        let stop = Arc::new(AtomicBool::new(false));
+        let (stop, metrics) = (Arc::new(AtomicBool::new(false)), Arc::new(Metrics::new()));
         let case = Case {
             input: &input,
             name: &run,
@@ -193,13 +197,18 @@ impl<'b> Bench<'b> {
             linger_ms,
             shards: self.shards()?,
             explain: self.arguments.text("explain") == "yes",
+            metrics: Arc::clone(&metrics),
             stop: Some(Arc::clone(&stop)),
         };
         let summary = std::thread::scope(|scope| {
             let count = (rate * seconds as f64) as u64;
             let (traffic, services, input, end) = (self.traffic, self.services, &input, Arc::clone(&stop));
             let producer = scope.spawn(move || {
-                let filled = streaming::fill(services, input, traffic, 0..count, Some(rate), &end);
+                // Until the group has formed nothing is read: what piled up meanwhile would be measured as a burst.
+                let first = streaming::fill(services, input, traffic, 0..FIRST_EVENTS, None, &end);
+                let ready = first.and_then(|_| streaming::wait_for(&metrics, FIRST_EVENTS, &end));
+                let filled =
+                    ready.and_then(|()| streaming::fill(services, input, traffic, FIRST_EVENTS..FIRST_EVENTS + count, Some(rate), &end));
                 std::thread::sleep(Duration::from_secs(1));
                 end.store(true, Ordering::Relaxed);
                 filled

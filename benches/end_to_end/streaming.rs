@@ -77,6 +77,7 @@ pub struct Case<'c> {
     pub shards: usize,
     /// Says where the shards' time went.
     pub explain: bool,
+    pub metrics: Arc<Metrics>,
     /// Ends the run; without it, the end of the log does.
     pub stop: Option<Arc<AtomicBool>>,
 }
@@ -107,10 +108,11 @@ impl Ready {
             verdicts: case.verdicts,
             once: case.stop.is_none(),
             correlate: true,
+            correlate_group: format!("{}-correlate", case.name),
             correlation: CorrelationSettings::default(),
         };
         let stop = case.stop.clone().unwrap_or_default();
-        let around = Surroundings { metrics: Arc::new(Metrics::new()), readiness: Arc::new(Readiness::new(&[])), stop };
+        let around = Surroundings { metrics: Arc::clone(&case.metrics), readiness: Arc::new(Readiness::new(&[])), stop };
         let summary = stream::run(&self.pipeline, &self.learning, &options, &around);
         if case.explain {
             let text = around.metrics.to_text()?;
@@ -146,6 +148,18 @@ fn names(name: &str) -> TopicNames {
 pub fn make_topic(services: &Services, topic: &str) -> Result<()> {
     let spec = TopicSpec { partitions: Some(PARTITIONS), ..TopicSpec::named(topic) };
     ensure_topics(&services.kafka, &[spec]).map(drop)
+}
+
+/// Waits until a run has read `events`, or is over.
+pub fn wait_for(metrics: &Metrics, events: u64, stop: &AtomicBool) -> Result<()> {
+    let received = |text: &str| {
+        let line = text.lines().find_map(|line| line.strip_prefix("threatguard_events_received_total "))?;
+        line.parse::<f64>().ok()
+    };
+    while received(&metrics.to_text()?).unwrap_or(0.0) < events as f64 && !stop.load(Ordering::Relaxed) {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    Ok(())
 }
 
 /// Writes events `numbers` of the traffic to `topic`, evenly paced where a rate is given, until `stop`. Returns events and bytes.

@@ -73,7 +73,7 @@ fn built_in() -> Result<Vec<PipelineFile>> {
             file.exempt.push(ExemptSettings { entity: format!("ip:{address}"), detectors: vec![], reason });
         }
         let exempt = known::VPN_ASNS.iter().chain(known::RELAY_ASNS.iter()).chain(known::SATELLITE_ASNS.iter());
-        file.detectors.behavior.travel_exempt_asns.extend(exempt.copied());
+        file.detectors.behavior.travel_exempt_asns = exempt.copied().collect();
         files.push(file);
     }
     Ok(files)
@@ -213,7 +213,7 @@ impl Observer for Watcher<'_> {
 /// How good the alerts were, by the simulator's own labels.
 fn quality(simulator: &Simulator, scenario: &Scenario, alerts: &[AlertRecord]) -> String {
     let mut evaluator = Evaluator::new(simulator.campaigns(), Period::after_learning(scenario));
-    for alert in alerts.iter().filter(|alert| alert.revision == 1) {
+    for alert in alerts {
         let kind = alert.threat_types.first().map_or("", String::as_str);
         let p = libm::pow(10.0, -12.0 * alert.risk_score / 10.0);
         evaluator.add(&Finding { time: alert.last_seen, entity: &alert.entity, kind, severity: alert.severity.as_str(), p });

@@ -308,7 +308,7 @@ impl KafkaSettings {
         config.set("fetch.queue.backoff.ms", "5").set("queued.min.messages", "1000000");
         config.set("queued.max.messages.kbytes", number(ahead_kilobytes));
         config.set("fetch.wait.max.ms", "100").set("fetch.error.backoff.ms", "100");
-        config.set("fetch.message.max.bytes", number((ahead_kilobytes * 1024 / 4).clamp(256 * 1024, 8 * 1024 * 1024)));
+        config.set("fetch.message.max.bytes", number((ahead_kilobytes * 1024 / 4).clamp(256 * 1024, 2 * 1024 * 1024)));
         if let Some(instance) = &consumer.instance_id {
             config.set("group.instance.id", instance);
         }
