@@ -207,7 +207,8 @@ impl<'b> Bench<'b> {
                 // Until the group has formed nothing is read: what piled up meanwhile would be measured as a burst.
                 let first = streaming::fill(services, input, traffic, 0..FIRST_EVENTS, None, &end);
                 let ready = first.and_then(|_| streaming::wait_for(&metrics, FIRST_EVENTS, &end));
-                let filled = ready.and_then(|()| streaming::fill(services, input, traffic, FIRST_EVENTS..FIRST_EVENTS + count, Some(rate), &end));
+                let filled =
+                    ready.and_then(|()| streaming::fill(services, input, traffic, FIRST_EVENTS..FIRST_EVENTS + count, Some(rate), &end));
                 std::thread::sleep(Duration::from_secs(1));
                 end.store(true, Ordering::Relaxed);
                 filled

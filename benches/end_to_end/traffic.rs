@@ -41,7 +41,7 @@ impl Traffic {
         let habits = mix(source ^ 0x5555);
         let chance = mix(chance);
         // Mostly one of six destinations of its own.
-        let pick = if chance >> 40 & 31 == 0 { chance >> 44 } else { mix(habits ^ (chance >> 40) % 6) };
+        let pick = if chance >> 40 & 31 == 0 { chance >> 44 } else { mix(habits ^ ((chance >> 40) % 6)) };
         let dest = Ipv4Addr::from_bits(0x5000_0000 | (pick as u32 & 0x0fff_ffff));
         let port = [443, 443, 443, 8443, 993, 5222][((habits >> 8) % 6) as usize];
         let sent = 200 + ((habits & 0x3ff) << (chance >> 16 & 3)) + (chance >> 18 & 0x1ff);

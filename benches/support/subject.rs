@@ -64,9 +64,10 @@ impl Subject {
         decode_batch(&self.codec, &self.sanitizer, records, arena, &mut decoded);
         self.engine.apply(PARTITION, &decoded.events, &[]);
         for verdict in &self.engine.effects().verdicts {
-            let row = verdict.row as usize;
-            let time = decoded.events[verdict.event as usize].time;
-            trainer.push(time, &self.engine.rows().model[row], &self.engine.scores().raw(row));
+            let (row, rows) = (verdict.row as usize, self.engine.rows());
+            let event = &decoded.events[verdict.event as usize];
+            let raw = self.engine.scores().raw(row);
+            trainer.push_event(event.time, &rows.model[row], &raw, &rows.signals[row], event.entity.key, rows.places[row]);
         }
     }
 
@@ -78,7 +79,8 @@ impl Subject {
             detectors.insert(0, Box::new(forest));
         }
         let thresholds = SeverityThresholds::new(&self.settings.thresholds);
-        Ok(Arc::new(Scorer::new(detectors, bundle.ensemble(&columns()), thresholds, false)))
+        let scorer = Scorer::new(detectors, bundle.ensemble(&columns()), thresholds, false);
+        Ok(Arc::new(scorer.with_prevalence(bundle.prevalence.clone())))
     }
 }
 

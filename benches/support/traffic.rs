@@ -128,8 +128,13 @@ fn event(out: &mut String, seed: u64, source: u64, number: u64, micros: i64) -> 
     let habits = mix(seed ^ mix(source ^ 0x5555));
     let chance = mix(number ^ seed.rotate_left(20));
     let flow = flow(chance, habits);
-    // Mostly one of six destinations of its own.
-    let pick = if chance >> 40 & 15 == 0 { chance >> 44 } else { mix(habits ^ ((chance >> 40) % 6)) };
+    // Mostly one of six destinations of its own habit, of which half are places that many go to.
+    let usual = mix(habits ^ ((chance >> 40) % 6));
+    let pick = match (chance >> 40 & 15, usual & 1) {
+        (0, _) => chance >> 44,
+        (_, 0) => usual % 4_096,
+        _ => usual,
+    };
     let outside = Ipv4Addr::from_bits(0x5000_0000 | (pick as u32 & 0x0fff_ffff));
     let sent = 200 + ((habits & 0x3ff) << (chance >> 16 & 3)) + (chance >> 18 & 0x1ff);
     let received = sent * (2 + (chance >> 27 & 7));

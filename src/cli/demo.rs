@@ -73,7 +73,7 @@ fn built_in() -> Result<Vec<PipelineFile>> {
             file.exempt.push(ExemptSettings { entity: format!("ip:{address}"), detectors: vec![], reason });
         }
         let exempt = known::VPN_ASNS.iter().chain(known::RELAY_ASNS.iter()).chain(known::SATELLITE_ASNS.iter());
-        file.detectors.behavior.travel_exempt_asns.extend(exempt.copied());
+        file.detectors.behavior.travel_exempt_asns = exempt.copied().collect();
         files.push(file);
     }
     Ok(files)
@@ -108,7 +108,9 @@ fn simulate(settings: &ServiceSettings, scenario: &Scenario, files: Vec<Pipeline
     }
     let rules = files.first().map(|file| file.correlation).unwrap_or_default();
     let mut lanes = vec![];
-    for file in files {
+    let ordinary = ordinary_events(scenario)?;
+    for (lane, mut file) in files.into_iter().enumerate() {
+        file.learning.events = ordinary[lane.min(1)];
         let pipeline = Arc::new(Pipeline::open(file, Some("threatguard"))?);
         let learning = models::learning(&pipeline, settings.models.as_deref(), &settings.output.join("models"), false)?;
         lanes.push((pipeline, Arc::new(learning)));
@@ -124,6 +126,20 @@ fn simulate(settings: &ServiceSettings, scenario: &Scenario, files: Vec<Pipeline
     sink.sync()?;
     let quality = quality(&simulator, scenario, &alerts);
     Ok(Ended { summary, quality, example, stopped: stop.load(Ordering::Relaxed) || live.has_quit() })
+}
+
+/// Events of each family before the first campaign begins: what an operator would let the pipelines learn from.
+fn ordinary_events(scenario: &Scenario) -> Result<[u64; 2]> {
+    let mut simulator = Simulator::new(scenario)?;
+    let (mut counts, mut line) = ([0, 0], vec![]);
+    while let Some(emitted) = simulator.next(&mut line) {
+        line.clear();
+        if emitted.time >= scenario.learned() {
+            break;
+        }
+        counts[usize::from(emitted.family == Family::Identity)] += 1;
+    }
+    Ok(counts)
 }
 
 /// Hands each event to the pipeline of its family.
@@ -197,7 +213,7 @@ impl Observer for Watcher<'_> {
 /// How good the alerts were, by the simulator's own labels.
 fn quality(simulator: &Simulator, scenario: &Scenario, alerts: &[AlertRecord]) -> String {
     let mut evaluator = Evaluator::new(simulator.campaigns(), Period::after_learning(scenario));
-    for alert in alerts.iter().filter(|alert| alert.revision == 1) {
+    for alert in alerts {
         let kind = alert.threat_types.first().map_or("", String::as_str);
         let p = libm::pow(10.0, -12.0 * alert.risk_score / 10.0);
         evaluator.add(&Finding { time: alert.last_seen, entity: &alert.entity, kind, severity: alert.severity.as_str(), p });

@@ -47,7 +47,9 @@ pub fn judge(file: &PipelineFile, case: &Case, bundle: Option<&Bundle>) -> Resul
     let mut file = file.clone();
     // A test never becomes what is learned from.
     file.learning.events = u64::MAX;
-    let pipeline = Arc::new(Pipeline::open(file, None)?);
+    let mut pipeline = Pipeline::open(file, None)?;
+    pipeline.trusts_raw_scores = true;
+    let pipeline = Arc::new(pipeline);
     let learning = Arc::new(Learning::new(&pipeline, bundle, None)?);
     let correlator = Correlator::new(&pipeline.file.name, &pipeline.file.routes.threats, pipeline.file.correlation);
     let lanes = vec![(Arc::clone(&pipeline), learning)];

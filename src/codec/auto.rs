@@ -102,7 +102,7 @@ const CLOUDTRAIL: usize = 4;
 
 fn looks_like(payload: &[u8]) -> Option<(usize, &'static str)> {
     let arena = Bump::new();
-    let Ok(members) = Members::document(payload) else {
+    let Ok(members) = Members::document(payload, &arena) else {
         let text = String::from_utf8_lossy(payload);
         return syslog::is_syslog(&text).then_some((SYSLOG, "begin with a syslog priority or timestamp"));
     };

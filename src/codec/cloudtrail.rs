@@ -60,7 +60,7 @@ impl Codec for CloudTrail {
         let mut extra = Extra::new(arena);
         let mut parts = Parts::default();
         let mut wrapped = None;
-        let mut members = Members::document(payload)?;
+        let mut members = Members::document(payload, arena)?;
         while let Some(member) = members.next(arena)? {
             match (member.name, member.value) {
                 ("event" | "detail" | "Records", Field::Nested(_)) if wrapped.is_some() => return Err(DecodeError::duplicate(member.name)),

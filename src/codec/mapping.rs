@@ -124,7 +124,7 @@ impl Codec for Mapped {
     fn decode<'b>(&self, payload: &'b [u8], arena: &'b Bump, out: &mut RawEvent<'b>) -> std::result::Result<(), DecodeError> {
         let mut found: Found<'b> = [None; FieldId::COUNT];
         let mut extra = Extra::new(arena);
-        let mut members = Members::document(payload)?;
+        let mut members = Members::document(payload, arena)?;
         while let Some(member) = members.next(arena)? {
             if !self.take(&member, arena, &mut found)? {
                 extra.push(member.name, member.raw);

@@ -36,7 +36,7 @@ impl Codec for Suricata {
     }
 
     fn decode<'b>(&self, payload: &'b [u8], arena: &'b Bump, out: &mut RawEvent<'b>) -> Result<(), DecodeError> {
-        let mut members = Members::document(payload)?;
+        let mut members = Members::document(payload, arena)?;
         let mut extra = Extra::new(arena);
         let mut seen = 0;
         let mut kind = "";

@@ -55,7 +55,7 @@ impl Codec for ThreatGuard {
     }
 
     fn decode<'b>(&self, payload: &'b [u8], arena: &'b Bump, out: &mut RawEvent<'b>) -> Result<(), DecodeError> {
-        let mut members = Members::document(payload)?;
+        let mut members = Members::document(payload, arena)?;
         let mut extra = Extra::new(arena);
         let mut seen = 0;
         while let Some(name) = members.next_name(arena)? {

@@ -201,7 +201,7 @@ impl Codec for Zeek {
     fn decode<'b>(&self, payload: &'b [u8], arena: &'b Bump, out: &mut RawEvent<'b>) -> Result<(), DecodeError> {
         let mut row = Row { columns: [Field::Missing; COLUMNS], seen: 0 };
         let mut extra = Extra::new(arena);
-        let mut members = Members::document(payload)?;
+        let mut members = Members::document(payload, arena)?;
         while let Some(name) = members.next_name(arena)? {
             match column(name) {
                 Some(column) if (column as u8) <= LAST_MOVED as u8 => {

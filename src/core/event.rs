@@ -228,6 +228,9 @@ pub struct Event<'b> {
     pub at: Position,
     pub raw: &'b [u8],
     pub time: EventTime,
+    /// How far this event moves time: to its own, but never past its record's. So nobody can switch detection off by a date
+    /// that lies ahead.
+    pub reached: EventTime,
     pub source_ip: IpAddr,
     pub dest_ip: IpAddr,
     pub protocol: &'b str,
@@ -262,6 +265,7 @@ impl<'b> Event<'b> {
             at: record.at,
             raw: record.payload,
             time: EventTime(0),
+            reached: EventTime(0),
             source_ip: ABSENT,
             dest_ip: ABSENT,
             protocol: "",

@@ -15,6 +15,7 @@ pub(crate) fn event(offset: u64, source: u8, second: i64) -> Event<'static> {
         at: Position { partition: Partition(0), offset: Offset(offset) },
         raw: b"{}",
         time: EventTime((MONDAY + second) * MICROS_PER_SECOND),
+        reached: EventTime((MONDAY + second) * MICROS_PER_SECOND),
         source_ip,
         dest_ip: IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)),
         protocol: "tcp",

@@ -155,7 +155,7 @@ pub struct ForestSettings {
 
 impl Default for ForestSettings {
     fn default() -> Self {
-        Self { enabled: true, weight: 0.5, trees: 100, sample: 256 }
+        Self { enabled: true, weight: 0.6, trees: 100, sample: 256 }
     }
 }
 

@@ -105,6 +105,9 @@ pub trait LogSource: Send + Sync {
     /// [`crate::error::Kind::Transient`]: the outcome is unknown, repeat it.
     fn commit(&self, commits: &[Commit], mode: CommitMode) -> Result<()>;
 
+    /// Whether the group gives the partition to this process, in this generation, at this moment.
+    fn owns(&self, partition: Partition, generation: Generation) -> bool;
+
     /// Says that everything before [`LogEvent::Revoked`] is settled and the partition's state is dropped. Unknown or repeated
     /// releases do nothing.
     fn released(&self, partition: Partition, generation: Generation);

@@ -14,11 +14,12 @@ use crate::core::detect::forest::{Forest, NAME as FOREST_NAME};
 use crate::core::detect::rules;
 use crate::core::ensemble::{Calibration, Column, Ensemble, Unit};
 use crate::core::features::prevalence::Prevalence;
-use crate::core::features::row::{FeatureRows, MODEL_WIDTH, ModelRow, Schema, Signal, SignalRow};
+use crate::core::features::row::{FeatureRows, ModelRow, Schema, Signal, SignalRow};
 use crate::core::settings::DetectorsSettings;
 use crate::core::types::{EntityKey, EventTime};
 use crate::error::{Error, Result};
 use crate::limits::TRAINING_ROWS_MAX;
+use figures::centres;
 
 /// The sample is cut into so many stretches of time, every third of which the forest grows from. Neighbouring rows are alike, so
 /// stretches and not single rows are what keeps the calibration honest; many of them give both parts all hours.
@@ -313,11 +314,11 @@ impl Trainer {
         Ensemble::declared(columns, &of_all, None).sums(&judged.raw, &mut sums);
         let combined = Calibration::fit(&mut sums, Unit::Sum);
 
-        let mut metrics = BTreeMap::from([("combined".to_owned(), metrics(sums, &combined, None))]);
+        let mut metrics = BTreeMap::from([("combined".to_owned(), figures::metrics(sums, &combined, None))]);
         for (index, column) in columns.iter().enumerate() {
             if let Some(calibration) = of_all.get(&column.name) {
                 let surprises = cross.then(|| judged.column(index));
-                metrics.insert(column.name.clone(), self::metrics(all.column(index).to_vec(), calibration, surprises));
+                metrics.insert(column.name.clone(), figures::metrics(all.column(index).to_vec(), calibration, surprises));
             }
         }
         Learned { calibrations: of_all, combined, metrics }
@@ -364,40 +365,6 @@ impl Columns {
     }
 }
 
-fn metrics(mut scores: Vec<f32>, calibration: &Calibration, surprises: Option<&[f32]>) -> DetectorMetrics {
-    scores.retain(|s| s.is_finite());
-    scores.sort_unstable_by(f32::total_cmp);
-    let quantile = |q: f64| scores.get(((scores.len() as f64 * q) as usize).min(scores.len().saturating_sub(1))).copied().unwrap_or(0.0);
-    let at = |nats: f64| surprises.map(|all| all.iter().filter(|s| f64::from(**s) >= nats).count() as f64 / all.len().max(1) as f64);
-    DetectorMetrics {
-        samples: calibration.samples(),
-        rejected: calibration.rejected(),
-        median: quantile(0.5),
-        p99: quantile(0.99),
-        max: quantile(1.0),
-        tail: calibration.tail(),
-        false_positives_at_1_percent: at(std::f64::consts::LN_10 * 2.0),
-        false_positives_at_01_percent: at(std::f64::consts::LN_10 * 3.0),
-    }
-}
-
-/// Median and median absolute deviation of each feature.
-fn centres(rows: &[ModelRow]) -> (ModelRow, ModelRow) {
-    let (mut medians, mut deviations) = ([0.0; MODEL_WIDTH], [0.0; MODEL_WIDTH]);
-    for feature in 0..MODEL_WIDTH {
-        let mut values: Vec<f32> = rows.iter().map(|row| row[feature]).collect();
-        medians[feature] = median(&mut values);
-        values.iter_mut().for_each(|v| *v = (*v - medians[feature]).abs().min(f32::MAX));
-        deviations[feature] = median(&mut values);
-    }
-    (medians, deviations)
-}
-
-/// The upper median of at least one value.
-fn median(values: &mut [f32]) -> f32 {
-    let middle = values.len() / 2;
-    *values.select_nth_unstable_by(middle, f32::total_cmp).1
-}
-
+mod figures;
 #[cfg(test)]
 mod tests;

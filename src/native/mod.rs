@@ -13,8 +13,10 @@ mod forest_avx512;
 mod memory;
 #[cfg(feature = "app")]
 pub mod produce; // the same for its producer
+mod text;
 
 pub use memory::{prefetch, use_huge_pages};
+pub use text::{FAST_STRING_STOPS, string_stops};
 
 use crate::core::detect::forest::layout::{Row, Tree, path_sums_portable};
 

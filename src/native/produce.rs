@@ -52,7 +52,6 @@ impl<C: ProducerContext<DeliveryOpaque = usize>> BatchProducer<C> {
         Ok(made)
     }
 
-    #[must_use]
     pub fn producer(&self) -> &ThreadedProducer<C> {
         &self.producer
     }
@@ -90,7 +89,7 @@ impl<C: ProducerContext<DeliveryOpaque = usize>> BatchProducer<C> {
             sys::rd_kafka_produce_batch(
                 self.topics[topic].as_ptr(),
                 partition,
-                sys::RD_KAFKA_MSG_F_COPY as i32,
+                sys::RD_KAFKA_MSG_F_COPY,
                 messages.as_mut_ptr(),
                 messages.len() as i32,
             )

@@ -27,6 +27,9 @@ const PARTITION: Partition = Partition(0);
 /// Name of the topic that embedded input stands for, in ids and evidence.
 pub const INPUT_TOPIC: &str = "input";
 
+/// How long outputs may take to leave this process.
+const FLUSH: Duration = Duration::from_secs(10);
+
 /// One pipeline at work.
 struct Lane {
     worker: Worker,
@@ -39,7 +42,7 @@ struct Lane {
 pub struct Embedded {
     lanes: Vec<Lane>,
     correlator: Correlator,
-    /// Position of the next threat in the log of threats.
+    /// Position of the next threat among those that were detected.
     next_threat: Offset,
     sink: Arc<dyn Publisher>,
     outbox: Outbox,
@@ -145,6 +148,8 @@ impl Embedded {
         for lane in 0..self.lanes.len() {
             scored += self.step_lane(lane, observer)?;
         }
+        // Whoever follows a live input sees what was found before the next record comes.
+        self.sink.flush(FLUSH)?;
         let took = begun.elapsed();
         self.latencies.add(took.as_micros() as u64, scored);
         self.delta.latency.add(took.as_micros() as u64, scored);
@@ -170,21 +175,23 @@ impl Embedded {
         let mut out = Out { outbox: &mut self.outbox, on_threat: &mut on_threat, delta: &mut self.delta };
         let counts = worker.process(PARTITION, records, |_, _| Ok(()), &mut out)?;
         records.clear();
-        let watermark = worker.engine().watermark(PARTITION);
         self.outbox.publish(self.sink.as_ref(), || false)?;
-        self.correlate(&signals, watermark, observer)?;
+        self.correlate(&signals, observer)?;
         self.counts.add(counts);
         Ok(counts.scored)
     }
 
-    fn correlate(&mut self, signals: &[ThreatSignal], watermark: Option<EventTime>, observer: &mut dyn Observer) -> Result<()> {
+    /// Time goes on with the threats themselves, so that alerts do not depend on how the input was cut.
+    fn correlate(&mut self, signals: &[ThreatSignal], observer: &mut dyn Observer) -> Result<()> {
         let mut out = vec![];
         for signal in signals {
             self.correlator.apply(signal, &mut out);
+            self.correlator.tick(signal.time, &mut out);
         }
-        if let Some(watermark) = watermark {
-            self.correlator.tick(watermark, &mut out);
-        }
+        self.publish_correlated(out, observer)
+    }
+
+    fn publish_correlated(&mut self, out: Vec<Correlated>, observer: &mut dyn Observer) -> Result<()> {
         self.outbox.clear();
         for output in out {
             observer.correlated(&output);
@@ -192,7 +199,7 @@ impl Embedded {
             self.alerts += u64::from(alert);
             self.delta.alerts += u64::from(alert);
             self.delta.resolved += u64::from(!alert);
-            publish(output, &mut self.next_threat, &mut self.outbox);
+            publish(output, &mut self.outbox);
         }
         self.outbox.publish(self.sink.as_ref(), || false).map(|_| ())
     }
@@ -208,7 +215,13 @@ impl Embedded {
             lane.learning.finish_early(&lane.pipeline)?;
         }
         self.outbox.publish(self.sink.as_ref(), || false)?;
-        self.sink.flush(Duration::from_secs(10))?;
+        let watermark = self.lanes.iter_mut().filter_map(|lane| lane.worker.engine().watermark(PARTITION)).max();
+        let mut resolved = vec![];
+        if let Some(watermark) = watermark {
+            self.correlator.tick(watermark, &mut resolved);
+        }
+        self.publish_correlated(resolved, &mut Quiet)?;
+        self.sink.flush(FLUSH)?;
         self.counts.assert_conserved();
         let elapsed = self.started.elapsed();
         Ok(Summary::new(self.counts, self.alerts, elapsed, &self.latencies))
@@ -216,14 +229,12 @@ impl Embedded {
 }
 
 /// Alerts and resolved threats; the latter are records of the threats log themselves.
-fn publish(output: Correlated, next_threat: &mut Offset, outbox: &mut Outbox) {
+fn publish(output: Correlated, outbox: &mut Outbox) {
     let key = output.entity().to_owned();
     let role = match &output {
         Correlated::Alert(_) => TopicRole::Alerts,
-        Correlated::Resolved(_) => {
-            *next_threat = next_threat.next();
-            TopicRole::Threats
-        }
+        // Takes no position: when it is reported depends on how the input is cut, and the ids of alerts must not.
+        Correlated::Resolved(_) => TopicRole::Threats,
     };
     let envelope: Envelope = output.into_envelope();
     outbox.push(role, key.as_bytes(), |out| envelope.write_json(out));

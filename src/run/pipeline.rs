@@ -30,6 +30,8 @@ pub struct Pipeline {
     pub sanitizer: Sanitizer,
     pub intel: Arc<IntelSet>,
     geo: Box<dyn GeoLookup>,
+    /// Without models, believe the detectors' own scores in full: what the tests inside pipeline files ask for.
+    pub trusts_raw_scores: bool,
 }
 
 impl Pipeline {
@@ -43,7 +45,7 @@ impl Pipeline {
         let sanitizer = Sanitizer { key: settings.key.iter().map(choice).collect(), ..Sanitizer::default() };
         let intel = Arc::new(load_intel(&settings)?);
         let geo = open_geo(&file)?;
-        Ok(Self { file, settings, codec, sanitizer, intel, geo })
+        Ok(Self { file, settings, codec, sanitizer, intel, geo, trusts_raw_scores: false })
     }
 
     /// Stages 1 and 2, and the place of sources that brought none.
@@ -74,6 +76,7 @@ impl Pipeline {
         let columns = self.columns();
         let Some(bundle) = bundle else {
             let ensemble = Ensemble::declared(&columns, &BTreeMap::new(), None);
+            let ensemble = if self.trusts_raw_scores { ensemble.trusting() } else { ensemble };
             return Ok(Scorer::new(detectors, ensemble, thresholds, true));
         };
         self.check_features(bundle)?;

@@ -4,19 +4,23 @@
 //! The equation `received = scored + late + dead_lettered + in_flight` is itself a metric, read under the same lock under which
 //! a delta is added, so that it is exact at every scrape.
 
+mod latency;
+
 use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use prometheus::core::{Collector, Desc};
-use prometheus::proto::{Bucket, Histogram, Metric, MetricFamily, MetricType};
+use prometheus::core::Collector;
 use prometheus::{CounterVec, Gauge, GaugeVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder};
 
+pub use self::latency::LatencyCounts;
+
+use self::latency::LatencyHistogram;
 use crate::core::detect::NAMES as DETECTORS;
 use crate::core::engine::Counts;
 use crate::core::event::RejectReason;
 use crate::core::output::Severity;
-use crate::core::types::{MICROS_PER_SECOND, Partition};
+use crate::core::types::Partition;
 use crate::error::{Error, Result};
 
 /// A metric's name and what it says. All of them; the dashboard may use no other.
@@ -105,32 +109,6 @@ impl Stage {
         (Self::Store, "store"),
         (Self::Commit, "commit"),
     ];
-}
-
-/// Upper bounds of the latency buckets, microseconds.
-const LATENCY_BOUNDS_MICROS: [u64; 16] =
-    [100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000, 2_500_000, 10_000_000, 60_000_000];
-
-/// Events by latency: one count a bucket and one for all beyond the last.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct LatencyCounts {
-    counts: [u64; LATENCY_BOUNDS_MICROS.len() + 1],
-    sum_micros: u64,
-}
-
-impl LatencyCounts {
-    /// Counts `events` that took `micros` each.
-    pub fn add(&mut self, micros: u64, events: u64) {
-        self.counts[LATENCY_BOUNDS_MICROS.partition_point(|bound| *bound < micros)] += events;
-        self.sum_micros = self.sum_micros.saturating_add(micros.saturating_mul(events));
-    }
-
-    fn merge(&mut self, other: &Self) {
-        for (count, more) in self.counts.iter_mut().zip(other.counts) {
-            *count += more;
-        }
-        self.sum_micros = self.sum_micros.saturating_add(other.sum_micros);
-    }
 }
 
 /// What one batch adds. A shard keeps one and clears it after [`Metrics::add`].
@@ -327,55 +305,6 @@ impl Metrics {
 
     fn lock(&self) -> MutexGuard<'_, ()> {
         self.whole.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// The latency histogram, which takes whole buckets of a batch and not one event after the other.
-#[derive(Clone, Debug)]
-struct LatencyHistogram {
-    total: std::sync::Arc<Mutex<LatencyCounts>>,
-    description: Desc,
-}
-
-impl Default for LatencyHistogram {
-    fn default() -> Self {
-        let description = Desc::new(LATENCY.0.into(), LATENCY.1.into(), vec![], Default::default()).expect("the name is well formed");
-        Self { total: Default::default(), description }
-    }
-}
-
-impl LatencyHistogram {
-    fn merge(&self, counts: &LatencyCounts) {
-        self.total.lock().unwrap_or_else(PoisonError::into_inner).merge(counts);
-    }
-}
-
-impl Collector for LatencyHistogram {
-    fn desc(&self) -> Vec<&Desc> {
-        vec![&self.description]
-    }
-    fn collect(&self) -> Vec<MetricFamily> {
-        let total = *self.total.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut cumulative = 0;
-        let buckets = LATENCY_BOUNDS_MICROS.iter().zip(total.counts).map(|(bound, count)| {
-            cumulative += count;
-            let mut bucket = Bucket::default();
-            bucket.set_upper_bound(*bound as f64 / MICROS_PER_SECOND as f64);
-            bucket.set_cumulative_count(cumulative);
-            bucket
-        });
-        let mut histogram = Histogram::default();
-        histogram.set_bucket(buckets.collect());
-        histogram.set_sample_count(total.counts.iter().sum());
-        histogram.set_sample_sum(total.sum_micros as f64 / MICROS_PER_SECOND as f64);
-        let mut metric = Metric::default();
-        metric.set_histogram(histogram);
-        let mut family = MetricFamily::default();
-        family.set_name(LATENCY.0.into());
-        family.set_help(LATENCY.1.into());
-        family.set_field_type(MetricType::HISTOGRAM);
-        family.set_metric(vec![metric]);
-        vec![family]
     }
 }
 

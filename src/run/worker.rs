@@ -12,6 +12,7 @@ use crate::core::output::ThreatRecord;
 use crate::core::types::{Offset, Partition};
 use crate::edge::{Records, TopicRole, clock};
 use crate::error::Result;
+use crate::limits::OUTPUT_BYTES_MAX;
 use crate::run::arrow_verdicts::{ArrowVerdicts, VERDICTS_PER_RECORD_MAX};
 use crate::run::learning::Learning;
 use crate::run::outbox::Outbox;
@@ -84,7 +85,9 @@ impl Worker {
             out.delta.spent(Stage::Decode, decoded_at - begun);
             load(&mut self.engine, &decoded.events)?;
             out.delta.spent(Stage::Load, decoded_at.elapsed());
-            self.dead_letters(records, &decoded.rejects, out);
+            let next = self.engine.next(partition).unwrap_or_default();
+            let fresh = decoded.rejects.partition_point(|reject| reject.at.offset < next);
+            self.dead_letters(records, &decoded.rejects[fresh..], out);
             self.apply(partition, &decoded, out)?
         };
         out.delta.counts.add(counts);
@@ -157,7 +160,10 @@ impl Worker {
     }
 
     fn arrow(&self, partition: Partition, events: &[Event<'_>], verdicts: &[Verdict], outbox: &mut Outbox) -> Result<()> {
-        for part in verdicts.chunks(VERDICTS_PER_RECORD_MAX) {
+        let mut rest = verdicts;
+        while !rest.is_empty() {
+            let (part, later) = rest.split_at(fitting(events, rest));
+            rest = later;
             let mut written = Ok(());
             outbox.push_to(TopicRole::Verdicts, partition, |out| written = self.arrow.write(&self.engine, events, part, out));
             written?;
@@ -179,3 +185,17 @@ impl Worker {
         self.origin.windows(partition, &windows, outbox);
     }
 }
+
+/// How many verdicts fit one record: names come from outside and may be long.
+fn fitting(events: &[Event<'_>], verdicts: &[Verdict]) -> usize {
+    let mut bytes = 0;
+    let size = |verdict: &Verdict| VERDICT_BYTES + events[verdict.event as usize].entity.name.len();
+    let within = |verdict: &&Verdict| {
+        bytes += size(verdict);
+        bytes <= OUTPUT_BYTES_MAX / 2
+    };
+    verdicts.iter().take(VERDICTS_PER_RECORD_MAX).take_while(within).count().max(1)
+}
+
+/// A verdict's columns beside its name, generously.
+const VERDICT_BYTES: usize = 256;

@@ -12,7 +12,8 @@ use crate::schemas::check_dead_letters;
 use crate::workbench::{Workbench, shipped};
 
 /// The rest of an event behind its source address.
-const REST: &str = r#""event_type":"flow","dest_ip":"10.0.0.9","protocol":"tcp","port":443,"bytes_transferred":100,"timestamp":"2026-03-03T09:00:00Z"}"#;
+const REST: &str =
+    r#""event_type":"flow","dest_ip":"10.0.0.9","protocol":"tcp","port":443,"bytes_transferred":100,"timestamp":"2026-03-03T09:00:00Z"}"#;
 const BARE: &str = r#""event_type":"flow","timestamp":"2026-03-03T09:00:00Z"}"#;
 
 /// What has to come of a line.
@@ -146,15 +147,18 @@ fn wrong_names_are_answered_with_the_nearest_right_one() {
     run(&arguments(pipeline, &absent, &folder)).fails(2, &["absent.log", "does not exist"]);
     run(&arguments(&absent, &events, &folder)).fails(2, &["absent.log"]);
     let text = std::fs::read_to_string(pipeline).unwrap();
-    let misspelt = bench.write("misspelt.yaml", text.replace("allowed_lateness:", "allowed_latenes:").replace("\nthresholds:", "\ntresholds:"));
-    run(&arguments(&misspelt, &events, &folder)).fails(2, &["allowed_latenes", "allowed_lateness", "tresholds", "thresholds", "misspelt.yaml:"]);
+    let misspelt =
+        bench.write("misspelt.yaml", text.replace("allowed_lateness:", "allowed_latenes:").replace("\nthresholds:", "\ntresholds:"));
+    run(&arguments(&misspelt, &events, &folder))
+        .fails(2, &["allowed_latenes", "allowed_lateness", "tresholds", "thresholds", "misspelt.yaml:"]);
     let codec = bench.write("codec.yaml", text.replace("codec: threatguard", "codec: suricatta"));
     run(&arguments(&codec, &events, &folder)).fails(2, &["suricatta", "suricata"]);
     let no_yaml = bench.write("no.yaml", "name: [unclosed\n\0");
     run(&arguments(&no_yaml, &events, &folder)).fails(2, &["no.yaml"]);
     let nonsense = bench.write("nonsense.log", "what is this\nno one knows\n");
     run(&[arguments(pipeline, &nonsense, &folder), vec!["--codec", "auto"]].concat()).fails(2, &["--codec"]);
-    run(&[arguments(pipeline, &events, &folder), vec!["--models", &bench.text("no-models")]].concat()).fails(2, &["no-models", "threatguard train"]);
+    run(&[arguments(pipeline, &events, &folder), vec!["--models", &bench.text("no-models")]].concat())
+        .fails(2, &["no-models", "threatguard train"]);
 }
 
 fn packed(how: &str, bytes: &[u8]) -> Vec<u8> {
@@ -189,7 +193,7 @@ fn packed_files_folders_and_standard_input_are_read_alike() {
     for (name, input) in inputs {
         let (done, found) = bench.embedded(name, &pipeline, &input, &codec);
         done.ok();
-        assert!(found.verdicts == plain.verdicts && found.threats == plain.threats, "{name} differs from the plain file");
+        assert!(found.verdicts == plain.verdicts && found.alerts == plain.alerts, "{name} differs from the plain file");
     }
     for how in ["plain", "gzip", "zstd"] {
         let folder = bench.text(&format!("stdin-{how}"));

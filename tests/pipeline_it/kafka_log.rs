@@ -4,23 +4,16 @@ use std::time::Duration;
 
 use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use threatguard::edge::LogEvent;
-use threatguard::edge::LogSource;
 use threatguard::edge::kafka::{ConsumerSettings, KafkaSettings, KafkaSource};
+use threatguard::edge::{LogEvent, LogSource};
 
 use crate::support;
 use crate::workbench::Found;
 
 const WAIT: Duration = Duration::from_secs(60);
 
-/// One record of a topic.
-pub struct Entry {
-    pub key: Option<Vec<u8>>,
-    pub payload: String,
-}
-
-/// Everything in a topic; nothing where it does not exist.
-pub fn read_all(brokers: &str, topic: &str) -> Vec<Entry> {
+/// The payloads of everything in a topic.
+fn payloads(brokers: &str, topic: &str) -> Vec<String> {
     let kafka = KafkaSettings { brokers: brokers.to_owned(), ..KafkaSettings::default() };
     let settings =
         ConsumerSettings { topic: topic.to_owned(), group: support::fresh("reader"), report_end: true, ..ConsumerSettings::default() };
@@ -29,10 +22,7 @@ pub fn read_all(brokers: &str, topic: &str) -> Vec<Entry> {
     while ended < source.partitions() {
         match events[0].recv_timeout(WAIT).unwrap() {
             LogEvent::Batch(batch) => {
-                found.extend(batch.records.iter().map(|record| Entry {
-                    key: record.key.map(<[u8]>::to_vec),
-                    payload: String::from_utf8(record.payload.to_vec()).unwrap(),
-                }))
+                found.extend(batch.records.iter().map(|record| String::from_utf8(record.payload.to_vec()).unwrap()));
             }
             LogEvent::End { .. } => ended += 1,
             LogEvent::Failed(error) => panic!("{topic}: {error}"),
@@ -42,10 +32,6 @@ pub fn read_all(brokers: &str, topic: &str) -> Vec<Entry> {
     drop(events);
     drop(source.close(WAIT));
     found
-}
-
-fn payloads(brokers: &str, topic: &str) -> Vec<String> {
-    read_all(brokers, topic).into_iter().map(|entry| entry.payload).collect()
 }
 
 /// What a run has published to the topics that begin with `out`.

@@ -3,9 +3,17 @@
 #![allow(clippy::disallowed_methods)] // addresses of the services come from the environment
 #![allow(clippy::print_stdout)] // what is skipped and what was measured is said
 
+mod bad_input;
+mod bad_services;
 mod equality;
+mod first_verdict;
 mod kafka_log;
+mod pipelines;
 mod process;
+mod purity;
+mod real_data;
+mod schemas;
+mod service;
 #[path = "../support/mod.rs"]
 mod support;
 mod workbench;

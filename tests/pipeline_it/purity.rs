@@ -44,11 +44,16 @@ impl Source {
     }
     /// Without the tests at its end.
     fn untested(&self) -> &str {
-        self.text.find("\n#[cfg(test)]\nmod tests {").map_or(self.text.as_str(), |at| &self.text[..at])
+        let text = self.text.trim_end_matches("\n#[cfg(test)]\nmod tests;\n");
+        text.find("\n#[cfg(test)]\nmod tests {").map_or(text, |at| &text[..at])
     }
     /// Without comments either.
     fn code(&self) -> impl Iterator<Item = (usize, &str)> {
-        self.untested().lines().enumerate().filter(|(_, line)| !line.trim_start().starts_with("//")).map(|(number, line)| (number + 1, line))
+        self.untested()
+            .lines()
+            .enumerate()
+            .filter(|(_, line)| !line.trim_start().starts_with("//"))
+            .map(|(number, line)| (number + 1, line))
     }
 }
 

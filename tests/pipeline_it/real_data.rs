@@ -50,7 +50,12 @@ fn every_real_file_runs_to_its_end_and_nothing_is_lost() {
             assert_eq!(found.reasons().len(), 0, "{set}/{name}: {:?}\n{:?}", found.reasons(), found.dead_letters.first());
             assert_eq!(found.count("deadLettered"), 0);
             assert_eq!(found.verdicts.len() as u64, found.count("scored"), "{set}/{name}");
-            println!("{set}/{name}: {} received, {} late, {} threats", found.count("received"), found.count("late"), found.count("threats"));
+            println!(
+                "{set}/{name}: {} received, {} late, {} threats",
+                found.count("received"),
+                found.count("late"),
+                found.count("threats")
+            );
             total += found.count("received");
             count += 1;
         }

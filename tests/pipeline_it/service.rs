@@ -16,7 +16,7 @@ use crate::support;
 use crate::workbench::{Services, Workbench};
 
 /// Status and body of a GET.
-fn get(address: SocketAddr, path: &str) -> (u16, String) {
+pub fn get(address: SocketAddr, path: &str) -> (u16, String) {
     let mut stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
     write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").unwrap();
@@ -28,7 +28,9 @@ fn get(address: SocketAddr, path: &str) -> (u16, String) {
 
 /// The sum of a metric over its labels.
 fn metric(text: &str, name: &str) -> f64 {
-    let of = |line: &str| line.strip_prefix(name).filter(|rest| rest.starts_with([' ', '{'])).map(|rest| rest.rsplit(' ').next().unwrap().to_owned());
+    let of = |line: &str| {
+        line.strip_prefix(name).filter(|rest| rest.starts_with([' ', '{'])).map(|rest| rest.rsplit(' ').next().unwrap().to_owned())
+    };
     let values: Vec<String> = text.lines().filter_map(of).collect();
     assert!(!values.is_empty(), "{name} in {text}");
     values.iter().map(|value| value.parse::<f64>().unwrap()).sum()
@@ -111,7 +113,9 @@ fn the_service_becomes_ready_counts_everything_and_stops_within_ten_seconds() {
     println!("SIGTERM to the end: {} ms", begun.elapsed().as_millis());
     assert_eq!(code, Some(0), "{:#?}", running.said);
     let ended = summary(std::path::Path::new(&file));
-    for (name, metric) in [("received", total), ("scored", scored), ("late", late), ("deadLettered", dead), ("threats", count("threatguard_threats_total"))] {
+    for (name, metric) in
+        [("received", total), ("scored", scored), ("late", late), ("deadLettered", dead), ("threats", count("threatguard_threats_total"))]
+    {
         assert_eq!(ended[name], metric, "{name}: {ended}");
     }
 

@@ -84,7 +84,7 @@ impl Workbench {
     /// A copy of a shipped pipeline that reads `raw` and writes to topics that begin with `out`.
     pub fn pipeline(&self, name: &str, raw: &str, out: &str) -> PathBuf {
         let text = std::fs::read_to_string(shipped(name)).unwrap();
-        let mut routed = text.replace("security.events.raw", raw);
+        let mut routed = text.replace("security.events.raw", raw).replace("security.events.by-user", &format!("{raw}.by-user"));
         for role in ROLES {
             let (old, new) = (format!(": security.{role}\n"), format!(": {out}.{role}\n"));
             assert!(routed.contains(&old), "{role}");

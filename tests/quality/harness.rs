@@ -154,7 +154,7 @@ impl Lane {
         let mut options = TrainOptions::new(name, settings.features, columns(&settings), settings.learning.seed);
         options.detectors = settings.detectors.clone();
         let forest = settings.detectors.isolation_forest;
-        options.forest = ForestParams { trees: forest.trees as u32, sample: forest.sample as u32, ..options.forest };
+        options.forest = ForestParams { trees: forest.trees as u32, sample: forest.sample as u32 };
         Self { name, sanitizer, engine, trainer: Some(Trainer::new(options)), bundle: None, found: vec![], settings }
     }
 

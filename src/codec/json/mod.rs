@@ -6,6 +6,7 @@
 
 mod scan;
 mod skip;
+mod stops;
 #[cfg(test)]
 mod tests;
 mod write;
@@ -15,6 +16,7 @@ use bumpalo::Bump;
 pub use scan::Fault;
 pub use write::{push_string, string_in};
 
+use self::stops::Stops;
 use super::DecodeError;
 use crate::core::event::{Field, RejectReason};
 use crate::limits::JSON_NUMBER_BYTES_MAX;
@@ -50,6 +52,7 @@ struct Cursor<'b> {
     at: usize,
     /// Containers open around `at`.
     depth: usize,
+    stops: Stops<'b>,
 }
 
 impl<'b> Members<'b> {
@@ -57,13 +60,13 @@ impl<'b> Members<'b> {
     ///
     /// # Errors
     /// `Empty`, `InvalidUtf8`, or `NotAnEvent` for another JSON value; that value's own fault if it is broken.
-    pub fn document(payload: &'b [u8]) -> Result<Self, Fault> {
+    pub fn document(payload: &'b [u8], arena: &'b Bump) -> Result<Self, Fault> {
         let text = std::str::from_utf8(payload).map_err(|error| Fault {
             reason: RejectReason::InvalidUtf8,
             at: error.valid_up_to(),
             what: "not UTF-8",
         })?;
-        let mut cursor = Cursor { text, at: scan::skip_space(payload, 0), depth: 0 };
+        let mut cursor = Cursor { text, at: scan::skip_space(payload, 0), depth: 0, stops: Stops::of(payload, arena) };
         match payload.get(cursor.at) {
             Some(b'{') => {
                 cursor.at += 1;
@@ -83,7 +86,7 @@ impl<'b> Members<'b> {
     /// Opens the text of a [`Field::Nested`]; `None` if it is an array. Its grammar has been checked, so later errors cannot occur.
     #[must_use]
     pub fn nested(text: &'b str) -> Option<Self> {
-        let cursor = Cursor { text, at: 1, depth: 1 };
+        let cursor = Cursor { text, at: 1, depth: 1, stops: Stops::default() };
         text.starts_with('{').then_some(Self { cursor, first: true, done: false })
     }
 
@@ -163,7 +166,7 @@ impl<'b> Elements<'b> {
     /// Opens the text of a [`Field::Nested`]; `None` if it is an object.
     #[must_use]
     pub fn nested(text: &'b str) -> Option<Self> {
-        text.starts_with('[').then_some(Self { cursor: Cursor { text, at: 1, depth: 1 }, first: true })
+        text.starts_with('[').then_some(Self { cursor: Cursor { text, at: 1, depth: 1, stops: Stops::default() }, first: true })
     }
 
     /// The next element, `None` after the last.
@@ -283,7 +286,7 @@ impl<'b> Cursor<'b> {
     #[inline(always)]
     fn string(&mut self, arena: &'b Bump) -> Result<&'b str, Fault> {
         let start = self.at + 1;
-        let stop = scan::string_stop(self.bytes(), start);
+        let stop = self.stops.find(self.text.as_bytes(), start);
         if self.bytes().get(stop) == Some(&b'"') {
             self.at = stop + 1;
             return Ok(&self.text[start..stop]);

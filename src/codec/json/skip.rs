@@ -128,7 +128,7 @@ impl Cursor<'_> {
     fn skip_string(&mut self) -> Result<(), Fault> {
         self.at += 1;
         loop {
-            self.at = scan::string_stop(self.bytes(), self.at);
+            self.at = self.stops.find(self.text.as_bytes(), self.at);
             match self.peek() {
                 Some(b'"') => {
                     self.at += 1;

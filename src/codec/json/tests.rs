@@ -12,7 +12,7 @@ use crate::limits::{JSON_DEPTH_MAX, JSON_NUMBER_BYTES_MAX};
 fn parse(payload: &[u8], arena: &Bump) -> Result<Vec<(String, Value)>, Fault> {
     // The record has to outlive the arena's borrows.
     let payload = arena.alloc_slice_copy(payload);
-    let mut members = Members::document(payload)?;
+    let mut members = Members::document(payload, arena)?;
     let mut all = Vec::new();
     while let Some(member) = members.next(arena)? {
         let value = value_of(member.value, arena);
@@ -224,7 +224,7 @@ fn numbers_are_kept_as_digits_up_to_their_limit() {
     let arena = Bump::new();
     let number = |digits: &str| {
         let text = arena.alloc_str(&format!("{{\"n\":{digits}}}"));
-        let member = Members::document(text.as_bytes()).and_then(|mut members| members.next(&arena));
+        let member = Members::document(text.as_bytes(), &arena).and_then(|mut members| members.next(&arena));
         member.map(|member| member.expect("one member").value)
     };
     for digits in ["0", "-0", "1e400", "9007199254740993", "18446744073709551616", "-1.5E-3", &"9".repeat(JSON_NUMBER_BYTES_MAX)] {
@@ -238,7 +238,7 @@ fn numbers_are_kept_as_digits_up_to_their_limit() {
 fn escapes_are_resolved_in_names_and_values() {
     let arena = Bump::new();
     let text = r#"{"\u0073rc":"\ud83d\ude00\n\"\/\\\b\f\r\t\u00e9","plain":"x"}"#;
-    let mut members = Members::document(text.as_bytes()).unwrap();
+    let mut members = Members::document(text.as_bytes(), &arena).unwrap();
     let member = members.next(&arena).unwrap().unwrap();
     assert_eq!((member.name, member.value), ("src", Field::Text("\u{1F600}\n\"/\\\u{8}\u{c}\r\t\u{e9}")));
     let Field::Text(plain) = members.next(&arena).unwrap().unwrap().value else { panic!("text") };

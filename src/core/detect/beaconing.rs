@@ -19,7 +19,7 @@ const LONG_LIVED: f32 = 0.15;
 /// A regular contact inside is mostly monitoring, but command servers relay through inside hosts too.
 const INTERNAL_WEIGHT: f32 = 0.35;
 /// What a series keeps that is as old as the entity itself: it may have been infected before we looked.
-const FURNITURE_WEIGHT: f32 = 0.3;
+const FURNITURE_WEIGHT: f32 = 0.5;
 /// What a series to a destination keeps that everybody uses: a service of theirs, not somebody's command server.
 const COMMON_WEIGHT: f32 = 0.02;
 /// Before a day has been seen nobody's habits are known, so nothing can be called furniture.

@@ -10,8 +10,9 @@ use crate::core::features::row::{FeatureRows, ModelRow, Signal, SignalRow, signa
 const ALLOWED_PORTS: f32 = 5.0;
 const ALLOWED_HOSTS: f32 = 10.0;
 const ALLOWED_ADMIN_HOSTS: f32 = 1.5;
-/// Hosts that are administered for the first time within a day, whoever does it.
+/// Hosts that are administered for the first time within a day, whoever does it; and more by those who administer many an hour.
 const ALLOWED_NEW_ADMIN_HOSTS: f32 = 2.0;
+const NEW_PER_ADMINISTERED: f32 = 2.5;
 /// To an entity of this age in hours every host is new, and from this age on it knows its own.
 const NEW_FROM_HOURS: (f32, f32) = (4.0, 24.0);
 /// A page view or a start-up of a computer reaches many hosts at once: geometric.
@@ -72,10 +73,15 @@ fn parts(row: &SignalRow) -> Parts {
             * count_excess(signal(row, Signal::AdminHosts), usual(row, Signal::AdminHostsMean, ALLOWED_ADMIN_HOSTS), ADMIN_SHAPE),
         new_admin: at_admin
             * ramp(signal(row, Signal::AgeHours), NEW_FROM_HOURS.0, NEW_FROM_HOURS.1)
-            * count_excess(signal(row, Signal::NewAdminHosts24h), ALLOWED_NEW_ADMIN_HOSTS, ADMIN_SHAPE),
+            * count_excess(signal(row, Signal::NewAdminHosts24h), usual_new_admin(row), ADMIN_SHAPE),
         slow: slow(row),
         failing: 1.0 + FAILING_BONUS * failing,
     }
+}
+
+#[inline]
+fn usual_new_admin(row: &SignalRow) -> f32 {
+    ALLOWED_NEW_ADMIN_HOSTS + NEW_PER_ADMINISTERED * (signal(row, Signal::AdminHostsMean) - 1.0).max(0.0)
 }
 
 #[inline]
@@ -130,7 +136,7 @@ impl Detector for FanOut {
                 words::count(admin.expected)
             )
         });
-        let (new, usual) = (signal(row, Signal::NewAdminHosts24h), ALLOWED_NEW_ADMIN_HOSTS);
+        let (new, usual) = (signal(row, Signal::NewAdminHosts24h), usual_new_admin(row));
         out.add(
             "new_administered_hosts",
             "new_admin_hosts_24h",

@@ -67,7 +67,7 @@ pub(crate) fn each_row(rows: FeatureRows<'_>, index: usize, out: &mut [f32], sco
     }
 }
 
-/// A detector: called once a batch, infallible, deterministic.
+/// A detector: called for many rows at a time, infallible, deterministic. A row's score depends on that row alone.
 pub trait Detector: Send + Sync {
     /// Stable name in outputs, metrics and bundles: `isolation_forest`, `behavior`, ...
     fn name(&self) -> &'static str;

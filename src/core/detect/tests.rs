@@ -86,7 +86,7 @@ const CASES: &[Case] = &[
         &[(S::TravelSpeed, 5570.0), (S::TravelDistance, 5570.0)],
         "impossible_travel",
         "5570 km between two log-ins would need 5570 km/h; 1000 km/h is the limit",
-        21.0..25.0,
+        25.0..29.0,
     ),
     Case(
         "just above the limit",
@@ -94,7 +94,7 @@ const CASES: &[Case] = &[
         &[(S::TravelSpeed, 1001.0), (S::TravelDistance, 2000.0)],
         "impossible_travel",
         "1001",
-        8.0..10.0,
+        12.0..14.0,
     ),
     Case("a night shift of one's own making", BEHAVIOR, &[(S::HourRarity, 8.0)], "unusual_time", "active 2981 times less", 7.9..8.1),
     Case(
@@ -130,7 +130,7 @@ const CASES: &[Case] = &[
         "Used 200 resources within an hour, this one for the first time; 7 would",
         11.5..60.0,
     ),
-    Case("somebody else's session", BEHAVIOR, &[(S::NewCountry, 1.0), (S::NewDevice, 1.0)], "credential_compromise", "device", 6.0..7.0),
+    Case("somebody else's session", BEHAVIOR, &[(S::NewCountry, 1.0), (S::NewDevice, 1.0)], "credential_compromise", "device", 2.5..3.5),
     Case(
         "implant that calls home every minute for two hours",
         BEACONING,
@@ -279,9 +279,14 @@ const PAIRS: &[(&str, usize, &Set, &Set)] = &[
         "below the limit",
         BEHAVIOR,
         &[(S::TravelSpeed, 999.0), (S::TravelDistance, 9000.0)],
-        &[(S::TravelSpeed, 1001.0), (S::TravelDistance, 60.0)],
+        &[(S::TravelSpeed, 1001.0), (S::TravelDistance, 160.0)],
     ),
-    ("several moderate ones add up", BEHAVIOR, &[(S::HourRarity, 7.0)], &[(S::HourRarity, 7.0), (S::NewCountry, 1.0), (S::NewDevice, 1.0)]),
+    (
+        "several moderate ones add up",
+        BEHAVIOR,
+        &[(S::HourRarity, 7.0)],
+        &[(S::HourRarity, 7.0), (S::NewCountry, 1.0), (S::NewDevice, 1.0), (S::HourEvents, 3000.0)],
+    ),
     ("little history", BEHAVIOR, &[(S::HourRarity, 7.0), (S::Events, 40.0)], &[(S::HourRarity, 7.0)]),
     (
         "a tiny volume",

@@ -5,6 +5,7 @@
 //! engine asserts that of every batch.
 
 mod exempt;
+mod holdings;
 mod scorer;
 pub mod traffic;
 
@@ -24,7 +25,7 @@ use super::intel::{IntelHit, IntelSet, Network};
 use super::settings::CoreSettings;
 use super::state::table::{Slot, Table};
 use super::state::{EntityState, Lateness, Observed};
-use super::types::{EntityKey, EventTime, Offset, Partition};
+use super::types::{EntityKey, Offset, Partition};
 use crate::error::{Error, Result};
 
 /// States are fetched so many events ahead: enough misses to overlap, few enough states for the first-level cache.
@@ -106,7 +107,8 @@ pub struct Engine {
     partitions: BTreeMap<Partition, Owned>,
     rows: Rows,
     scores: Scores,
-    slots: Vec<Option<Slot>>,
+    /// Where each event of the batch probably finds its state, and what its destination is counted as; filled some events ahead.
+    ahead: Vec<(Option<Slot>, u64)>,
     effects: Effects,
     totals: Counts,
     evicted_before: u64,
@@ -149,7 +151,7 @@ impl Engine {
             partitions: BTreeMap::new(),
             rows: Rows { schema: settings.features, ..Rows::default() },
             scores: Scores::default(),
-            slots: vec![],
+            ahead: vec![],
             effects: Effects::default(),
             totals: Counts::default(),
             evicted_before: 0,
@@ -269,13 +271,13 @@ impl Engine {
         self.rows.clear();
         self.effects.windows.clear();
         self.effects.counts = Counts::default();
-        self.slots.clear();
-        self.find_slots(owned, &events[..events.len().min(AHEAD)]);
+        self.ahead.clear();
+        self.look_ahead(owned, &events[..events.len().min(AHEAD)]);
         let mut rejects = rejects.iter().peekable();
         for (index, event) in events.iter().enumerate() {
             if index % AHEAD == 0 {
                 let ahead = index + AHEAD..(index + 2 * AHEAD).min(events.len());
-                self.find_slots(owned, events.get(ahead).unwrap_or_default());
+                self.look_ahead(owned, events.get(ahead).unwrap_or_default());
             }
             while let Some(at) = rejects.next_if(|at| **at < event.at.offset) {
                 self.reject(owned, *at);
@@ -287,10 +289,12 @@ impl Engine {
         }
     }
 
-    /// Looks states up some events before they are worked on, so that their cache misses overlap with other work and each other.
-    fn find_slots(&mut self, owned: &Owned, events: &[Event<'_>]) {
+    /// Asks for what events need some time before they are worked on, so that cache misses overlap with other work and each other.
+    fn look_ahead(&mut self, owned: &Owned, events: &[Event<'_>]) {
         for event in events {
-            self.slots.push(owned.table.expect(event.entity.key));
+            let place = place_of(event);
+            self.scorer.prevalence().prefetch(place);
+            self.ahead.push((owned.table.expect(event.entity.key), place));
         }
     }
 
@@ -312,7 +316,7 @@ impl Engine {
             return self.passed_over(owned, slot, event.at.offset, observed);
         };
         signals[Signal::Exempt as usize] = f32::from(exempt);
-        let place = place_of(event);
+        let place = self.ahead[index].1;
         signals[Signal::DestinationCommon as usize] = self.scorer.prevalence().common(place);
         if let Some(hit) = look_up_intel(&self.intel, event) {
             signals[Signal::IntelList as usize] = f32::from(hit.list) + 1.0;
@@ -341,7 +345,7 @@ impl Engine {
 
     /// The slot found before, unless the entity is new or an eviction in the same batch took it.
     fn slot_of(&self, owned: &mut Owned, index: usize, event: &Event<'_>) -> Slot {
-        if let Some(slot) = self.slots[index].filter(|slot| owned.table.holds(*slot, event.entity.key)) {
+        if let Some(slot) = self.ahead[index].0.filter(|slot| owned.table.holds(*slot, event.entity.key)) {
             return slot;
         }
         owned.table.find(event.entity.key).unwrap_or_else(|| self.new_entity(owned, &event.entity))
@@ -368,88 +372,6 @@ impl Engine {
         counts.assert_conserved();
         assert_eq!(counts.received + counts.replayed, records as u64, "every record of a batch is accounted for");
         self.totals.add(counts);
-    }
-
-    /// What the last batch led to.
-    #[must_use]
-    pub fn effects(&self) -> &Effects {
-        &self.effects
-    }
-    #[must_use]
-    pub fn rows(&self) -> &Rows {
-        &self.rows
-    }
-    #[must_use]
-    pub fn scores(&self) -> &Scores {
-        &self.scores
-    }
-    #[must_use]
-    pub fn totals(&self) -> Counts {
-        self.totals
-    }
-    #[must_use]
-    pub fn intel(&self) -> &IntelSet {
-        &self.intel
-    }
-    /// Entities in memory, and how many have left it since the start.
-    #[must_use]
-    pub fn entities(&self) -> (usize, u64) {
-        let resident = self.partitions.values().map(|owned| owned.table.len()).sum();
-        let evicted: u64 = self.partitions.values().map(|owned| owned.table.evicted()).sum();
-        (resident, evicted + self.evicted_before)
-    }
-
-    /// Takes up to `max` changed states of a partition for storing, oldest change first.
-    pub fn take_dirty(&mut self, partition: Partition, max: usize, each: impl FnMut(EntityKey, &EntityState)) -> usize {
-        self.partitions.get_mut(&partition).map_or(0, |owned| owned.table.take_dirty(max, each))
-    }
-    #[must_use]
-    pub fn dirty_len(&self, partition: Partition) -> usize {
-        self.partitions.get(&partition).map_or(0, |owned| owned.table.dirty_len())
-    }
-    /// Everything before this offset is in the states taken so far: the commit point once they are stored.
-    #[must_use]
-    pub fn checkpoint(&self, partition: Partition) -> Option<Offset> {
-        self.partitions.get(&partition).map(|owned| owned.table.first_dirty().unwrap_or(owned.next))
-    }
-    /// The value to store for the partition as a whole.
-    pub fn partition_value(&self, partition: Partition, out: &mut Vec<u8>) {
-        if let Some(owned) = self.partitions.get(&partition) {
-            owned.traffic.write(out);
-        }
-    }
-    /// Whether the partition holds more states than its share.
-    #[must_use]
-    pub fn is_over_capacity(&self, partition: Partition) -> bool {
-        self.partitions.get(&partition).is_some_and(|owned| owned.table.len() > owned.table.capacity())
-    }
-    /// Whether it holds so many that waiting for the next round of checkpoints would let memory grow.
-    #[must_use]
-    pub fn is_far_over_capacity(&self, partition: Partition) -> bool {
-        self.partitions.get(&partition).is_some_and(|owned| owned.table.len() > owned.table.capacity() + owned.table.capacity() / 16)
-    }
-    /// Newest event time seen in the partition.
-    #[must_use]
-    pub fn watermark(&self, partition: Partition) -> Option<EventTime> {
-        let micros = self.partitions.get(&partition)?.traffic.watermark_micros();
-        (micros != i64::MIN).then_some(EventTime(micros))
-    }
-    /// Evicts stored states beyond the bound; returns how many are over it because they are not stored yet.
-    pub fn trim(&mut self, partition: Partition) -> usize {
-        self.partitions.get_mut(&partition).map_or(0, |owned| owned.table.trim())
-    }
-    /// Closes all windows, at the end of a finite input.
-    pub fn finish(&mut self, partition: Partition) -> Vec<Window> {
-        let mut closed = vec![];
-        if let Some(owned) = self.partitions.get_mut(&partition) {
-            owned.traffic.finish(&mut closed);
-        }
-        closed
-    }
-
-    fn share_capacity(&mut self) {
-        let share = self.max_entities / self.partitions.len().max(1);
-        self.partitions.values_mut().for_each(|owned| owned.table.set_capacity(share));
     }
 }
 

@@ -133,7 +133,7 @@ impl Traffic {
         if self.skips(event.at.offset) {
             return;
         }
-        let window = self.window(event.time.0);
+        let window = self.window(event.reached.0);
         window.last_offset = event.at.offset;
         window.events += 1;
         window.failures += u64::from(event.outcome == Outcome::Failure);
@@ -141,7 +141,7 @@ impl Traffic {
         window.by_event_type.add(event.event_type);
         window.by_protocol.add(event.protocol);
         window.entities.insert(hash_key(event.entity.key.0));
-        self.advance(event.time.0, closed);
+        self.advance(event.reached.0, closed);
     }
 
     /// Late events and dead letters have no window of their own: they count in the newest.
@@ -181,10 +181,8 @@ impl Traffic {
     }
 
     fn advance(&mut self, micros: i64, closed: &mut Vec<Window>) {
-        if micros <= self.watermark_micros {
-            return;
-        }
-        self.watermark_micros = micros;
+        self.watermark_micros = self.watermark_micros.max(micros);
+        let micros = self.watermark_micros;
         while let Some(entry) = self.windows.first_entry() {
             let over = entry.get().end_micros.saturating_add(self.grace_micros) <= micros;
             if !over {

@@ -26,7 +26,7 @@ const CELLS: usize = 1_024;
 /// Calibrated nats that a raw nat is worth at most, as far as benign scores go.
 const AMPLIFICATION_MAX: f32 = 5.0;
 /// Beyond everything seen, so many raw nats are worth one at least, and the further ones not much less.
-const NATS_SCALE_MAX: f64 = 3.0;
+const NATS_SCALE_MAX: f64 = 2.0;
 const NATS_SHAPE_MAX: f64 = 0.1;
 /// The same for sums of calibrated nats: independent ones would need one more each.
 const SUM_SCALE_MAX: f64 = 1.5;

@@ -11,6 +11,9 @@ use super::calibrate::{Calibration, SURPRISE_NATS_MAX};
 pub use crate::core::output::Severity;
 use crate::core::settings::ThresholdSettings;
 
+/// Before anything was learned a detector's own nats are believed by half: what is ordinary here is not known yet, and steady
+/// keep-alives, for one, look like beacons.
+const UNCALIBRATED_TRUST: f32 = 0.5;
 /// A p-value of 1e-12 is a threat score of 100.
 const THREAT_SCORE_FULL_DECADES: f32 = 12.0;
 /// One event in twenty is this surprising to a detector; up to here its surprise counts this share.
@@ -48,12 +51,14 @@ pub struct Column {
 pub struct Ensemble {
     members: Vec<Member>,
     combined: Option<Calibration>,
+    /// How far the detectors' own nats are believed while nothing is calibrated.
+    trust: f32,
 }
 
 impl Ensemble {
     #[must_use]
     pub fn new(members: Vec<Member>, combined: Option<Calibration>) -> Self {
-        Self { members, combined }
+        Self { members, combined, trust: UNCALIBRATED_TRUST }
     }
 
     /// The declared detectors with the calibrations there are. The calibration of the sum only holds for the detectors it was
@@ -65,6 +70,13 @@ impl Ensemble {
             if column.evidence { Member::evidence(&column.name) } else { Member::learned(&column.name, calibration, column.weight) }
         };
         Self::new(columns.iter().map(member).collect(), combined)
+    }
+
+    /// Believes the detectors' own nats in full: for the tests inside pipeline files, which ask what the detectors see.
+    #[must_use]
+    pub fn trusting(mut self) -> Self {
+        self.trust = 1.0;
+        self
     }
 
     #[must_use]
@@ -158,7 +170,7 @@ impl Ensemble {
             }
             let strongest = self.weighted(parts, rows).filter(|(weight, _)| *weight > 0.0).map(|(_, parts)| parts[row]).fold(0.0, f32::max);
             let best = fisher(*sum / (total / count as f32), count).max(strongest - alternatives);
-            *sum = (best - std::f32::consts::LN_2).clamp(0.0, SURPRISE_NATS_MAX);
+            *sum = (self.trust * (best - std::f32::consts::LN_2)).clamp(0.0, SURPRISE_NATS_MAX);
         }
     }
 }
@@ -275,8 +287,14 @@ mod tests {
     fn before_anything_is_learned_raw_nats_count_and_nan_does_not() {
         let ensemble = Ensemble::new(vec![Member::learned("a", None, 1.0), Member::learned("b", None, 1.0)], None);
         assert_eq!(combined(&ensemble, &[5.0, f32::NAN]).0, [5.0, 0.0]);
-        assert!((combined(&ensemble, &[5.0, 0.0]).1 - (5.0 - 2.0 * std::f32::consts::LN_2)).abs() < 1e-3, "one strong part");
-        assert!((combined(&ensemble, &[5.0, 5.0]).1 - (fisher(10.0, 2) - std::f32::consts::LN_2)).abs() < 1e-3, "two parts that agree");
+        assert!(
+            (combined(&ensemble, &[5.0, 0.0]).1 - UNCALIBRATED_TRUST * (5.0 - 2.0 * std::f32::consts::LN_2)).abs() < 1e-3,
+            "one strong part"
+        );
+        assert!(
+            (combined(&ensemble, &[5.0, 5.0]).1 - UNCALIBRATED_TRUST * (fisher(10.0, 2) - std::f32::consts::LN_2)).abs() < 1e-3,
+            "two parts that agree"
+        );
         assert!((combined(&ensemble, &[-7.0, -1.0]).1).abs() < 1e-6);
         assert!(!ensemble.is_calibrated());
     }

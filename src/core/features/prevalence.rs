@@ -7,6 +7,7 @@ use crate::core::event::Event;
 use crate::core::numeric::{hash_bytes, hash_key};
 use crate::core::state::split_registered;
 use crate::core::types::EntityKey;
+use crate::native::prefetch;
 
 /// Destinations kept; the least used are left out.
 pub const PLACES_MAX: usize = 65_536;
@@ -77,6 +78,14 @@ impl Prevalence {
                 return 1.0 - 1.0 / (slot & 0xff) as f32;
             }
             at = (at + 1) & mask;
+        }
+    }
+
+    /// Asks for what [`Self::common`] will read first, some events ahead of it.
+    #[inline]
+    pub fn prefetch(&self, place: u64) {
+        if let Some(slot) = self.slots.get(place as usize & self.slots.len().wrapping_sub(1)) {
+            prefetch(slot);
         }
     }
 

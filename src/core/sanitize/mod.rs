@@ -63,6 +63,7 @@ impl Sanitizer {
     pub(crate) fn sanitize_into<'b>(&self, raw: &RawEvent<'b>, arena: &'b Bump, record_time: Option<EventTime>, event: &mut Event<'b>) {
         let mut pass = Pass { raw, arena, allow_markup: self.allow_markup, repairs: raw.repairs };
         event.time = self.time(record_time, raw, &mut pass.repairs);
+        event.reached = record_time.filter(|time| time::is_plausible(*time)).map_or(event.time, |logged| event.time.min(logged));
         let source_name = pass.address(FieldId::SourceIp, Repair::SourceIpInvalid, &mut event.source_ip);
         let dest_name = pass.address(FieldId::DestIp, Repair::DestIpInvalid, &mut event.dest_ip);
         event.protocol = pass.protocol();

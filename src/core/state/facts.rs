@@ -42,11 +42,11 @@ pub struct Facts {
 impl Facts {
     #[must_use]
     pub fn of(event: &Event<'_>, newest_micros: Option<i64>) -> Self {
-        let gap = newest_micros.map_or(0, |newest| (event.time.0 - newest).max(0));
+        let gap = newest_micros.map_or(0, |newest| (event.reached.0 - newest).max(0));
         let gap_seconds = (gap as f64 / 1e6) as f32;
         let bytes_out = if event.flow.bytes_out == 0 && event.flow.bytes_in == 0 { event.bytes } else { event.flow.bytes_out };
         Self {
-            micros: event.time.0,
+            micros: event.reached.0,
             gap_seconds,
             fade_5m: fade(gap_seconds, 300.0),
             fade_1h: fade(gap_seconds, 3_600.0),

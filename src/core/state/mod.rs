@@ -119,7 +119,7 @@ impl EntityState {
             self.next_offset = event.at.offset.0 + 1;
             return Observed::Late;
         }
-        if self.events > 0 && event.time.0 - self.newest_micros > limits.expire_micros {
+        if self.events > 0 && event.reached.0 - self.newest_micros > limits.expire_micros {
             *self = Self::default();
         }
         self.next_offset = event.at.offset.0 + 1;

@@ -189,12 +189,14 @@ impl Table {
         let stored = self.stored;
         let meta = self.meta_mut(slot);
         meta.seen = true;
-        let promoted = established && !meta.established;
-        meta.established = established;
+        let was_established = std::mem::replace(&mut meta.established, established);
         let newly_dirty = stored && !meta.dirty;
         meta.dirty |= stored;
-        if promoted {
-            self.probation -= 1;
+        match (was_established, established) {
+            (false, true) => self.probation -= 1,
+            // Its state expired, and it starts anew.
+            (true, false) => self.probation += 1,
+            _ => {}
         }
         if newly_dirty {
             self.dirty.push_back(Dirty { slot, first: offset });
@@ -220,13 +222,12 @@ impl Table {
 
     /// Evicts clean states until the bound holds again; returns how many could not leave because they are not stored.
     pub fn trim(&mut self) -> usize {
-        while self.len() > self.capacity && self.dirty.len() < self.len() {
-            self.evict_one();
-        }
+        while self.len() > self.capacity && self.evict_one() {}
         self.len().saturating_sub(self.capacity)
     }
 
-    fn evict_one(&mut self) {
+    /// Says whether there was one to evict: what is not stored yet stays, and so do the established while newcomers fill the table.
+    fn evict_one(&mut self) -> bool {
         // Two rounds: the first may only take the marks off.
         for _ in 0..2 * self.used + 2 {
             let slot = Slot(self.hand);
@@ -241,8 +242,9 @@ impl Table {
                 continue;
             }
             self.remove(slot);
-            return;
+            return true;
         }
+        false
     }
 
     fn remove(&mut self, slot: Slot) {

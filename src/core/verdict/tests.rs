@@ -41,6 +41,7 @@ fn event() -> Event<'static> {
         at: Position::default(),
         raw: b"",
         time: EventTime(1_795_305_600_000_000),
+        reached: EventTime(1_795_305_600_000_000),
         source_ip: "10.0.0.5".parse().unwrap(),
         dest_ip: "10.0.0.9".parse().unwrap(),
         protocol: "tcp",

@@ -108,7 +108,10 @@ impl JsonlSink {
 fn open(path: &Path, existing: Existing) -> io::Result<(File, u64)> {
     let mut file = OpenOptions::new().create(true).read(true).write(true).truncate(existing == Existing::Replace).open(path)?;
     let len = whole_lines_len(&mut file)?;
-    file.cut(len)?;
+    // A device or pipe has no length to cut to.
+    if file.metadata()?.is_file() {
+        file.cut(len)?;
+    }
     Ok((file, len))
 }
 

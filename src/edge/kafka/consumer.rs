@@ -140,6 +140,10 @@ impl KafkaSource {
 }
 
 impl LogSource for KafkaSource {
+    fn owns(&self, partition: Partition, generation: Generation) -> bool {
+        self.shared.owned().get(&partition).is_some_and(|ownership| ownership.generation == generation)
+    }
+
     fn commit(&self, commits: &[Commit], mode: CommitMode) -> Result<()> {
         if commits.is_empty() {
             return Ok(());

@@ -243,7 +243,8 @@ impl Publisher for KafkaPublisher {
             return Err(Error::bug(format!("a record of {bytes} bytes for {role} exceeds {OUTPUT_BYTES_MAX}")));
         }
         if let Some(error) = self.failure() {
-            return Err(error);
+            // Never `Transient`, which means that the queue is full and the record may be offered again.
+            return Err(Error::permanent("publishing has failed").because(error));
         }
         let sequence = self.deliveries.produced.fetch_add(1, Ordering::AcqRel) + 1;
         match self.hand_over(&record, sequence) {

@@ -64,6 +64,7 @@ impl Correlation {
     /// What a person or a restart must mend.
     pub fn run(mut self) -> Result<u64> {
         let ended = self.serve();
+        self.shared.give_up_after(&ended);
         self.settler.finish()?;
         ended.map(|()| self.alerts)
     }
@@ -96,11 +97,13 @@ impl Correlation {
                     self.settler.forget(partition)?;
                     self.holdings.remove(&partition);
                 }
+                self.shared.ended().remove(&partition);
                 self.shared.source.released(partition, generation);
                 Ok(())
             }
             LogEvent::Lost { partition, .. } => {
                 self.holdings.remove(&partition);
+                self.shared.ended().remove(&partition);
                 self.settler.forget(partition)
             }
             LogEvent::Failed(error) => Err(error),
@@ -111,10 +114,14 @@ impl Correlation {
         let meta = super::shard::patiently(self.store.as_mut(), &self.shared.give_up, |store| store.claim(partition, generation))?;
         let Rules { name, topic, settings } = &self.rules;
         let stored = meta.as_ref().filter(|meta| !meta.value.is_empty());
-        let correlator = match stored {
+        let mut correlator = match stored {
             Some(meta) => Correlator::from_bytes(name, topic, *settings, &meta.value)?,
             None => Correlator::new(name, topic, *settings),
         };
+        // Without its state, correlation begins anew where the group stands.
+        if let Some(before) = committed.and_then(|committed| committed.0.checked_sub(1)) {
+            correlator.skip(Offset(before));
+        }
         let state = meta.map_or_else(|| StateGeneration(clock::wall().0 as u64), |meta| meta.state);
         self.settler.assigned(partition, generation, committed.unwrap_or_default())?;
         let now = clock::now();
@@ -134,7 +141,9 @@ impl Correlation {
             let position = Position { partition, offset: record.offset };
             match ThreatSignal::parse(position, record.payload) {
                 Ok(Some(signal)) => {
-                    let newest = holding.newest.map_or(signal.time, |(time, _)| time.max(signal.time));
+                    // An event may lie a day ahead of its record: time goes on by what the log itself proves.
+                    let reached = record.time.map_or(signal.time, |logged| logged.min(signal.time));
+                    let newest = holding.newest.map_or(reached, |(time, _)| time.max(reached));
                     holding.newest = Some((newest, clock::now()));
                     holding.correlator.apply(&signal, &mut out);
                     holding.correlator.tick(newest, &mut out);

@@ -98,13 +98,13 @@ pub fn run(pipeline: &Arc<Pipeline>, learning: &Arc<Learning>, options: &Options
     let beside: Vec<&Beside> = rekeying.iter().chain(&correlating).collect();
     watch(options, around, &scoring, &beside);
     let deadline = Deadline::after(options.shutdown);
-    let was_rekeyed = rekeying.map(|rekeying| rekeying.finish(options, around, deadline)).transpose();
+    let was_rekeyed = rekeying.map(|rekeying| rekeying.finish(options, around, deadline, true)).transpose();
     if options.once && rekeyed.is_some() {
         wait_quiet(&scoring.source, &scoring.shared, around, || scoring.threads.iter().any(JoinHandle::is_finished));
     }
     let scored = scoring.finish(options, deadline);
     give_up.store(scored.is_err(), Ordering::Relaxed);
-    let alerts = correlating.map(|correlating| correlating.finish(options, around, deadline)).transpose();
+    let alerts = correlating.map(|correlating| correlating.finish(options, around, deadline, scored.is_ok())).transpose();
     was_rekeyed?;
     let report = scored?;
     // From the first record to the last commit: what the group took to form is no work done.
@@ -216,7 +216,7 @@ impl Scoring {
         close(self.source.as_ref(), &self.shared, options, deadline);
         let mut all = ShardReport::default();
         for thread in self.threads {
-            all.merge(&join(thread)?);
+            all.merge(&join(thread, &self.shared, deadline)?);
         }
         Ok(all)
     }
@@ -274,18 +274,18 @@ impl Beside {
         Ok((source, shared, events))
     }
 
-    /// With `--once`, after everything that was published for it has come by.
-    fn finish(self, options: &Options, around: &Surroundings, deadline: Deadline) -> Result<u64> {
-        if options.once {
+    /// With `--once`, after everything that was published for it has come by; `is_fed` is false when what feeds it has failed.
+    fn finish(self, options: &Options, around: &Surroundings, deadline: Deadline, is_fed: bool) -> Result<u64> {
+        if options.once && is_fed {
             wait_quiet(&self.source, &self.shared, around, || self.thread.is_finished());
         }
         close(self.source.as_ref(), &self.shared, options, deadline);
-        join(self.thread)
+        join(self.thread, &self.shared, deadline)
     }
 }
 
 fn is_at_end(source: &KafkaSource, shared: &Shared) -> bool {
-    shared.ended().len() as u32 == source.partitions()
+    source.counts().rebalances > 0 && shared.ended().len() >= source.owned()
 }
 
 /// Waits until a log that was written to just now has been at its end for a while, or there is a reason not to wait.
@@ -309,6 +309,7 @@ fn shared(publisher: &Arc<dyn Publisher>, source: Arc<dyn LogSource>, options: &
         checkpoint_interval: options.checkpoint_interval,
         ended: Arc::new(Mutex::new(BTreeSet::<Partition>::new())),
         give_up: Arc::new(AtomicBool::new(false)),
+        stop: Arc::clone(&around.stop),
         batches: AtomicU64::new(0),
         held: AtomicUsize::new(0),
     })
@@ -326,7 +327,8 @@ fn settler(name: &str, store: Box<dyn StateStore>, shared: &Arc<Shared>) -> Resu
 
 /// Leaves the group. When that takes too long, waiting for brokers and stores ends: what is not settled comes again next time.
 fn close(source: &dyn LogSource, shared: &Shared, options: &Options, deadline: Deadline) {
-    let wait = if options.once { Duration::from_secs(600) } else { deadline.left().mul_f64(0.8) };
+    let is_stopped = shared.stop.load(Ordering::Relaxed);
+    let wait = if options.once && !is_stopped { Duration::from_secs(600) } else { deadline.left().mul_f64(0.8) };
     if let Err(error) = source.close(wait) {
         tracing::warn!(%error, "not everything was settled in time; it is delivered again at the next start");
         shared.give_up.store(true, Ordering::Relaxed);
@@ -338,6 +340,13 @@ fn spawn<T: Send + 'static>(name: &str, body: impl FnOnce() -> Result<T> + Send 
     thread.map_err(|error| Error::permanent(format!("cannot start the thread {name}")).because(error))
 }
 
-fn join<T>(thread: JoinHandle<Result<T>>) -> Result<T> {
+/// Waits for a thread; once the process was told to stop, not beyond the deadline: the thread then ends with the process.
+fn join<T>(thread: JoinHandle<Result<T>>, shared: &Shared, deadline: Deadline) -> Result<T> {
+    while !thread.is_finished() {
+        if shared.stop.load(Ordering::Relaxed) && deadline.passed() {
+            return Err(Error::transient("stopped before everything was settled; it is delivered again at the next start"));
+        }
+        std::thread::sleep(LOOK_AGAIN);
+    }
     thread.join().unwrap_or_else(|_| Err(Error::bug("a shard panicked; its message is in the log")))
 }

@@ -53,6 +53,7 @@ impl Rekeying {
     /// What a person or a restart must mend.
     pub fn run(mut self) -> Result<()> {
         let ended = self.serve();
+        self.shared.give_up_after(&ended);
         self.settler.finish()?;
         ended
     }
@@ -101,6 +102,7 @@ impl Rekeying {
 
     fn drop_partition(&mut self, partition: Partition) -> Result<()> {
         self.holdings.remove(&partition);
+        self.shared.ended().remove(&partition);
         self.settler.forget(partition)
     }
 

@@ -229,6 +229,12 @@ impl Body {
         let ticket = ledger.open(chunk.upto);
         self.wait_published(chunk.after)?;
         match self.write(chunk) {
+            Err(error) if error.kind == Kind::Fenced && self.parts.source.owns(chunk.partition, chunk.claim.owner) => {
+                let advice = "is another deployment using this Redis, or was its content replaced? nothing more is stored or committed";
+                return Err(
+                    Error::permanent(format!("the state of partition {} cannot be stored: {advice}", chunk.partition.0)).because(error)
+                );
+            }
             Err(error) if error.kind == Kind::Fenced => {
                 tracing::warn!(partition = chunk.partition.0, %error, "another owner has this partition; its state is not ours to store");
                 self.forget(chunk.partition);

@@ -34,6 +34,8 @@ pub struct Shared {
     /// Partitions whose end was reached and has not moved since, for `--once`.
     pub ended: Arc<std::sync::Mutex<std::collections::BTreeSet<Partition>>>,
     pub give_up: Arc<AtomicBool>,
+    /// The process was told to stop.
+    pub stop: Arc<AtomicBool>,
     /// Batches handled by all shards: a sign of life.
     pub batches: AtomicU64,
     /// Partitions that all shards have taken over with their states.
@@ -41,6 +43,11 @@ pub struct Shared {
 }
 
 impl Shared {
+    /// A thread that fails does not wait for brokers or stores that may never come back.
+    pub fn give_up_after<T>(&self, ended: &Result<T>) {
+        self.give_up.fetch_or(ended.is_err(), Ordering::Relaxed);
+    }
+
     /// Partitions that are read to their end.
     pub fn ended(&self) -> std::sync::MutexGuard<'_, std::collections::BTreeSet<Partition>> {
         self.ended.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
@@ -131,6 +138,7 @@ impl Shard {
     /// What a person or a restart must mend. Nothing that was not settled is committed.
     pub fn run(mut self) -> Result<ShardReport> {
         let ended = self.serve();
+        self.shared.give_up_after(&ended);
         let finished = self.settler.finish();
         self.note_delivered();
         ended?;
@@ -174,15 +182,23 @@ impl Shard {
     }
 
     fn take_over(&mut self, partition: Partition, generation: Generation, committed: Option<Offset>) -> Result<()> {
-        let meta = self.patiently(|store| store.claim(partition, generation))?;
+        let meta = match self.patiently(|store| store.claim(partition, generation)) {
+            Err(error) if error.kind == Kind::Fenced => return fenced(self.shared.source.as_ref(), partition, generation, error),
+            other => other?,
+        };
         let start = committed.unwrap_or_default();
         if self.durable {
             check_recoverable(partition, committed, meta.as_ref().map(|meta| meta.checkpoint))?;
         }
+        // What lies before the checkpoint was published and is stored: it passes by without a trace, until the group has caught up.
+        let next = meta.as_ref().map_or(start, |meta| meta.checkpoint.max(start));
+        if next > start {
+            tracing::warn!(partition = partition.0, committed = start.0, checkpoint = next.0, "the state is ahead of the group's offset");
+        }
         let complete = meta.is_none();
         let state = meta.as_ref().map_or_else(|| StateGeneration(clock::wall().0 as u64), |meta| meta.state);
         let value = meta.map(|meta| meta.value).unwrap_or_default();
-        self.worker.engine().assign(partition, start, &value)?;
+        self.worker.engine().assign(partition, next, &value)?;
         self.settler.assigned(partition, generation, start)?;
         let now = clock::now();
         let claim = Claim { owner: generation, state };
@@ -200,6 +216,15 @@ impl Shard {
             // Read under an ownership that has ended: whoever owns it now reads it again.
             return Ok(());
         };
+        if let (Some(high), Some(checkpoint)) = (high_watermark, self.worker.engine().next(partition))
+            && high < checkpoint
+            && self.durable
+        {
+            let (partition, high, checkpoint) = (partition.0, high.0, checkpoint.0);
+            return Err(Error::config(format!(
+                "the state of partition {partition} goes to offset {checkpoint}, the log ends at {high}: was the topic made anew? begin with another group id and an empty state store"
+            )));
+        }
         self.report.begun.get_or_insert(read_at);
         self.shared.ended().remove(&partition);
         self.outbox.clear();
@@ -374,6 +399,20 @@ fn load_missing(
     }
     let values = patiently(store, give_up, |store| store.load_many(partition, &keys))?;
     engine.admit(partition, keys.into_iter().zip(values))
+}
+
+/// The store knows a newer owner. If the group does too, the partition has moved on and that is all.
+///
+/// # Errors
+/// `Config`: the group still gives it to us, so the state belongs to another group or to an earlier life of this one.
+fn fenced(source: &dyn LogSource, partition: Partition, generation: Generation, error: Error) -> Result<()> {
+    if !source.owns(partition, generation) {
+        tracing::warn!(partition = partition.0, %error, "the partition has moved on before it was taken over");
+        return Ok(());
+    }
+    let advice = "use one consumer group for one state store, or delete the partition's meta key in Redis to take it over";
+    Err(Error::config(format!("the state of partition {} belongs to a later owner than this group's: {advice}", partition.0))
+        .because(error))
 }
 
 /// State and offsets must belong together: a lost state would make known entities look new, silently.

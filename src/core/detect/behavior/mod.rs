@@ -11,15 +11,19 @@ use crate::core::features::row::{FeatureRows, ModelRow, Signal, SignalRow, signa
 use crate::core::numeric::log2;
 use crate::core::settings::BehaviorSettings;
 
-/// Nats of travel at the limit, and for each e-fold of speed above it: twice the limit is rare enough for a threat of its own
-/// (11.5 nats, 1 in 100,000), ten times the limit for a high one.
-const TRAVEL_NATS: f32 = 10.0;
+/// Nats of travel at the limit, and for each e-fold of speed above it: nobody flies faster from log-in to log-in, so that it is a
+/// threat of its own, and twice the limit is a high one.
+const TRAVEL_NATS: f32 = 14.0;
 const TRAVEL_NATS_EFOLD: f32 = 8.0;
-/// Databases misplace addresses by this many kilometres easily, so a shorter distance counts less.
-const TRAVEL_ERROR_KM: f32 = 250.0;
+/// Databases misplace addresses by some hundred kilometres, and a phone's gateway may stand in the next town: from how many
+/// kilometres on a distance counts, and after how many more it counts half.
+const TRAVEL_NEAR_KM: f32 = 100.0;
+const TRAVEL_ERROR_KM: f32 = 200.0;
 
 /// Hours of history over which habits fade in; the number of events is a setting.
 const HISTORY_HOURS: (f32, f32) = (1.0, 20.0);
+/// The same for what is summed over a day.
+const DAY_HISTORY_HOURS: (f32, f32) = (24.0, 72.0);
 
 /// Spreads are not taken for smaller than this (octaves), for events in an hour, bytes of an event, bytes in an hour, bytes in a
 /// day: a quiet week shows less than what people do in a year. Sums over a day vary less than single flows.
@@ -59,10 +63,9 @@ const ODD_HOUR: (f32, f32) = (1.0, 3.0);
 const SENT_MIN: f32 = 20.0;
 const SENT_NATS_PER_OCTAVE: f32 = 1.0;
 
-/// People get a new device every few months and appear in a new country about once a year; an entity with tens of events a day
-/// sees these once in some hundred and thousand events.
-const NEW_DEVICE_NATS: f32 = 2.5;
-const NEW_COUNTRY_NATS: f32 = 4.0;
+/// People get new devices and travel: taken alone neither is worth a look, beside something else both are.
+const NEW_DEVICE_NATS: f32 = 1.0;
+const NEW_COUNTRY_NATS: f32 = 2.0;
 
 /// Several moderate anomalies of different kinds add up to this part.
 const UNRELATED: f32 = 0.5;
@@ -152,7 +155,7 @@ impl Behavior {
 
 #[cold]
 fn travel_nats(ratio: f32, distance: f32) -> f32 {
-    let distance = distance.max(0.0);
+    let distance = (distance - TRAVEL_NEAR_KM).max(0.0);
     bounded((TRAVEL_NATS + TRAVEL_NATS_EFOLD * libm::logf(ratio)) * distance / (distance + TRAVEL_ERROR_KM))
 }
 
@@ -189,7 +192,8 @@ fn volumes(row: &SignalRow, history: f32, parts: &mut Parts) {
     // The day's volume counts at events that send outside.
     // To where everybody sends, it is the service that is large.
     let rare = 1.0 - (1.0 - COMMON_WEIGHT) * share(at(Signal::DestinationCommon));
-    parts.day_volume = history * bonus * rare * outward * material(values[3]) * excess[3];
+    let days = ramp(at(Signal::AgeHours), DAY_HISTORY_HOURS.0, DAY_HISTORY_HOURS.1);
+    parts.day_volume = history * days * bonus * rare * outward * material(values[3]) * excess[3];
 }
 
 #[inline]
