@@ -29,8 +29,8 @@ pub struct KafkaPublisher {
     client: BatchProducer<DeliveryContext>,
     deliveries: Arc<Deliveries>,
     topics: TopicNames,
-    /// Partitions of each role's topic, asked for when one of them is first named; 0 where nobody could say.
-    partitions: [OnceLock<u32>; TopicRole::ALL.len()],
+    /// Partitions of the verdicts' topic, asked for when one of them is first named; 0 where nobody could say.
+    verdict_partitions: OnceLock<u32>,
     queue_full_wait: Duration,
     connect_timeout: Duration,
 }
@@ -152,7 +152,7 @@ impl KafkaPublisher {
             client,
             deliveries,
             topics: settings.topics.clone(),
-            partitions: [const { OnceLock::new() }; TopicRole::ALL.len()],
+            verdict_partitions: OnceLock::new(),
             queue_full_wait: Duration::from_millis(settings.queue_full_wait_ms),
             connect_timeout: Duration::from_millis(within_ms),
         })
@@ -164,10 +164,14 @@ impl KafkaPublisher {
         self.produced().0 - self.delivered().0
     }
 
-    /// The partition that a record names; where the topic has fewer, the one that is left when counting round.
+    /// The partition that a record names. Verdicts name that of their input, which their own topic may not have: there it is the one
+    /// left when counting round.
     fn partition(&self, record: &Outgoing<'_>) -> Option<u32> {
         let named = record.partition?.0;
-        let count = *self.partitions[index_of(record.role)].get_or_init(|| self.count_partitions(record.role));
+        if record.role != TopicRole::Verdicts {
+            return Some(named);
+        }
+        let count = *self.verdict_partitions.get_or_init(|| self.count_partitions(record.role));
         Some(if count == 0 { named } else { named % count })
     }
 
