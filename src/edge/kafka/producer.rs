@@ -225,11 +225,16 @@ impl KafkaPublisher {
                 }
                 Err((error, _)) => {
                     let kind = error.rdkafka_error_code().map_or(Kind::Transient, kind_of);
-                    return Err(refuse(kind, format!("topic {topic} does not accept a record"), &error));
+                    return Err(lasting(refuse(kind, format!("topic {topic} does not accept a record"), &error)));
                 }
             }
         }
     }
+}
+
+/// The same error as one that no repetition mends.
+fn lasting(error: Error) -> Error {
+    if error.kind == Kind::Transient { Error::permanent(error.to_string()) } else { error }
 }
 
 fn index_of(role: TopicRole) -> usize {
@@ -244,7 +249,7 @@ impl Publisher for KafkaPublisher {
         }
         if let Some(error) = self.failure() {
             // Never `Transient`, which means that the queue is full and the record may be offered again.
-            return Err(Error::permanent("publishing has failed").because(error));
+            return Err(lasting(error));
         }
         let sequence = self.deliveries.produced.fetch_add(1, Ordering::AcqRel) + 1;
         match self.hand_over(&record, sequence) {
