@@ -178,7 +178,8 @@ impl TopicRole {
     }
 }
 
-/// One record to publish. With a partition it goes there; else by its key (murmur2, as Java clients do it), or anywhere without one.
+/// One record to publish. With a partition it goes there (verdicts count round where their topic has fewer); else by its key
+/// (murmur2, as Java clients do it), or anywhere without one.
 #[derive(Clone, Copy, Debug)]
 pub struct Outgoing<'r> {
     pub role: TopicRole,

@@ -157,6 +157,8 @@ pub enum Signal {
     /// Resources used for the first time, decayed with 1 h and with 24 h.
     NewResources1h,
     NewResources24h,
+    /// Nats of unusual hours at which resources were used for the first time, summed and decayed with 24 h.
+    OddResources24h,
     /// Internal hosts reached on administration ports for the first time, decayed with 24 h.
     NewAdminHosts24h,
     /// 1 when this event reaches an internal host on an administration port.

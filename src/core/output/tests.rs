@@ -286,7 +286,7 @@ fn inputs_have_schemas_too() {
     }
     let time = time_text(EventTime(0));
     let label = json!({"id": 0, "kind": "dns_tunnel", "variant": "slow", "start": time, "end": time, "entities": ["ip:10.0.0.1"], "description": "d", "technique": "T1071.004",
-        "events": 3, "touched": [{"entity": "user:a", "first": time, "last": time}]});
+        "events": 3, "touched": [{"entity": "user:a", "first": time, "last": time, "taken_over": false}]});
     assert!(schema("label").is_valid(&label));
 }
 

@@ -20,6 +20,7 @@ pub struct Novelty {
     /// New resources, and new internal hosts on administration ports, decayed.
     resources_1h: f32,
     resources_24h: f32,
+    odd_resources_24h: f32,
     admin_hosts_24h: f32,
     ports_seen: Mix<16>,
     actions_seen: Mix<16>,
@@ -33,6 +34,7 @@ persist_fields!(Novelty {
     new_resources,
     resources_1h,
     resources_24h,
+    odd_resources_24h,
     admin_hosts_24h,
     ports_seen,
     actions_seen
@@ -63,6 +65,9 @@ impl Novelty {
         flag(Signal::NewCountry, facts.country, country);
         self.resources_1h = self.resources_1h * facts.fade_1h + f32::from(u8::from(resource));
         self.resources_24h = self.resources_24h * facts.fade_24h + f32::from(u8::from(resource));
+        let odd = if resource { signals[Signal::HourRarity as usize] } else { 0.0 };
+        self.odd_resources_24h = self.odd_resources_24h * facts.fade_24h + odd;
+        signals[Signal::OddResources24h as usize] = self.odd_resources_24h;
         let admin = facts.destination != 0 && !facts.external && ADMIN_PORTS.contains(&facts.port);
         self.admin_hosts_24h = self.admin_hosts_24h * facts.fade_24h + f32::from(u8::from(admin && destination));
         signals[Signal::User as usize] = f32::from(u8::from(facts.user));

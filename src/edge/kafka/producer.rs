@@ -29,8 +29,8 @@ pub struct KafkaPublisher {
     client: BatchProducer<DeliveryContext>,
     deliveries: Arc<Deliveries>,
     topics: TopicNames,
-    /// Partitions of each role's topic, asked for when one of them is first named; 0 where nobody could say.
-    partitions: [OnceLock<u32>; TopicRole::ALL.len()],
+    /// Partitions of the verdicts' topic, asked for when one of them is first named; 0 where nobody could say.
+    verdict_partitions: OnceLock<u32>,
     queue_full_wait: Duration,
     connect_timeout: Duration,
 }
@@ -152,7 +152,7 @@ impl KafkaPublisher {
             client,
             deliveries,
             topics: settings.topics.clone(),
-            partitions: [const { OnceLock::new() }; TopicRole::ALL.len()],
+            verdict_partitions: OnceLock::new(),
             queue_full_wait: Duration::from_millis(settings.queue_full_wait_ms),
             connect_timeout: Duration::from_millis(within_ms),
         })
@@ -164,10 +164,14 @@ impl KafkaPublisher {
         self.produced().0 - self.delivered().0
     }
 
-    /// The partition that a record names; where the topic has fewer, the one that is left when counting round.
+    /// The partition that a record names. Verdicts name that of their input, which their own topic may not have: there it is the one
+    /// left when counting round.
     fn partition(&self, record: &Outgoing<'_>) -> Option<u32> {
         let named = record.partition?.0;
-        let count = *self.partitions[index_of(record.role)].get_or_init(|| self.count_partitions(record.role));
+        if record.role != TopicRole::Verdicts {
+            return Some(named);
+        }
+        let count = *self.verdict_partitions.get_or_init(|| self.count_partitions(record.role));
         Some(if count == 0 { named } else { named % count })
     }
 
@@ -221,11 +225,16 @@ impl KafkaPublisher {
                 }
                 Err((error, _)) => {
                     let kind = error.rdkafka_error_code().map_or(Kind::Transient, kind_of);
-                    return Err(refuse(kind, format!("topic {topic} does not accept a record"), &error));
+                    return Err(lasting(refuse(kind, format!("topic {topic} does not accept a record"), &error)));
                 }
             }
         }
     }
+}
+
+/// The same error as one that no repetition mends.
+fn lasting(error: Error) -> Error {
+    if error.kind == Kind::Transient { Error::permanent(error.to_string()) } else { error }
 }
 
 fn index_of(role: TopicRole) -> usize {
@@ -240,7 +249,7 @@ impl Publisher for KafkaPublisher {
         }
         if let Some(error) = self.failure() {
             // Never `Transient`, which means that the queue is full and the record may be offered again.
-            return Err(Error::permanent("publishing has failed").because(error));
+            return Err(lasting(error));
         }
         let sequence = self.deliveries.produced.fetch_add(1, Ordering::AcqRel) + 1;
         match self.hand_over(&record, sequence) {

@@ -27,8 +27,7 @@ pub(super) static STORE: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
         r"
 local m = redis.call('HMGET', KEYS[1], 'own', 'gen', 'R')
-if not m[1] then return {'STATE', '0'} end
-if tonumber(m[1]) > tonumber(ARGV[1]) then return {'OWNER', m[1]} end
+if m[1] and tonumber(m[1]) > tonumber(ARGV[1]) then return {'OWNER', m[1]} end
 if m[2] and m[2] ~= ARGV[2] then return {'STATE', m[2]} end
 if m[3] and tonumber(m[3]) > tonumber(ARGV[3]) then return {'BEHIND', m[3]} end
 redis.call('HSET', KEYS[1], 'own', ARGV[1], 'gen', ARGV[2])

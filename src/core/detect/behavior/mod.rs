@@ -56,6 +56,8 @@ const NEW_RESOURCE_BONUS: f32 = 0.25;
 const HOST_RESOURCES_WEIGHT: f32 = 0.3;
 /// Resources used for the first time that are nothing special, within an hour and within a day.
 const ALLOWED_NEW_RESOURCES: (f32, f32) = (4.0, 12.0);
+/// Nats of unusual hours that new resources may have within a day: a late evening.
+const ALLOWED_ODD_RESOURCES: f32 = 2.0;
 /// What new resources count more at an unusual hour, and from how many nats of it to how many.
 const ODD_HOUR_BONUS: f32 = 1.0;
 const ODD_HOUR: (f32, f32) = (1.0, 3.0);
@@ -211,7 +213,8 @@ fn new_resources(row: &SignalRow, time: f32) -> f32 {
     }
     let hour = count_excess(signal(row, Signal::NewResources1h), ALLOWED_NEW_RESOURCES.0, RESOURCES_SHAPE);
     let day = count_excess(signal(row, Signal::NewResources24h), ALLOWED_NEW_RESOURCES.1, RESOURCES_SHAPE);
-    hour.max(day) * (1.0 + ODD_HOUR_BONUS * ramp(time, ODD_HOUR.0, ODD_HOUR.1))
+    let odd = if time > 0.0 { count_excess(signal(row, Signal::OddResources24h), ALLOWED_ODD_RESOURCES, RESOURCES_SHAPE) } else { 0.0 };
+    (hour.max(day) * (1.0 + ODD_HOUR_BONUS * ramp(time, ODD_HOUR.0, ODD_HOUR.1))).max(odd)
 }
 
 /// Octaves sent to one destination outside above what the entity sends to all of them in a day, where nobody else sends anything.
