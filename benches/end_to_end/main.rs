@@ -59,7 +59,7 @@ fn run() -> Result<(), String> {
         ("events", "3000000"),
         ("sources", "100000"),
         ("rounds", "3"),
-        ("shards", "2"),
+        ("shards", "0"),
         ("linger-ms", "5"),
         ("latency-linger-ms", "1"),
         ("latency-seconds", "15"),
@@ -175,8 +175,10 @@ impl<'b> Bench<'b> {
         Ok(figures)
     }
 
+    /// One a core unless said otherwise, as in the service.
     fn shards(&self) -> Result<usize, String> {
-        Ok(self.arguments.number("shards")?.max(1) as usize)
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        Ok(Some(self.arguments.number("shards")? as usize).filter(|shards| *shards > 0).unwrap_or(cores))
     }
 
     fn figures(&self, elapsed: Duration, cpu: f64) -> Run {
