@@ -201,7 +201,7 @@ fn learned() -> Result<Arc<Scorer>, String> {
     let mut subject = Subject::new(10_000).map_err(text)?;
     let (mut trainer, mut traffic) = (subject.trainer(), Traffic::new(1, 2_000, Keys::Uniform));
     let (mut payloads, mut arena) = (Payloads::default(), Bump::new());
-    for _ in 0..24 {
+    for _ in 0..6 {
         traffic.fill(4_096, &mut payloads);
         arena.reset();
         subject.process_and_learn(&payloads.records(), &arena, &mut trainer);

@@ -21,7 +21,7 @@ pub const ESTABLISHED_EVENTS: u32 = 4;
 /// enough that an honest newcomer comes back before those after it have displaced it.
 pub const PROBATION_PART: usize = 50;
 /// Slots of one allocation, of which no page is touched before a state lies there.
-const CHUNK: usize = 16_384;
+const CHUNK: usize = 32_768;
 
 /// A slot of the slab.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
