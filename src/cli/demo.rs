@@ -22,7 +22,7 @@ use crate::run::pipeline::Pipeline;
 use crate::run::summary::Summary;
 use crate::run::telemetry::Metrics;
 use crate::simulate::evaluate::{Evaluator, Finding, Period};
-use crate::simulate::{Family, Scenario, Simulator, known};
+use crate::simulate::{Scenario, Simulator, known};
 
 const NETWORK: &str = include_str!("../../pipelines/network.yaml");
 const IDENTITY: &str = include_str!("../../pipelines/identity.yaml");
@@ -109,8 +109,8 @@ fn simulate(settings: &ServiceSettings, scenario: &Scenario, files: Vec<Pipeline
     let rules = files.first().map(|file| file.correlation).unwrap_or_default();
     let mut lanes = vec![];
     let ordinary = ordinary_events(scenario)?;
-    for (lane, mut file) in files.into_iter().enumerate() {
-        file.learning.events = ordinary[lane.min(1)];
+    for mut file in files {
+        file.learning.events = ordinary;
         let pipeline = Arc::new(Pipeline::open(file, Some("threatguard"))?);
         let learning = models::learning(&pipeline, settings.models.as_deref(), &settings.output.join("models"), false)?;
         lanes.push((pipeline, Arc::new(learning)));
@@ -128,32 +128,32 @@ fn simulate(settings: &ServiceSettings, scenario: &Scenario, files: Vec<Pipeline
     Ok(Ended { summary, quality, example, stopped: stop.load(Ordering::Relaxed) || live.has_quit() })
 }
 
-/// Events of each family before the first campaign begins: what an operator would let the pipelines learn from.
-fn ordinary_events(scenario: &Scenario) -> Result<[u64; 2]> {
+/// Events before the first campaign begins: what an operator would let the pipelines learn from.
+fn ordinary_events(scenario: &Scenario) -> Result<u64> {
     let mut simulator = Simulator::new(scenario)?;
-    let (mut counts, mut line) = ([0, 0], vec![]);
+    let (mut count, mut line) = (0, vec![]);
     while let Some(emitted) = simulator.next(&mut line) {
         line.clear();
         if emitted.time >= scenario.learned() {
             break;
         }
-        counts[usize::from(emitted.family == Family::Identity)] += 1;
+        count += 1;
     }
-    Ok(counts)
+    Ok(count)
 }
 
-/// Hands each event to the pipeline of its family.
+/// Hands each event to every pipeline, as they would all read the same topic.
 fn feed(simulator: &mut Simulator, scenario: &Scenario, run: &mut Embedded, watcher: &mut Watcher<'_>, stop: &AtomicBool) -> Result<()> {
     let begun = clock::now();
     let lanes = run.lanes();
-    let mut next = vec![0; lanes];
-    let (mut line, mut waiting, mut steps) = (vec![], 0, 0);
+    let (mut line, mut next, mut waiting, mut steps) = (vec![], Offset(0), 0, 0);
     let mut time = scenario.start;
     while let Some(emitted) = simulator.next(&mut line) {
-        let lane = usize::from(emitted.family == Family::Identity).min(lanes - 1);
-        run.records(lane).push(Offset(next[lane]), Some(emitted.time), None, &line);
+        for lane in 0..lanes {
+            run.records(lane).push(next, Some(emitted.time), None, &line);
+        }
         line.clear();
-        next[lane] += 1;
+        next = next.next();
         waiting += 1;
         time = emitted.time;
         if waiting == BATCH_RECORDS {
