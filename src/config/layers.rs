@@ -11,6 +11,7 @@ use serde_norway::Value as Yaml;
 use super::problem::{Problem, Problems, nearest};
 use super::service::{self, ServiceSettings};
 use super::{pipeline, schema, shape};
+use crate::edge::secret::MASK;
 use crate::error::{Error, Result};
 
 /// File that is read from the working folder when none is named.
@@ -81,7 +82,11 @@ impl Resolved {
     /// As YAML with secrets masked and, behind each value, where it came from.
     #[must_use]
     pub fn to_yaml(&self) -> String {
-        let plain = serde_norway::to_string(&self.settings).expect("settings are plain data");
+        let mut masked = self.settings.clone();
+        // What librdkafka calls a secret is one here too.
+        let is_secret = |key: &str| ["password", "secret", "token", "jaas", ".pem"].iter().any(|word| key.contains(word));
+        masked.kafka.overrides.iter_mut().filter(|(key, _)| is_secret(key)).for_each(|(_, value)| *value = MASK.to_owned());
+        let plain = serde_norway::to_string(&masked).expect("settings are plain data");
         let mut shown = String::new();
         let mut parents: Vec<(usize, String)> = vec![];
         for line in plain.lines() {

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::layers::{FlagLayer, Resolved};
 use super::pipeline;
-use super::service::{Bytes, Verdicts};
+use super::service::{Bytes, ServiceSettings, Verdicts};
 
 const GOOD_TEST: &str = "tests: [{name: t, given: [{line: x}], expect: {dead_letters: 1}}]\n";
 
@@ -275,4 +275,12 @@ fn the_compose_file_configures_threatguard_with_settings_that_exist() {
         let image = service["image"].as_str().unwrap();
         assert!(image == "threatguard" || image.contains(':') && !image.ends_with(":latest"), "{name:?}: {image} has no version");
     }
+}
+
+#[test]
+fn secrets_among_the_overrides_are_masked_where_they_are_shown() {
+    let text = "kafka: {overrides: {ssl.keystore.password: CANARY-1, sasl.oauthbearer.client.secret: CANARY-2, client.rack: here}}";
+    let settings: ServiceSettings = serde_norway::from_str(text).unwrap();
+    let shown = Resolved { settings, origins: Default::default(), warnings: vec![] }.to_yaml();
+    assert!(shown.contains("client.rack: here") && !shown.contains("CANARY"), "{shown}");
 }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 #[schemars(transparent)]
 pub struct Secret(String);
 
-const MASK: &str = "***";
+pub(crate) const MASK: &str = "***";
 
 impl Secret {
     pub fn new(text: impl Into<String>) -> Self {
