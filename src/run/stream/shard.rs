@@ -24,6 +24,8 @@ use crate::run::worker::{Out, Worker};
 const IDLE_WAIT: Duration = Duration::from_millis(20);
 /// While outputs are on their way, so that their latency is measured when they arrive.
 const BUSY_WAIT: Duration = Duration::from_millis(1);
+/// States of one paced write: few enough to be no pause for anybody.
+const CHUNK_ENTITIES: usize = 128;
 
 /// What all shards share.
 pub struct Shared {
@@ -58,8 +60,9 @@ impl Shared {
 struct Holding {
     generation: Generation,
     claim: Claim,
-    /// Changed states that are due in this round of checkpoints.
+    /// Changed states when this round of checkpoints began, and how many of them were taken since.
     due: usize,
+    taken: usize,
     round: Instant,
     last_checkpoint: Instant,
     /// Checkpoint point that was handed over last.
@@ -202,7 +205,7 @@ impl Shard {
         self.settler.assigned(partition, generation, start)?;
         let now = clock::now();
         let claim = Claim { owner: generation, state };
-        let holding = Holding { generation, claim, due: 0, round: now, last_checkpoint: now, handed: start, complete, lag: 0 };
+        let holding = Holding { generation, claim, due: 0, taken: 0, round: now, last_checkpoint: now, handed: start, complete, lag: 0 };
         if self.holdings.insert(partition, holding).is_none() {
             self.shared.held.fetch_add(1, Ordering::Relaxed);
         }
@@ -278,27 +281,30 @@ impl Shard {
         Ok(())
     }
 
-    /// Stores changed states a chunk at a time: each round takes those that were changed when it began.
+    /// Stores changed states a chunk at a time: each round takes those that were changed when it began, spread evenly over its
+    /// time. All at once would be a burst of work for the store and for the cores that events are waiting for.
     fn checkpoint_due(&mut self) -> Result<()> {
         let now = clock::now();
+        let interval = self.shared.checkpoint_interval;
         let partitions: Vec<Partition> = self.holdings.keys().copied().collect();
         for partition in partitions {
             let dirty = self.worker.engine().dirty_len(partition);
             let behind = self.worker.engine().checkpoint(partition);
             let Some(holding) = self.holdings.get_mut(&partition) else { continue };
-            if now.duration_since(holding.round) >= self.shared.checkpoint_interval {
-                holding.round = now;
-                holding.due = dirty;
+            let elapsed = now.duration_since(holding.round);
+            if elapsed >= interval && holding.taken >= holding.due {
+                (holding.round, holding.due, holding.taken) = (now, dirty, 0);
                 // Dead letters and late events change no state but must be settled too.
                 if dirty == 0 && behind > Some(holding.handed) {
                     self.checkpoint(partition, 0)?;
-                    continue;
                 }
+                continue;
             }
+            let wanted = (holding.due as f64 * (elapsed.as_secs_f64() / interval.as_secs_f64()).min(1.0)).ceil() as usize;
             // A slow store must hold up the checkpoints and not the events; without an end to it, memory's bound does that.
-            if holding.due > 0 && self.settler.has_room() {
-                let chunk = holding.due.min(CHECKPOINT_CHUNK_ENTITIES_MAX);
-                holding.due -= chunk;
+            if wanted > holding.taken && self.settler.has_room() {
+                let chunk = (holding.due - holding.taken).min(CHUNK_ENTITIES);
+                holding.taken += chunk;
                 self.checkpoint(partition, chunk)?;
             }
         }
