@@ -62,7 +62,7 @@ pub fn train(seed: u64) -> Result<Ready> {
             number += 1;
         }
         let mut out = Out { outbox: &mut outbox, on_threat: &mut |_| {}, delta: &mut delta };
-        worker.process(Partition(0), &records, |_, _| Ok(()), &mut out)?;
+        worker.process(Partition(0), &records, Offset(0), |_, _| Ok(()), &mut out)?;
     }
     Ok(Ready { pipeline, learning })
 }
@@ -74,6 +74,8 @@ pub struct Case<'c> {
     pub name: &'c str,
     pub verdicts: Verdicts,
     pub linger_ms: u64,
+    pub exactly_once: bool,
+    pub commit_interval: Duration,
     pub shards: usize,
     /// Says where the shards' time went.
     pub explain: bool,
@@ -104,6 +106,9 @@ impl Ready {
             create_topics: true,
             shards: case.shards,
             checkpoint_interval: Duration::from_micros(service.checkpoint_interval.micros.unsigned_abs()),
+            exactly_once: case.exactly_once,
+            commit_interval: case.commit_interval,
+            instance: "bench".to_owned(),
             shutdown: Duration::from_secs(60),
             verdicts: case.verdicts,
             once: case.stop.is_none(),

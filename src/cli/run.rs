@@ -11,7 +11,7 @@ use super::progress::Progress;
 use super::{Outcome, input, models, output, stop};
 use crate::config::clients;
 use crate::config::pipeline::{self, PipelineFile};
-use crate::config::service::{ServiceSettings, Verdicts};
+use crate::config::service::{Delivery, ServiceSettings, Verdicts, host_name};
 use crate::core::correlate::Correlator;
 use crate::edge::file::{Existing, JsonlSink};
 use crate::edge::kafka::ConsumerSettings;
@@ -169,6 +169,9 @@ fn options(args: &RunArgs, settings: &ServiceSettings, pipeline: &Pipeline) -> O
         create_topics: settings.kafka.create_topics,
         shards: if settings.shards == 0 { cores } else { settings.shards },
         checkpoint_interval: span(settings.checkpoint_interval),
+        exactly_once: settings.delivery == Delivery::ExactlyOnce,
+        commit_interval: span(settings.commit_interval),
+        instance: settings.instance.clone().unwrap_or_else(host_name),
         shutdown: span(settings.shutdown),
         verdicts: settings.verdicts,
         once: args.once,

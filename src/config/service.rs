@@ -37,6 +37,12 @@ pub struct ServiceSettings {
     pub shards: usize,
     /// What the state of all entities may take.
     pub memory: Bytes,
+    /// What a crash may do to the outputs: nothing, or repeat some.
+    pub delivery: Delivery,
+    /// How often outputs and offsets are committed; readers that skip what is not committed see outputs so much later.
+    pub commit_interval: Span,
+    /// Names this process among those of its group, the same after a restart. No two may share it. The host's name where left out.
+    pub instance: Option<String>,
     /// How often changed state is written behind.
     pub checkpoint_interval: Span,
     /// How long a shutdown may take.
@@ -57,6 +63,9 @@ impl Default for ServiceSettings {
             verdicts: Verdicts::None,
             shards: 0,
             memory: Bytes(1 << 30),
+            delivery: Delivery::ExactlyOnce,
+            commit_interval: Span { micros: 50_000 },
+            instance: None,
             checkpoint_interval: Span::seconds(5),
             shutdown: Span::seconds(10),
             log: LogSettings::default(),
@@ -118,6 +127,24 @@ pub struct SaslSettings {
     pub mechanism: Option<SaslMechanism>,
     pub username: Option<String>,
     pub password: Option<Secret>,
+}
+
+/// What Kafka's readers may rely on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Delivery {
+    /// Outputs, dead letters and offsets in one transaction: readers with `isolation.level=read_committed` see each output once.
+    #[default]
+    ExactlyOnce,
+    /// Outputs, then offsets: after a crash the same outputs, with the same ids, may come again. Outputs show sooner.
+    AtLeastOnce,
+}
+
+/// The host's name, which a stateful deployment keeps.
+#[must_use]
+pub fn host_name() -> String {
+    let name = std::env::var("HOSTNAME").ok().or_else(|| std::fs::read_to_string("/etc/hostname").ok());
+    name.map(|name| name.trim().to_owned()).filter(|name| !name.is_empty()).unwrap_or_else(|| "threatguard".to_owned())
 }
 
 /// How a verdict of every event is published.

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::{Checkpoint, Claim, PartitionMeta, StateGeneration, StateStore};
-use crate::core::types::{EntityKey, Generation, Offset, Partition};
+use super::{Checkpoint, Claim, Owner, PartitionMeta, StateGeneration, StateStore};
+use crate::core::types::{EntityKey, Offset, Partition};
 use crate::error::{Error, Kind, Result};
 
 /// Handles that were cloned from one another share their data.
@@ -17,7 +17,9 @@ pub struct MemoryStore {
 
 #[derive(Debug, Default)]
 struct PartitionState {
-    owner: Option<Generation>,
+    owner: Option<Owner>,
+    /// Number of the owner's last checkpoint.
+    number: u64,
     stored: Option<(StateGeneration, Offset, Vec<u8>)>,
     values: BTreeMap<EntityKey, Vec<u8>>,
 }
@@ -37,11 +39,11 @@ impl MemoryStore {
 }
 
 impl StateStore for MemoryStore {
-    fn claim(&mut self, partition: Partition, owner: Generation) -> Result<Option<PartitionMeta>> {
+    fn claim(&mut self, partition: Partition, owner: Owner) -> Result<Option<PartitionMeta>> {
         let mut all = self.lock();
         let state = all.entry(partition).or_default();
         refuse_older_owner(partition, state.owner, owner)?;
-        state.owner = Some(owner);
+        (state.owner, state.number) = (Some(owner), 0);
         Ok(state.meta())
     }
 
@@ -49,17 +51,25 @@ impl StateStore for MemoryStore {
         Ok(self.lock().get(&partition).and_then(PartitionState::meta))
     }
 
-    fn load_many(&mut self, partition: Partition, keys: &[EntityKey]) -> Result<Vec<Option<Vec<u8>>>> {
+    fn load_many(&mut self, partition: Partition, claim: Claim, number: u64, keys: &[EntityKey]) -> Result<Vec<Option<Vec<u8>>>> {
         let all = self.lock();
-        let state = all.get(&partition);
-        Ok(keys.iter().map(|key| state.and_then(|state| state.values.get(key).cloned())).collect())
+        let state = all.get(&partition).ok_or_else(|| gone(partition))?;
+        refuse_older_owner(partition, state.owner, claim.owner)?;
+        if state.owner != Some(claim.owner) || state.number < number {
+            return Err(gone(partition));
+        }
+        Ok(keys.iter().map(|key| state.values.get(key).cloned()).collect())
     }
 
     fn store_many(&mut self, partition: Partition, claim: Claim, checkpoint: Checkpoint<'_>) -> Result<()> {
         checkpoint.check()?;
         let mut all = self.lock();
-        let state = all.entry(partition).or_default();
+        let state = all.get_mut(&partition).ok_or_else(|| gone(partition))?;
         refuse_older_owner(partition, state.owner, claim.owner)?;
+        let follows = [state.number, state.number + 1].contains(&checkpoint.number);
+        if state.owner != Some(claim.owner) || !follows {
+            return Err(gone(partition));
+        }
         if let Some((stored, next, _)) = &state.stored {
             if *stored != claim.state {
                 return Err(fenced_by_state(partition, stored.0, claim));
@@ -68,7 +78,7 @@ impl StateStore for MemoryStore {
                 return Err(fenced_by_checkpoint(partition, next.0, checkpoint.next));
             }
         }
-        state.owner = Some(claim.owner);
+        state.number = checkpoint.number;
         for (key, value) in checkpoint.entries {
             if value.is_empty() {
                 state.values.remove(key);
@@ -81,14 +91,18 @@ impl StateStore for MemoryStore {
     }
 }
 
-fn refuse_older_owner(partition: Partition, stored: Option<Generation>, owner: Generation) -> Result<()> {
+fn refuse_older_owner(partition: Partition, stored: Option<Owner>, owner: Owner) -> Result<()> {
     match stored {
         Some(stored) if stored > owner => Err(fenced_by_owner(partition, stored.0, owner)),
         _ => Ok(()),
     }
 }
 
-pub(super) fn fenced_by_owner(partition: Partition, stored: u64, owner: Generation) -> Error {
+pub(super) fn gone(partition: Partition) -> Error {
+    Error::new(Kind::Fenced, format!("the stored state of partition {} is gone: was the store emptied or replaced?", partition.0))
+}
+
+pub(super) fn fenced_by_owner(partition: Partition, stored: u64, owner: Owner) -> Error {
     let (partition, owner) = (partition.0, owner.0);
     Error::new(Kind::Fenced, format!("partition {partition} belongs to owner {stored}, which is newer than {owner}"))
 }

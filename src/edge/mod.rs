@@ -1,11 +1,13 @@
 //! The edge: every contract between the pipeline and the outside world, and the adapters that fulfil them.
 //!
-//! The order that the pipeline keeps is publish, then store, then commit: an input offset is committed only when everything that
-//! was derived from the records before it is durable. Nothing here decides what a record means, and nothing is settled by `Drop`.
+//! The order that the pipeline keeps is publish, then commit, then store: outputs and the offsets of what led to them become
+//! durable together (or, at least once, outputs first), and state follows behind them. Nothing here decides what a record means,
+//! and nothing is settled by `Drop`.
 //!
 //! | contract | adapters | guarantee |
 //! |---|---|---|
 //! | [`LogSource`] | [`kafka::KafkaSource`] | at least once: what was not committed is delivered again after a restart or a rebalance |
+//! | [`Transactions`] | [`kafka::KafkaTransactions`] | outputs and offsets all or nothing, under a name that only one process uses |
 //! | [`Publisher`] | [`kafka::KafkaPublisher`] | at least once, in order per partition, no duplicates by the client's own retries |
 //! | [`StateStore`] | [`redis::RedisStore`], [`memory::MemoryStore`] | an older owner, an older checkpoint and another state generation are refused |
 
@@ -19,11 +21,13 @@ pub mod records;
 pub mod redis;
 pub mod secret;
 
+use std::any::Any;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::core::types::{EntityKey, EventTime, Generation, Offset, Partition};
 use crate::error::{Error, Kind, Result};
-use crate::limits::STATE_VALUE_BYTES_MAX;
+use crate::limits::{CHECKPOINT_CHUNK_ENTITIES_MAX, STATE_VALUE_BYTES_MAX};
 pub use records::{RecordRef, Records};
 
 /// What an input log says, in order, on the channel that its partition belongs to (`partition % channels`).
@@ -32,18 +36,20 @@ pub use records::{RecordRef, Records};
 /// event of a source.
 #[derive(Debug)]
 pub enum LogEvent {
-    /// This process owns the partition from now on. `committed` is where its records start; `None` where the group has never
-    /// committed for it, and the records start where the settings say.
+    /// This process owns the partition from now on. No record is delivered before [`LogSource::start`]. `start` is where its
+    /// records begin by what the group has committed, or else by the settings.
     Assigned {
         partition: Partition,
         generation: Generation,
-        committed: Option<Offset>,
+        committed: Option<Committed>,
+        start: Offset,
     },
     Batch(PartitionBatch),
     /// Everything that the partition holds was delivered; the next record will have this offset. Only with `report_end`.
     End {
         partition: Partition,
         generation: Generation,
+        delivery: Delivery,
         next: Offset,
     },
     /// The partition moves to another owner. Finish what was delivered before this event, publish, store, commit, then call
@@ -66,6 +72,8 @@ pub enum LogEvent {
 pub struct PartitionBatch {
     pub partition: Partition,
     pub generation: Generation,
+    /// Which start of the partition's delivery it belongs to.
+    pub delivery: Delivery,
     pub records: Records,
     /// When the source took its first record from the client.
     pub read_at: Instant,
@@ -74,12 +82,27 @@ pub struct PartitionBatch {
     pub high_watermark: Option<Offset>,
 }
 
+/// Counts the starts of deliveries, so that records of an older start are recognised on their way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub struct Delivery(pub u64);
+
+/// What the group has committed for a partition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Committed {
+    /// The next offset to read.
+    pub next: Offset,
+    /// What the committer wrote beside it; empty where another tool has set the offset.
+    pub note: String,
+}
+
 /// The next offset to read of one partition, as the owner of `generation` has settled it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Commit {
     pub partition: Partition,
     pub next: Offset,
     pub generation: Generation,
+    /// ASCII, at most 1 KiB: kept with the offset.
+    pub note: String,
 }
 
 /// Whether a commit waits for the broker's answer.
@@ -91,6 +114,11 @@ pub enum CommitMode {
     Wait,
 }
 
+/// Proof of a membership at one moment; what it holds is known to the adapter alone. The group's coordinator refuses commits
+/// under one that has ended.
+#[derive(Clone)]
+pub struct Member(pub Arc<dyn Any + Send + Sync>);
+
 /// An input log that is consumed as a member of a group.
 ///
 /// The source reads on a thread of its own and hands [`LogEvent`]s to bounded channels. A full channel holds reading back without
@@ -98,11 +126,27 @@ pub enum CommitMode {
 ///
 /// Guarantee: at least once. A record is delivered again unless a commit past it was accepted.
 pub trait LogSource: Send + Sync {
-    /// Settles everything before `next` of each partition.
+    /// Delivers the partition from `from` on, now or anew. Takes effect on the source's thread, soon; batches carry the number that
+    /// is returned. A partition that is not owned under this generation is ignored.
+    fn start(&self, partition: Partition, generation: Generation, from: Offset) -> Delivery;
+
+    /// What the group has committed for the partition, once no transaction over it is open any more.
     ///
-    /// Callers commit only what is published and stored, and may repeat a commit. [`crate::error::Kind::Fenced`]: one of the
-    /// generations is no longer the current one; nothing of this call was committed, drop that partition and repeat the rest.
-    /// [`crate::error::Kind::Transient`]: the outcome is unknown, repeat it.
+    /// # Errors
+    /// `Transient`: no answer in time.
+    fn committed(&self, partition: Partition) -> Result<Option<Committed>>;
+
+    /// The membership under which these partitions are owned at this moment.
+    ///
+    /// # Errors
+    /// `Fenced`: one of them is not.
+    fn member(&self, owned: &[(Partition, Generation)]) -> Result<Member>;
+
+    /// Settles everything before `next` of each partition, outside of any transaction.
+    ///
+    /// Callers may repeat a commit. [`crate::error::Kind::Fenced`]: one of the generations is no longer the current one; nothing of
+    /// this call was committed, drop that partition and repeat the rest. [`crate::error::Kind::Transient`]: the outcome is unknown,
+    /// repeat it.
     fn commit(&self, commits: &[Commit], mode: CommitMode) -> Result<()>;
 
     /// Whether the group gives the partition to this process, in this generation, at this moment.
@@ -111,11 +155,6 @@ pub trait LogSource: Send + Sync {
     /// Says that everything before [`LogEvent::Revoked`] is settled and the partition's state is dropped. Unknown or repeated
     /// releases do nothing.
     fn released(&self, partition: Partition, generation: Generation);
-
-    /// Stops and restarts the delivery of a partition, for example while its state is being repaired. What was already handed
-    /// over stays delivered. Takes effect on the source's thread, soon; a partition that is not owned is ignored.
-    fn pause(&self, partition: Partition);
-    fn resume(&self, partition: Partition);
 
     /// Gives back the memory of a batch for reuse. Optional.
     fn recycle(&self, records: Records);
@@ -229,6 +268,22 @@ pub trait Publisher: Send + Sync {
     fn flush(&self, deadline: Duration) -> Result<()>;
 }
 
+/// Outputs and the offsets of what led to them, visible together or not at all. One thread uses one.
+///
+/// Errors of every method: `Config` and `Permanent` say what a person has to mend. After any other, and whatever became of the
+/// transaction, [`Transactions::renew`] is called, and only what the group has committed by then tells how it ended.
+pub trait Transactions: Send {
+    /// Begins a new life under the same name: what an older one has left open is aborted, and what it still sends is refused.
+    fn renew(&mut self) -> Result<()>;
+
+    /// Adds records in their order; the first ones begin a transaction. Waits while the client's queue is full, until `give_up`
+    /// says so.
+    fn publish(&mut self, records: &[Outgoing<'_>], give_up: &dyn Fn() -> bool) -> Result<()>;
+
+    /// Commits what was published since the last commit, and these offsets in the name of `member`.
+    fn commit(&mut self, commits: &[Commit], member: &Member) -> Result<()>;
+}
+
 /// Publishes records one by one, for adapters that have no better way.
 ///
 /// # Errors
@@ -250,18 +305,21 @@ pub fn publish_each<P: Publisher + ?Sized>(publisher: &P, records: &[Outgoing<'_
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct StateGeneration(pub u64);
 
+/// Numbers the owners of a partition. It is kept with the group's offset, so it grows from owner to owner whatever the store forgets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Owner(pub u64);
+
 /// Who writes a partition's state, and which life of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Claim {
-    /// The generation of [`LogEvent::Assigned`]: it grows from owner to owner.
-    pub owner: Generation,
+    pub owner: Owner,
     pub state: StateGeneration,
 }
 
 /// What a store knows about a partition as a whole.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PartitionMeta {
-    pub owner: Generation,
+    pub owner: Owner,
     pub state: StateGeneration,
     /// `R`: every event before it is contained in the stored values.
     pub checkpoint: Offset,
@@ -272,15 +330,20 @@ pub struct PartitionMeta {
 /// One checkpoint: values of changed entities, then what holds for the partition afterwards.
 #[derive(Clone, Copy, Debug)]
 pub struct Checkpoint<'c> {
-    /// An empty value removes its entity. Each value carries its own next offset, which is opaque here.
+    /// Counts the checkpoints of one claim from 1; a repeated one keeps its number.
+    pub number: u64,
+    /// At most [`crate::limits::CHECKPOINT_CHUNK_ENTITIES_MAX`]. An empty value removes its entity. Each value carries its own next offset, which is opaque here.
     pub entries: &'c [(EntityKey, &'c [u8])],
     pub next: Offset,
     pub value: &'c [u8],
 }
 
 impl Checkpoint<'_> {
-    /// `Bug` when a value is larger than [`crate::limits::STATE_VALUE_BYTES_MAX`]: nothing of such a checkpoint is written.
+    /// `Bug` when there are more values, or larger ones, than the limits allow: nothing of such a checkpoint is written.
     fn check(&self) -> Result<()> {
+        if self.entries.len() > CHECKPOINT_CHUNK_ENTITIES_MAX {
+            return Err(Error::bug(format!("a checkpoint of {} values exceeds {CHECKPOINT_CHUNK_ENTITIES_MAX}", self.entries.len())));
+        }
         match self.entries.iter().find(|(_, value)| value.len() > STATE_VALUE_BYTES_MAX) {
             Some((_, value)) => Err(Error::bug(format!("a state value of {} bytes exceeds {STATE_VALUE_BYTES_MAX}", value.len()))),
             None => Ok(()),
@@ -292,24 +355,24 @@ impl Checkpoint<'_> {
 ///
 /// One thread uses one store; several stores may be open on the same data. Called per batch, never per event.
 ///
-/// Guarantee: a checkpoint is written in chunks of at most [`crate::limits::CHECKPOINT_CHUNK_ENTITIES_MAX`] values, each of them
-/// atomically and only by the current owner, and its `next` last. A failure in between leaves newer values under an older
-/// checkpoint, which is sound because every value carries the offset from which events apply to it.
+/// Guarantee: a checkpoint is written whole or not at all, only by the current owner, and only after the one numbered before it. A
+/// store that has lost what it acknowledged is found out by that, instead of going on with some values older than others.
 ///
 /// Errors of every method: `Transient`: the store is away or out of memory; repeat the same call. `Fenced`: a newer owner, a later
-/// checkpoint or another state generation is stored; nothing was written by the refused chunk; stop working on the partition and
-/// drop its state. `Config`: wrong address, rights or server settings.
+/// checkpoint or another state generation is stored, or the claim is gone with everything else; nothing was written by the refused
+/// chunk; drop the partition's state and take it over anew if it is still owned. `Config`: wrong address, rights or server settings.
 pub trait StateStore: Send {
     /// Makes `owner` the partition's writer, so that every older one is refused from now on, and says what is stored.
-    /// `None` where nothing was ever stored: with a committed offset past the log's start that is a recovery, not a cold start.
-    fn claim(&mut self, partition: Partition, owner: Generation) -> Result<Option<PartitionMeta>>;
+    /// `None` where no checkpoint was ever stored.
+    fn claim(&mut self, partition: Partition, owner: Owner) -> Result<Option<PartitionMeta>>;
 
     /// What is stored about the partition, without claiming it.
     fn load_meta(&mut self, partition: Partition) -> Result<Option<PartitionMeta>>;
 
-    /// The values of `keys` in their order, in one round trip; `None` where there is none.
-    fn load_many(&mut self, partition: Partition, keys: &[EntityKey]) -> Result<Vec<Option<Vec<u8>>>>;
+    /// The values of `keys` in their order, in one round trip; `None` where there is none. `number` is that of the last checkpoint
+    /// known to be stored: where the store no longer has it, a missing value would mean nothing, and the answer is `Fenced`.
+    fn load_many(&mut self, partition: Partition, claim: Claim, number: u64, keys: &[EntityKey]) -> Result<Vec<Option<Vec<u8>>>>;
 
-    /// Writes a checkpoint. The same one may be repeated; `next` may stay but never go back.
+    /// Writes a checkpoint under a claim. The same one may be repeated; `next` may stay but never go back.
     fn store_many(&mut self, partition: Partition, claim: Claim, checkpoint: Checkpoint<'_>) -> Result<()>;
 }

@@ -58,11 +58,17 @@ impl Worker {
         Ok(Self { pipeline, engine, learning, learning_version, origin, verdicts, arrow: ArrowVerdicts::new()?, arena: Bump::new() })
     }
 
+    #[must_use]
+    pub fn states(&self) -> &Engine {
+        &self.engine
+    }
+
     pub fn engine(&mut self) -> &mut Engine {
         &mut self.engine
     }
 
-    /// Takes a batch apart: `load` is given the engine and the batch's events to bring in states that are not in memory.
+    /// Takes a batch apart: `load` is given the engine and the batch's events to bring in states that are not in memory. Results of
+    /// records before `live` are out already: those only change states.
     ///
     /// # Errors
     /// Whatever `load` says, and `Bug`s.
@@ -70,6 +76,7 @@ impl Worker {
         &mut self,
         partition: Partition,
         records: &Records,
+        live: Offset,
         load: impl FnOnce(&mut Engine, &[Event<'_>]) -> Result<()>,
         out: &mut Out<'_>,
     ) -> Result<Counts> {
@@ -85,14 +92,28 @@ impl Worker {
             out.delta.spent(Stage::Decode, decoded_at - begun);
             load(&mut self.engine, &decoded.events)?;
             out.delta.spent(Stage::Load, decoded_at.elapsed());
-            let next = self.engine.next(partition).unwrap_or_default();
-            let fresh = decoded.rejects.partition_point(|reject| reject.at.offset < next);
-            self.dead_letters(records, &decoded.rejects[fresh..], out);
-            self.apply(partition, &decoded, out)?
+            let (old, old_rejects) = before(&decoded, live);
+            let (events, rejects) = (&decoded.events[old.len()..], &decoded.rejects[old_rejects.len()..]);
+            let replayed = self.replay(partition, old, old_rejects, out.delta);
+            self.dead_letters(records, rejects, out);
+            let mut counts = self.apply(partition, events, rejects, out)?;
+            counts.add(replayed);
+            counts
         };
         out.delta.counts.add(counts);
         self.arena = arena;
         Ok(counts)
+    }
+
+    fn replay(&mut self, partition: Partition, events: &[Event<'_>], rejects: &[Reject<'_>], delta: &mut Delta) -> Counts {
+        if events.is_empty() && rejects.is_empty() {
+            return Counts::default();
+        }
+        let begun = clock::now();
+        let refused: Vec<Offset> = rejects.iter().map(|reject| reject.at.offset).collect();
+        let counts = self.engine.replay(partition, events, &refused);
+        delta.spent(Stage::Score, clock::since(begun));
+        counts
     }
 
     fn dead_letters(&self, records: &Records, rejects: &[Reject<'_>], out: &mut Out<'_>) {
@@ -105,9 +126,8 @@ impl Worker {
     }
 
     /// Applies a decoded batch, cut where learning ends so that the models change at exactly that event.
-    fn apply(&mut self, partition: Partition, decoded: &Decoded<'_>, out: &mut Out<'_>) -> Result<Counts> {
+    fn apply(&mut self, partition: Partition, mut events: &[Event<'_>], mut rejects: &[Reject<'_>], out: &mut Out<'_>) -> Result<Counts> {
         let mut counts = Counts::default();
-        let (mut events, mut rejects) = (decoded.events.as_slice(), decoded.rejects.as_slice());
         loop {
             self.take_over_models();
             let missing = self.learning.missing();
@@ -184,6 +204,13 @@ impl Worker {
         let windows = self.engine.finish(partition);
         self.origin.windows(partition, &windows, outbox);
     }
+}
+
+/// Events and rejects from before an offset.
+fn before<'d, 'a>(decoded: &'d Decoded<'a>, live: Offset) -> (&'d [Event<'a>], &'d [Reject<'a>]) {
+    let events = decoded.events.partition_point(|event| event.at.offset < live);
+    let rejects = decoded.rejects.partition_point(|reject| reject.at.offset < live);
+    (&decoded.events[..events], &decoded.rejects[..rejects])
 }
 
 /// How many verdicts fit one record: names come from outside and may be long.

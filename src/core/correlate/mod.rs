@@ -183,6 +183,20 @@ impl Correlator {
         while self.resolve_first_until(until, out) {}
     }
 
+    /// Whether a tick would resolve anything.
+    #[must_use]
+    pub fn is_due(&self, now: EventTime) -> bool {
+        let until = EventTime(now.0.saturating_sub(self.settings.allowed_lateness.micros));
+        self.by_deadline.first().is_some_and(|(deadline, _)| *deadline <= until)
+    }
+
+    /// The time of the last tick.
+    #[must_use]
+    pub fn newest(&self) -> Option<EventTime> {
+        let time = self.resolved_until.0.checked_add(self.settings.allowed_lateness.micros)?;
+        (self.resolved_until.0 != i64::MIN).then_some(EventTime(time))
+    }
+
     fn resolve_first_until(&mut self, until: EventTime, out: &mut Vec<Correlated>) -> bool {
         let Some((deadline, key)) = self.by_deadline.first().filter(|(deadline, _)| *deadline <= until).cloned() else {
             return false;

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use rdkafka::consumer::{BaseConsumer, CommitMode as KafkaCommitMode, Consumer};
+use rdkafka::topic_partition_list::TopicPartitionListElem;
 use rdkafka::{Offset as KafkaOffset, TopicPartitionList};
 
 use super::admin::partitions_of;
@@ -14,12 +15,12 @@ use super::group::{GroupContext, Outbox, Shared};
 use super::reader::{Assembly, Command, Reader, TAKE_MAX};
 use super::settings::{ConsumerSettings, KafkaSettings};
 use super::{kind_of, refuse};
-use crate::core::types::{Generation, Partition};
+use crate::core::types::{Generation, Offset, Partition};
 use crate::edge::records::Records;
-use crate::edge::{Commit, CommitMode, LogEvent, LogSource};
+use crate::edge::{Commit, CommitMode, Committed, Delivery, LogEvent, LogSource, Member};
 use crate::error::{Error, Kind, Result};
 use crate::limits::BATCH_EVENTS_MAX;
-use crate::native::consume::{BatchConsumer, Queues};
+use crate::native::consume::{BatchConsumer, Queues, group_generation};
 
 /// Buffers and orders that may wait; beyond them a buffer is freed.
 const RECYCLED_MAX: usize = 16;
@@ -35,6 +36,7 @@ pub struct KafkaSource {
     shared: Arc<Shared>,
     consumer: Weak<BaseConsumer<GroupContext>>,
     commands: Sender<Command>,
+    deliveries: AtomicU64,
     recycle: Sender<Records>,
     ended: Receiver<()>,
     thread: Mutex<Option<JoinHandle<()>>>,
@@ -108,7 +110,19 @@ impl KafkaSource {
             .name("kafka-source".to_owned())
             .spawn(run)
             .map_err(|error| Error::transient("cannot start a thread").because(error))?;
-        Ok((Self { shared, consumer: weak, commands, recycle, ended, thread: Mutex::new(Some(thread)), partitions }, receivers))
+        Ok((
+            Self {
+                shared,
+                consumer: weak,
+                commands,
+                deliveries: AtomicU64::new(0),
+                recycle,
+                ended,
+                thread: Mutex::new(Some(thread)),
+                partitions,
+            },
+            receivers,
+        ))
     }
 
     /// Partitions that the group has given to this member.
@@ -144,28 +158,54 @@ impl LogSource for KafkaSource {
         self.shared.owned().get(&partition).is_some_and(|ownership| ownership.generation == generation)
     }
 
+    fn start(&self, partition: Partition, generation: Generation, from: Offset) -> Delivery {
+        let delivery = Delivery(self.deliveries.fetch_add(1, Ordering::AcqRel) + 1);
+        self.order(Command { partition, generation, from, delivery });
+        delivery
+    }
+
+    fn committed(&self, partition: Partition) -> Result<Option<Committed>> {
+        let consumer = self.consumer.upgrade().ok_or_else(closed)?;
+        let mut list = TopicPartitionList::new();
+        list.add_partition(&self.shared.topic, partition.0 as i32);
+        let what = || format!("cannot read the committed offset of partition {}", partition.0);
+        let list = consumer
+            .committed_offsets(list, self.shared.committed_timeout)
+            .map_err(|error| refuse(error.rdkafka_error_code().map_or(Kind::Transient, kind_of), what(), &error))?;
+        let Some(element) = list.elements().into_iter().next() else { return Err(Error::bug(what())) };
+        element.error().map_err(|error| refuse(Kind::Transient, what(), &error))?;
+        Ok(committed_of(&element))
+    }
+
+    fn member(&self, partitions: &[(Partition, Generation)]) -> Result<Member> {
+        let consumer = self.consumer.upgrade().ok_or_else(closed)?;
+        // A partition leaves this list before its group moves on, and the client joins anew only after that: so a membership that
+        // is read under this lock is not younger than the ownership.
+        let owned = self.shared.owned();
+        for (partition, generation) in partitions {
+            if owned.get(partition).is_none_or(|ownership| ownership.generation != *generation) {
+                return Err(not_owned(*partition, *generation));
+            }
+        }
+        if group_generation(consumer.as_ref()) < 0 {
+            return Err(Error::new(Kind::Fenced, "this process is not a member of its group any more"));
+        }
+        let metadata = consumer.group_metadata().ok_or_else(|| Error::new(Kind::Fenced, "this process is not in a group"))?;
+        drop(owned);
+        Ok(Member(Arc::new(metadata)))
+    }
+
     fn commit(&self, commits: &[Commit], mode: CommitMode) -> Result<()> {
         if commits.is_empty() {
             return Ok(());
         }
-        let closed = || Error::transient("the source is closed");
-        let mut list = TopicPartitionList::with_capacity(commits.len());
+        let list = offsets(&self.shared.topic, commits)?;
         // Held until the client has taken the commit: a rebalance gives nothing away meanwhile.
         let owned = self.shared.owned();
-        for Commit { partition, next, generation } in commits {
-            match owned.get(partition) {
-                Some(ownership) if ownership.generation == *generation => {}
-                _ => {
-                    let (partition, generation) = (partition.0, generation.0);
-                    return Err(Error::new(
-                        Kind::Fenced,
-                        format!("partition {partition} is no longer owned under generation {generation}"),
-                    ));
-                }
+        for Commit { partition, generation, .. } in commits {
+            if owned.get(partition).is_none_or(|ownership| ownership.generation != *generation) {
+                return Err(not_owned(*partition, *generation));
             }
-            let offset = i64::try_from(next.0).map_err(|_| Error::bug("an offset exceeds what Kafka can express"))?;
-            list.add_partition_offset(&self.shared.topic, partition.0 as i32, KafkaOffset::Offset(offset))
-                .map_err(|error| refuse(Kind::Bug, "cannot commit".to_owned(), &error))?;
         }
         let consumer = self.consumer.upgrade().ok_or_else(closed)?;
         let mode = match mode {
@@ -181,14 +221,6 @@ impl LogSource for KafkaSource {
 
     fn released(&self, partition: Partition, generation: Generation) {
         self.shared.release(partition, generation);
-    }
-
-    fn pause(&self, partition: Partition) {
-        self.order(Command::Pause(partition));
-    }
-
-    fn resume(&self, partition: Partition) {
-        self.order(Command::Resume(partition));
     }
 
     fn recycle(&self, mut records: Records) {
@@ -215,5 +247,35 @@ impl Drop for KafkaSource {
     fn drop(&mut self) {
         // Ends the thread some time later; whoever wants it settled calls `close` before.
         self.shared.stop.store(true, Ordering::Release);
+    }
+}
+
+fn closed() -> Error {
+    Error::transient("the source is closed")
+}
+
+fn not_owned(partition: Partition, generation: Generation) -> Error {
+    Error::new(Kind::Fenced, format!("partition {} is no longer owned under generation {}", partition.0, generation.0))
+}
+
+/// Offsets and notes as the client takes them.
+pub(super) fn offsets(topic: &str, commits: &[Commit]) -> Result<TopicPartitionList> {
+    let mut list = TopicPartitionList::with_capacity(commits.len());
+    for Commit { partition, next, note, .. } in commits {
+        let offset = i64::try_from(next.0).map_err(|_| Error::bug("an offset exceeds what Kafka can express"))?;
+        let mut element = list.add_partition(topic, partition.0 as i32);
+        element.set_offset(KafkaOffset::Offset(offset)).map_err(|error| refuse(Kind::Bug, "cannot commit".to_owned(), &error))?;
+        element.set_metadata(note);
+    }
+    Ok(list)
+}
+
+/// What the group has committed, by the client's answer.
+pub(super) fn committed_of(element: &TopicPartitionListElem<'_>) -> Option<Committed> {
+    match element.offset() {
+        KafkaOffset::Offset(offset) if offset >= 0 => {
+            Some(Committed { next: Offset(offset.unsigned_abs()), note: element.metadata().to_owned() })
+        }
+        _ => None,
     }
 }

@@ -10,15 +10,17 @@ use crossbeam_channel::{SendTimeoutError, Sender, TrySendError};
 use rdkafka::bindings::rd_kafka_resp_err_t;
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
-use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext, RebalanceProtocol};
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::{Offset as KafkaOffset, TopicPartitionList};
 
+use super::consumer::committed_of;
+use super::reader::Command;
 use super::{kind_of, log_line, refuse};
 use crate::core::types::{Generation, Offset, Partition};
-use crate::edge::LogEvent;
 use crate::edge::clock::Deadline;
 use crate::edge::kafka::StartAt;
+use crate::edge::{Committed, Delivery, LogEvent};
 use crate::error::{Error, Kind, Result};
 use crate::native::consume::{Queues, group_generation};
 
@@ -47,8 +49,8 @@ pub(super) struct Shared {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Ownership {
     pub generation: Generation,
-    pub committed: Option<Offset>,
-    pub paused: bool,
+    /// The delivery that was started last, and from where; without one the client does not fetch the partition yet.
+    pub started: Option<(Delivery, Offset)>,
     released: bool,
 }
 
@@ -123,40 +125,38 @@ impl Shared {
         }
     }
 
-    fn assign<C: ConsumerContext>(&self, consumer: &BaseConsumer<C>, list: &mut TopicPartitionList) {
+    /// Takes partitions over. The client gets them later, one by one as their receivers know where to start.
+    fn assign<C: ConsumerContext>(&self, consumer: &BaseConsumer<C>, list: &TopicPartitionList) {
         match self.starts(consumer, list) {
             Ok(assigned) => {
                 let mut owned = self.owned();
                 let mut outbox = self.outbox();
-                for (partition, ownership) in assigned {
-                    owned.insert(partition, ownership);
-                    let Ownership { generation, committed, .. } = ownership;
-                    outbox.push(partition, LogEvent::Assigned { partition, generation, committed });
+                for (partition, generation, committed, start) in assigned {
+                    owned.insert(partition, Ownership { generation, started: None, released: false });
+                    outbox.push(partition, LogEvent::Assigned { partition, generation, committed, start });
                 }
             }
             Err(error) => self.fail(error),
         }
         // The client waits for this call even when we are about to stop.
-        let result = match consumer.rebalance_protocol() {
-            RebalanceProtocol::Cooperative => consumer.incremental_assign(list),
-            _ => consumer.assign(list),
-        };
-        if let Err(error) = result {
+        if let Err(error) = consumer.incremental_assign(&TopicPartitionList::new()) {
             self.fail(refuse(Kind::Transient, "the client refused its assignment".to_owned(), &error));
         }
     }
 
-    /// Where each new partition starts, written into `list`, and its messages forwarded to our queues.
-    fn starts<C: ConsumerContext>(&self, consumer: &BaseConsumer<C>, list: &mut TopicPartitionList) -> Result<Vec<(Partition, Ownership)>> {
+    /// Where each new partition stands.
+    fn starts<C: ConsumerContext>(
+        &self,
+        consumer: &BaseConsumer<C>,
+        list: &TopicPartitionList,
+    ) -> Result<Vec<(Partition, Generation, Option<Committed>, Offset)>> {
         let mut assigned = Vec::with_capacity(list.count());
         if list.count() == 0 {
             return Ok(assigned);
         }
         let generation =
             u64::try_from(group_generation(consumer)).map_err(|_| Error::bug("assigned partitions without a group generation"))?;
-        let committed = self.committed(consumer, list)?;
-        let channels = self.outbox().pending.len();
-        for element in committed.elements() {
+        for element in self.committed(consumer, list)?.elements() {
             let partition = Partition(u32::try_from(element.partition()).map_err(|_| Error::bug("assigned a negative partition"))?);
             if partition.0 >= self.partitions {
                 let (topic, now, was) = (&self.topic, partition.0 + 1, self.partitions);
@@ -168,20 +168,48 @@ impl Shared {
             element.error().map_err(|error| {
                 refuse(Kind::Transient, format!("cannot read the committed offset of partition {}", partition.0), &error)
             })?;
-            let (committed, start) = match element.offset() {
-                KafkaOffset::Offset(offset) if offset >= 0 => (Some(Offset(offset.unsigned_abs())), KafkaOffset::Offset(offset)),
-                _ if self.start_at == StartAt::Latest => (None, KafkaOffset::End),
-                _ => (None, KafkaOffset::Beginning),
+            let committed = committed_of(&element);
+            let start = match &committed {
+                Some(committed) => committed.next,
+                None => self.edge_of(consumer, partition)?,
             };
-            list.set_partition_offset(&self.topic, element.partition(), start)
-                .map_err(|error| refuse(Kind::Transient, "cannot set a start offset".to_owned(), &error))?;
-            if !self.queues.forward(consumer, &self.topic, element.partition(), partition.0 as usize % channels) {
-                return Err(Error::bug("a partition could not be forwarded to its queue"));
-            }
-            let ownership = Ownership { generation: Generation(generation), committed, paused: false, released: false };
-            assigned.push((partition, ownership));
+            assigned.push((partition, Generation(generation), committed, start));
         }
         Ok(assigned)
+    }
+
+    /// The first or the next offset of a partition's log, by the settings.
+    fn edge_of<C: ConsumerContext>(&self, consumer: &BaseConsumer<C>, partition: Partition) -> Result<Offset> {
+        let (low, high) = consumer
+            .fetch_watermarks(&self.topic, partition.0 as i32, self.committed_timeout)
+            .map_err(|error| refuse(Kind::Transient, format!("cannot read where partition {} begins", partition.0), &error))?;
+        Ok(Offset(if self.start_at == StartAt::Latest { high } else { low }.unsigned_abs()))
+    }
+
+    /// Hands a partition to the client, to be fetched from `from` on; again, when it was fetched from somewhere else before.
+    pub(super) fn start<C: ConsumerContext>(&self, consumer: &BaseConsumer<C>, command: &Command) -> Result<()> {
+        let &Command { partition, generation, from, delivery } = command;
+        let mut owned = self.owned();
+        let Some(ownership) = owned.get_mut(&partition).filter(|ownership| ownership.generation == generation) else { return Ok(()) };
+        let refused = |error: KafkaError| refuse(Kind::Transient, format!("the client does not start partition {}", partition.0), &error);
+        let number = partition.0 as i32;
+        let mut list = TopicPartitionList::new();
+        if ownership.started.is_some() {
+            list.add_partition(&self.topic, number);
+            consumer.incremental_unassign(&list).map_err(refused)?;
+            list = TopicPartitionList::new();
+        }
+        let channels = self.outbox().pending.len();
+        if !self.queues.forward(consumer, &self.topic, number, partition.0 as usize % channels) {
+            return Err(Error::bug("a partition could not be forwarded to its queue"));
+        }
+        let offset = i64::try_from(from.0).map_err(|_| Error::bug("an offset exceeds what Kafka can express"))?;
+        list.add_partition_offset(&self.topic, number, KafkaOffset::Offset(offset)).map_err(refused)?;
+        consumer.incremental_assign(&list).map_err(refused)?;
+        ownership.started = Some((delivery, from));
+        drop(owned);
+        self.epoch.fetch_add(1, Ordering::Release);
+        Ok(())
     }
 
     fn committed<C: ConsumerContext>(&self, consumer: &BaseConsumer<C>, list: &TopicPartitionList) -> Result<TopicPartitionList> {
@@ -199,13 +227,17 @@ impl Shared {
     }
 
     fn revoke<C: ConsumerContext>(&self, consumer: &BaseConsumer<C>, list: &TopicPartitionList) {
-        let partitions = list.elements().iter().filter_map(|element| u32::try_from(element.partition()).ok().map(Partition)).collect();
+        let partitions: Vec<Partition> =
+            list.elements().iter().filter_map(|element| u32::try_from(element.partition()).ok().map(Partition)).collect();
+        // The client knows those alone that were started.
+        let mut known = TopicPartitionList::new();
+        for (partition, ownership) in self.owned().iter() {
+            if ownership.started.is_some() && partitions.contains(partition) {
+                known.add_partition(&self.topic, partition.0 as i32);
+            }
+        }
         self.give_up(partitions, consumer.assignment_lost());
-        let result = match consumer.rebalance_protocol() {
-            RebalanceProtocol::Cooperative => consumer.incremental_unassign(list),
-            _ => consumer.unassign(),
-        };
-        if let Err(error) = result {
+        if let Err(error) = consumer.incremental_unassign(&known) {
             self.fail(refuse(Kind::Transient, "the client refused to give up partitions".to_owned(), &error));
         }
     }

@@ -9,6 +9,7 @@ mod group;
 mod producer;
 mod reader;
 mod settings;
+mod transactions;
 mod window;
 
 pub use admin::{CleanupPolicy, Finding, Problem, TimestampType, TopicSpec, check_topics, ensure_topics, partition_count};
@@ -17,6 +18,7 @@ pub use producer::KafkaPublisher;
 pub use settings::{
     Compression, ConsumerSettings, KafkaSettings, ProducerSettings, Protocol, RESERVED, SaslMechanism, Security, StartAt, TopicNames,
 };
+pub use transactions::KafkaTransactions;
 
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;

@@ -7,16 +7,14 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::Receiver;
-use rdkafka::TopicPartitionList;
-use rdkafka::consumer::Consumer;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
 use super::group::{GroupContext, Sent, Shared};
-use super::{StartAt, kind_of, refuse};
+use super::{kind_of, refuse};
 use crate::core::types::{EventTime, Generation, Offset, Partition};
 use crate::edge::clock::{self, Deadline};
 use crate::edge::records::Records;
-use crate::edge::{LogEvent, PartitionBatch};
+use crate::edge::{Delivery, LogEvent, PartitionBatch};
 use crate::error::{Error, Kind};
 use crate::limits::{BATCH_BYTES_MAX, RECORD_BYTES_MAX};
 use crate::native::consume::{BatchConsumer, Message};
@@ -30,10 +28,13 @@ const IDLE_WAIT_MS: usize = 5;
 const EVENTS_A_LOOK: usize = 4;
 const WATCH_EVERY: Duration = Duration::from_secs(5);
 
+/// Deliver a partition from here on.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Command {
-    Pause(Partition),
-    Resume(Partition),
+pub(super) struct Command {
+    pub partition: Partition,
+    pub generation: Generation,
+    pub from: Offset,
+    pub delivery: Delivery,
 }
 
 pub(super) struct Reader {
@@ -71,19 +72,8 @@ impl Reader {
 
     fn obey(&mut self) {
         for command in self.commands.try_iter() {
-            let (partition, paused) = match command {
-                Command::Pause(partition) => (partition, true),
-                Command::Resume(partition) => (partition, false),
-            };
-            let mut owned = self.shared.owned();
-            let Some(ownership) = owned.get_mut(&partition) else { continue };
-            let mut list = TopicPartitionList::new();
-            list.add_partition(&self.shared.topic, partition.0 as i32);
-            let consumer = self.client.consumer();
-            let result = if paused { consumer.pause(&list) } else { consumer.resume(&list) };
-            match result {
-                Ok(()) => ownership.paused = paused,
-                Err(error) => tracing::warn!(partition = partition.0, paused, "the client refused to pause or resume: {error}"),
+            if let Err(error) = self.shared.start(self.client.consumer(), &command) {
+                self.shared.fail(error);
             }
         }
     }
@@ -96,7 +86,9 @@ impl Reader {
         let epoch = self.shared.epoch.load(Ordering::Acquire);
         if epoch != self.assembly.epoch {
             self.assembly.epoch = epoch;
-            self.assembly.follow(&self.shared.owned().iter().map(|(p, o)| (*p, (o.generation, o.committed))).collect());
+            let owned = self.shared.owned();
+            let started = owned.iter().filter_map(|(partition, ownership)| Some((*partition, (ownership.generation, ownership.started?))));
+            self.assembly.follow(&started.collect());
         }
     }
 
@@ -143,14 +135,15 @@ impl Reader {
         let owned = self.shared.owned().clone();
         for (partition, ownership) in owned {
             let Some(progress) = self.assembly.progress.get_mut(&partition).filter(|progress| !progress.ended) else { continue };
-            let number = partition.0 as i32;
-            let Some((low, high)) = self.client.watermarks(&self.shared.topic, number) else { continue };
+            let (number, Some((delivery, _))) = (partition.0 as i32, ownership.started) else { continue };
+            let Some((_, high)) = self.client.watermarks(&self.shared.topic, number) else { continue };
             // Records of transactions end with a marker that is no record: only the client's position is past it.
-            let position = self.client.position(&self.shared.topic, number).map(|next| Offset(next.unsigned_abs())).max(progress.next);
-            let next = position.unwrap_or(Offset(if self.shared.start_at == StartAt::Latest { high } else { low }.unsigned_abs()));
+            let position = self.client.position(&self.shared.topic, number).map_or(progress.next, |next| Offset(next.unsigned_abs()));
+            let next = position.max(progress.next);
             if next.0 >= high.unsigned_abs() {
                 progress.ended = true;
-                self.shared.outbox().push(partition, LogEvent::End { partition, generation: ownership.generation, next });
+                let generation = ownership.generation;
+                self.shared.outbox().push(partition, LogEvent::End { partition, generation, delivery, next });
             }
         }
     }
@@ -217,17 +210,17 @@ impl Reader {
     /// Warns once about each partition that has records but gives none, and about receivers that take none.
     fn watch(&mut self, now: Instant) {
         let owned = self.shared.owned().clone();
-        for (partition, ownership) in owned.iter().filter(|(_, ownership)| !ownership.paused) {
+        for partition in owned.keys() {
             let Some(progress) = self.assembly.progress.get_mut(partition) else { continue };
             let channel = partition.0 as usize % self.assembly.channels;
             let blocked = !self.shared.outbox().pending[channel].is_empty();
             let high = self.client.watermarks(&self.shared.topic, partition.0 as i32).map_or(0, |(_, high)| high.unsigned_abs());
-            let behind = progress.next.or(ownership.committed).is_some_and(|next| next.0 < high);
+            let behind = progress.next.0 < high;
             if progress.moved || !(behind || blocked) {
                 (progress.moved, progress.since, progress.warned) = (false, now, false);
             } else if now.duration_since(progress.since) >= self.stall_warning && !progress.warned {
                 progress.warned = true;
-                let (topic, partition, next) = (&self.shared.topic, partition.0, progress.next.map(|next| next.0));
+                let (topic, partition, next) = (&self.shared.topic, partition.0, progress.next.0);
                 if blocked {
                     tracing::warn!(topic, partition, "the pipeline has taken no records for a while");
                 } else {
@@ -291,13 +284,13 @@ pub(super) struct Assembly {
 
 #[derive(Default)]
 struct Slot {
-    generation: Option<Generation>,
+    source: Option<(Generation, Delivery)>,
     records: Option<Records>,
     read_at: Option<Instant>,
 }
 
 struct Progress {
-    next: Option<Offset>,
+    next: Offset,
     moved: bool,
     /// The end was reported since the last record.
     ended: bool,
@@ -311,13 +304,16 @@ impl Assembly {
         Self { channels, epoch: 0, slots, open: Vec::new(), bytes: 0, done: Vec::new(), failure: None, progress: BTreeMap::new() }
     }
 
-    fn follow(&mut self, owned: &BTreeMap<Partition, (Generation, Option<Offset>)>) {
+    fn follow(&mut self, started: &BTreeMap<Partition, (Generation, (Delivery, Offset))>) {
         for (number, slot) in self.slots.iter_mut().enumerate() {
             let partition = Partition(number as u32);
-            let now = owned.get(&partition);
-            if slot.generation != now.map(|(generation, _)| *generation) {
-                slot.generation = now.map(|(generation, _)| *generation);
-                let fresh = now.map(|(_, next)| Progress { next: *next, moved: true, ended: false, since: clock::now(), warned: false });
+            let now = started.get(&partition);
+            let source = now.map(|(generation, (delivery, _))| (*generation, *delivery));
+            if slot.source != source {
+                // Between two rounds no batch is open.
+                slot.source = source;
+                let fresh =
+                    now.map(|(_, (_, from))| Progress { next: *from, moved: true, ended: false, since: clock::now(), warned: false });
                 match fresh {
                     Some(fresh) => drop(self.progress.insert(partition, fresh)),
                     None => drop(self.progress.remove(&partition)),
@@ -330,7 +326,7 @@ impl Assembly {
         let number = message.partition as usize;
         let Some(slot) = self.slots.get_mut(number) else { return };
         // The client drops what was fetched before a revocation; should something slip through, its new owner reads it.
-        if slot.generation.is_none() {
+        if slot.source.is_none() {
             return;
         }
         let partition = Partition(number as u32);
@@ -366,13 +362,14 @@ impl Assembly {
 
     fn close(&mut self, partition: Partition) {
         let slot = &mut self.slots[partition.0 as usize];
-        let (Some(records), Some(generation)) = (slot.records.take(), slot.generation) else { return };
+        let (Some(records), Some((generation, delivery))) = (slot.records.take(), slot.source) else { return };
         self.open.retain(|open| *open != partition);
         if let (Some(progress), Some(last)) = (self.progress.get_mut(&partition), records.last()) {
-            (progress.next, progress.moved, progress.ended) = (Some(last.offset.next()), true, false);
+            (progress.next, progress.moved, progress.ended) = (last.offset.next(), true, false);
         }
         let read_at = slot.read_at.take().unwrap_or_else(clock::now);
-        self.done.push((partition, LogEvent::Batch(PartitionBatch { partition, generation, records, read_at, high_watermark: None })));
+        let batch = PartitionBatch { partition, generation, delivery, records, read_at, high_watermark: None };
+        self.done.push((partition, LogEvent::Batch(batch)));
     }
 
     fn close_all(&mut self) {

@@ -236,6 +236,9 @@ pub struct ProducerSettings {
     pub queue_full_wait_ms: u64,
     /// After this long without acknowledgement a record counts as lost, and the publisher fails.
     pub delivery_timeout_ms: u64,
+    /// After this long without an end the brokers abort a transaction, so that a dead process does not hold up readers. Longer than
+    /// a commit takes, shorter than the group's session.
+    pub transaction_timeout_ms: u64,
     pub librdkafka: BTreeMap<String, String>,
 }
 
@@ -248,22 +251,25 @@ impl Default for ProducerSettings {
             queue_bytes: 256 * 1024 * 1024,
             queue_full_wait_ms: 1_000,
             delivery_timeout_ms: 120_000,
+            transaction_timeout_ms: 10_000,
             librdkafka: BTreeMap::new(),
         }
     }
 }
 
 /// Settings of ours or of the contract: another value would lose, repeat or reorder records, or show a secret.
-pub const RESERVED: [&str; 17] = [
+pub const RESERVED: [&str; 20] = [
     "acks",
     "auto.offset.reset",
     "bootstrap.servers",
+    "delivery.report.only.error",
     "enable.auto.commit",
     "enable.auto.offset.store",
     "enable.idempotence",
     "enable.partition.eof",
     "group.id",
     "group.protocol",
+    "isolation.level",
     "metadata.broker.list",
     "partition.assignment.strategy",
     "partitioner",
@@ -271,6 +277,7 @@ pub const RESERVED: [&str; 17] = [
     "sasl.password",
     "sasl.username",
     "ssl.key.password",
+    "transaction.timeout.ms",
     "transactional.id",
 ];
 
@@ -327,10 +334,19 @@ impl KafkaSettings {
         config.set("queue.buffering.max.messages", "1000000");
         config.set("queue.buffering.max.kbytes", number((producer.queue_bytes / 1024).clamp(1_024, 2_097_151)));
         config.set("delivery.timeout.ms", number(producer.delivery_timeout_ms));
-        // Only what a delivery report needs to say is kept with it.
         config.set("delivery.report.only.error", "false");
         apply_overrides(&mut config, &self.librdkafka)?;
         apply_overrides(&mut config, &producer.librdkafka)?;
+        Ok(config)
+    }
+
+    /// A producer of transactions under this name. Failures alone are reported: a commit says that all went well.
+    pub fn transactional_producer(&self, producer: &ProducerSettings, id: &str) -> Result<ClientConfig> {
+        let mut config = self.producer(producer)?;
+        let timeout_ms = producer.transaction_timeout_ms;
+        config.set("transactional.id", id).set("transaction.timeout.ms", timeout_ms.to_string());
+        config.set("delivery.timeout.ms", producer.delivery_timeout_ms.min(timeout_ms).to_string());
+        config.set("delivery.report.only.error", "true");
         Ok(config)
     }
 }

@@ -12,10 +12,10 @@ use std::path::PathBuf;
 use ::redis::{Cmd, Pipeline, Value};
 
 use self::connection::Connection;
-use super::memory::{fenced_by_checkpoint, fenced_by_owner, fenced_by_state};
+use super::memory::{fenced_by_checkpoint, fenced_by_owner, fenced_by_state, gone};
 use super::secret::Secret;
-use super::{Checkpoint, Claim, PartitionMeta, StateGeneration, StateStore};
-use crate::core::types::{EntityKey, Generation, Offset, Partition};
+use super::{Checkpoint, Claim, Owner, PartitionMeta, StateGeneration, StateStore};
+use crate::core::types::{EntityKey, Offset, Partition};
 use crate::error::{Error, Result};
 use crate::limits::CHECKPOINT_CHUNK_ENTITIES_MAX;
 
@@ -71,35 +71,18 @@ impl RedisStore {
     fn entity_key(&self, partition: Partition, key: EntityKey) -> String {
         format!("{}{}}}:e:{:032x}", self.prefix, partition.0, key.0)
     }
-
-    fn store_chunk(&mut self, partition: Partition, claim: Claim, chunk: Checkpoint<'_>, last: bool) -> Result<()> {
-        let mut cmd = Cmd::new();
-        cmd.arg(chunk.entries.len() + 1).arg(self.meta_key(partition));
-        for (key, _) in chunk.entries {
-            cmd.arg(self.entity_key(partition, *key));
-        }
-        cmd.arg(claim.owner.0).arg(claim.state.0).arg(chunk.next.0).arg(u8::from(last)).arg(chunk.value);
-        for (_, value) in chunk.entries {
-            cmd.arg(*value);
-        }
-        let reply = self.connection.run(&script::STORE, &cmd)?;
-        match reply {
-            script::Reply::Done(_) => Ok(()),
-            script::Reply::Owner(stored) => Err(fenced_by_owner(partition, stored, claim.owner)),
-            script::Reply::State(stored) => Err(fenced_by_state(partition, stored, claim)),
-            script::Reply::Behind(stored) => Err(fenced_by_checkpoint(partition, stored, chunk.next)),
-        }
-    }
 }
 
 impl StateStore for RedisStore {
-    fn claim(&mut self, partition: Partition, owner: Generation) -> Result<Option<PartitionMeta>> {
+    fn claim(&mut self, partition: Partition, owner: Owner) -> Result<Option<PartitionMeta>> {
         let mut cmd = Cmd::new();
         cmd.arg(1).arg(self.meta_key(partition)).arg(owner.0);
         match self.connection.run(&script::CLAIM, &cmd)? {
             script::Reply::Done(fields) => meta_of(&fields),
             script::Reply::Owner(stored) => Err(fenced_by_owner(partition, stored, owner)),
-            script::Reply::State(_) | script::Reply::Behind(_) => Err(Error::bug("the claim script gave an answer of the store script")),
+            script::Reply::State(_) | script::Reply::Behind(_) | script::Reply::Gone => {
+                Err(Error::bug("the claim script gave an answer of the store script"))
+            }
         }
     }
 
@@ -110,37 +93,56 @@ impl StateStore for RedisStore {
         meta_of(&fields)
     }
 
-    fn load_many(&mut self, partition: Partition, keys: &[EntityKey]) -> Result<Vec<Option<Vec<u8>>>> {
+    fn load_many(&mut self, partition: Partition, claim: Claim, number: u64, keys: &[EntityKey]) -> Result<Vec<Option<Vec<u8>>>> {
+        if keys.is_empty() {
+            return Ok(Vec::new());
+        }
         // MGET in pieces: one command over 10,000 keys would hold up the server's other clients.
-        let mut pipeline = Pipeline::with_capacity(keys.len().div_ceil(CHECKPOINT_CHUNK_ENTITIES_MAX));
+        let mut pipeline = Pipeline::with_capacity(1 + keys.len().div_ceil(CHECKPOINT_CHUNK_ENTITIES_MAX));
+        pipeline.cmd("HMGET").arg(self.meta_key(partition)).arg("own").arg("seq");
         for piece in keys.chunks(CHECKPOINT_CHUNK_ENTITIES_MAX) {
             let cmd = pipeline.cmd("MGET");
             for key in piece {
                 cmd.arg(self.entity_key(partition, *key));
             }
         }
-        if keys.is_empty() {
-            return Ok(Vec::new());
+        let mut answers: Vec<Value> = self.connection.query(|connection| pipeline.query(connection))?;
+        let unreadable = |_| Error::permanent("Redis answered something else than values: was a key written by something else?");
+        let (stored, has): (Option<u64>, Option<u64>) = ::redis::from_redis_value(answers.remove(0)).map_err(unreadable)?;
+        match stored {
+            Some(stored) if stored > claim.owner.0 => return Err(fenced_by_owner(partition, stored, claim.owner)),
+            Some(stored) if stored == claim.owner.0 && has >= Some(number) => {}
+            _ => return Err(gone(partition)),
         }
-        let pieces: Vec<Vec<Option<Vec<u8>>>> = self.connection.query(|connection| pipeline.query(connection))?;
-        let values: Vec<Option<Vec<u8>>> = pieces.into_iter().flatten().collect();
+        let mut values: Vec<Option<Vec<u8>>> = Vec::with_capacity(keys.len());
+        for answer in answers {
+            values.extend(::redis::from_redis_value::<Vec<Option<Vec<u8>>>>(answer).map_err(unreadable)?);
+        }
         if values.len() != keys.len() {
             return Err(Error::bug(format!("Redis answered {} values for {} keys", values.len(), keys.len())));
         }
         Ok(values)
     }
 
-    fn store_many(&mut self, partition: Partition, claim: Claim, checkpoint: Checkpoint<'_>) -> Result<()> {
-        checkpoint.check()?;
-        let chunks = checkpoint.entries.len().div_ceil(CHECKPOINT_CHUNK_ENTITIES_MAX).max(1);
-        let mut rest = checkpoint.entries;
-        for chunk in 1..=chunks {
-            let entries;
-            (entries, rest) = rest.split_at(rest.len().min(CHECKPOINT_CHUNK_ENTITIES_MAX));
-            // Only the last chunk moves the checkpoint, and it is sent only when all before it are in.
-            self.store_chunk(partition, claim, Checkpoint { entries, ..checkpoint }, chunk == chunks)?;
+    fn store_many(&mut self, partition: Partition, claim: Claim, chunk: Checkpoint<'_>) -> Result<()> {
+        chunk.check()?;
+        let mut cmd = Cmd::new();
+        cmd.arg(chunk.entries.len() + 1).arg(self.meta_key(partition));
+        for (key, _) in chunk.entries {
+            cmd.arg(self.entity_key(partition, *key));
         }
-        Ok(())
+        cmd.arg(claim.owner.0).arg(claim.state.0).arg(chunk.next.0).arg(chunk.number).arg(chunk.value);
+        for (_, value) in chunk.entries {
+            cmd.arg(*value);
+        }
+        let reply = self.connection.run(&script::STORE, &cmd)?;
+        match reply {
+            script::Reply::Done(_) => Ok(()),
+            script::Reply::Owner(stored) => Err(fenced_by_owner(partition, stored, claim.owner)),
+            script::Reply::State(stored) => Err(fenced_by_state(partition, stored, claim)),
+            script::Reply::Behind(stored) => Err(fenced_by_checkpoint(partition, stored, chunk.next)),
+            script::Reply::Gone => Err(gone(partition)),
+        }
     }
 }
 
@@ -153,7 +155,7 @@ fn meta_of(fields: &[Value]) -> Result<Option<PartitionMeta>> {
     }
     let number = |value: &Value| ::redis::from_redis_value_ref::<u64>(value).map_err(|_| unreadable());
     Ok(Some(PartitionMeta {
-        owner: Generation(number(owner)?),
+        owner: Owner(number(owner)?),
         state: StateGeneration(number(state)?),
         checkpoint: Offset(number(checkpoint)?),
         value: ::redis::from_redis_value_ref::<Vec<u8>>(value).map_err(|_| unreadable())?,

@@ -15,27 +15,32 @@ pub(super) static CLAIM: LazyLock<Script> = LazyLock::new(|| {
         r"
 local m = redis.call('HMGET', KEYS[1], 'own', 'gen', 'R', 'value')
 if m[1] and tonumber(m[1]) > tonumber(ARGV[1]) then return {'OWNER', m[1]} end
-redis.call('HSET', KEYS[1], 'own', ARGV[1])
+redis.call('HSET', KEYS[1], 'own', ARGV[1], 'seq', 0)
 return {'OK', ARGV[1], m[2], m[3], m[4]}
 ",
     )
 });
 
-/// KEYS: meta, then entities. ARGV: owner, state generation, next offset, whether this is the last chunk, the partition's value,
-/// then one value an entity; an empty one removes it.
+/// KEYS: meta, then entities. ARGV: owner, state generation, next offset, number, the partition's value, then one value an entity;
+/// an empty one removes it.
+///
+/// Checkpoints of a claim are numbered: where the one before is missing, the server has lost what it had acknowledged (a restart
+/// with an older file, a failover to a replica that was behind), and so perhaps values that are no longer going to be written.
 pub(super) static STORE: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
         r"
-local m = redis.call('HMGET', KEYS[1], 'own', 'gen', 'R')
+local m = redis.call('HMGET', KEYS[1], 'own', 'gen', 'R', 'seq')
 if m[1] and tonumber(m[1]) > tonumber(ARGV[1]) then return {'OWNER', m[1]} end
+local seq, number = tonumber(m[4] or -1), tonumber(ARGV[4])
+if m[1] ~= ARGV[1] or (seq ~= number and seq + 1 ~= number) then return {'GONE'} end
 if m[2] and m[2] ~= ARGV[2] then return {'STATE', m[2]} end
 if m[3] and tonumber(m[3]) > tonumber(ARGV[3]) then return {'BEHIND', m[3]} end
-redis.call('HSET', KEYS[1], 'own', ARGV[1], 'gen', ARGV[2])
+redis.call('HSET', KEYS[1], 'gen', ARGV[2])
 for i = 2, #KEYS do
   local value = ARGV[i + 4]
   if value == '' then redis.call('DEL', KEYS[i]) else redis.call('SET', KEYS[i], value) end
 end
-if ARGV[4] == '1' then redis.call('HSET', KEYS[1], 'R', ARGV[3], 'value', ARGV[5]) end
+redis.call('HSET', KEYS[1], 'seq', ARGV[4], 'R', ARGV[3], 'value', ARGV[5])
 return {'OK'}
 ",
     )
@@ -48,6 +53,7 @@ pub(super) enum Reply {
     Owner(u64),
     State(u64),
     Behind(u64),
+    Gone,
 }
 
 impl Reply {
@@ -62,6 +68,7 @@ impl Reply {
             "OK" => Ok(Self::Done(fields)),
             "OWNER" => Ok(Self::Owner(stored()?)),
             "STATE" => Ok(Self::State(stored()?)),
+            "GONE" => Ok(Self::Gone),
             "BEHIND" => Ok(Self::Behind(stored()?)),
             _ => Err(unreadable()),
         }

@@ -1,26 +1,15 @@
-//! Correlation on Kafka: reads the threats log as a log of its own, with its own group, positions and state.
-//!
-//! A partition's whole correlation state is its checkpoint value; it is stored behind like any other, after the alerts it led to
-//! are durable. While a partition is silent, time goes on at the pace of the host, so that risk decays and threats resolve.
+//! Correlation as a lane's task: reads the threats log, makes alerts and resolved threats of it. A partition's whole state is its
+//! own value. While a partition is silent, time goes on at the pace of the host, so that risk decays and threats resolve.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use crossbeam_channel::{Receiver, RecvTimeoutError};
-
-use super::settle::{Chunk, Settler};
-use super::shard::Shared;
+use super::task::{Batch, Out, States, Task};
 use crate::core::correlate::{Correlated, CorrelationSettings, Correlator, ThreatSignal};
-use crate::core::types::{EventTime, Generation, Offset, Partition, Position};
-use crate::edge::clock;
-use crate::edge::{Claim, LogEvent, PartitionBatch, StateGeneration, StateStore, TopicRole};
+use crate::core::engine::Counts;
+use crate::core::types::{EntityKey, EventTime, Offset, Partition, Position};
+use crate::edge::{TopicRole, clock};
 use crate::error::Result;
-use crate::run::outbox::Outbox;
-use crate::run::telemetry::Delta;
-
-const WAIT: Duration = Duration::from_millis(50);
-const TICK: Duration = Duration::from_secs(1);
 
 /// Names and settings of the correlation.
 #[derive(Clone, Debug)]
@@ -32,112 +21,48 @@ pub struct Rules {
 
 struct Holding {
     correlator: Correlator,
-    claim: Claim,
-    generation: Generation,
     /// Newest event time, and when it was seen by the host's clock.
     newest: Option<(EventTime, Instant)>,
     changed: bool,
-    last_checkpoint: Instant,
-    last_tick: Instant,
 }
 
 pub struct Correlation {
-    pub events: Receiver<LogEvent>,
-    pub rules: Rules,
-    pub store: Box<dyn StateStore>,
-    pub settler: Settler,
-    pub shared: Arc<Shared>,
+    rules: Rules,
     holdings: BTreeMap<Partition, Holding>,
-    outbox: Outbox,
-    alerts: u64,
 }
 
 impl Correlation {
     #[must_use]
-    pub fn new(events: Receiver<LogEvent>, rules: Rules, store: Box<dyn StateStore>, settler: Settler, shared: Arc<Shared>) -> Self {
-        Self { events, rules, store, settler, shared, holdings: BTreeMap::new(), outbox: Outbox::default(), alerts: 0 }
+    pub fn new(rules: Rules) -> Self {
+        Self { rules, holdings: BTreeMap::new() }
     }
+}
 
-    /// Runs until the source closes its channel; returns the alerts published.
-    ///
-    /// # Errors
-    /// What a person or a restart must mend.
-    pub fn run(mut self) -> Result<u64> {
-        let ended = self.serve();
-        self.shared.give_up_after(&ended);
-        self.settler.finish()?;
-        ended.map(|()| self.alerts)
-    }
-
-    fn serve(&mut self) -> Result<()> {
-        loop {
-            match self.events.recv_timeout(WAIT) {
-                Ok(event) => self.handle(event)?,
-                Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => return Ok(()),
-            }
-            self.tick_silent()?;
-            self.checkpoint_due()?;
-            self.settler.check()?;
-        }
-    }
-
-    fn handle(&mut self, event: LogEvent) -> Result<()> {
-        match event {
-            LogEvent::Assigned { partition, generation, committed } => self.take_over(partition, generation, committed),
-            LogEvent::Batch(batch) => self.batch(&batch),
-            LogEvent::End { partition, .. } => {
-                self.shared.ended().insert(partition);
-                Ok(())
-            }
-            LogEvent::Revoked { partition, generation } => {
-                if self.holdings.contains_key(&partition) {
-                    self.checkpoint(partition)?;
-                    self.settler.drain(partition)?;
-                    self.settler.forget(partition)?;
-                    self.holdings.remove(&partition);
-                }
-                self.shared.ended().remove(&partition);
-                self.shared.source.released(partition, generation);
-                Ok(())
-            }
-            LogEvent::Lost { partition, .. } => {
-                self.holdings.remove(&partition);
-                self.shared.ended().remove(&partition);
-                self.settler.forget(partition)
-            }
-            LogEvent::Failed(error) => Err(error),
-        }
-    }
-
-    fn take_over(&mut self, partition: Partition, generation: Generation, committed: Option<Offset>) -> Result<()> {
-        let meta = super::store::patiently(self.store.as_mut(), &self.shared.give_up, |store| store.claim(partition, generation))?;
+impl Task for Correlation {
+    fn assign(&mut self, partition: Partition, from: Offset, value: &[u8], ticked: Option<EventTime>) -> Result<()> {
         let Rules { name, topic, settings } = &self.rules;
-        let stored = meta.as_ref().filter(|meta| !meta.value.is_empty());
-        let mut correlator = match stored {
-            Some(meta) => Correlator::from_bytes(name, topic, *settings, &meta.value)?,
-            None => Correlator::new(name, topic, *settings),
-        };
-        // Without its state, correlation begins anew where the group stands.
-        if let Some(before) = committed.and_then(|committed| committed.0.checked_sub(1)) {
+        let mut correlator =
+            if value.is_empty() { Correlator::new(name, topic, *settings) } else { Correlator::from_bytes(name, topic, *settings, value)? };
+        if let Some(before) = from.0.checked_sub(1) {
             correlator.skip(Offset(before));
         }
-        let state = meta.map_or_else(|| StateGeneration(clock::wall().0 as u64), |meta| meta.state);
-        self.settler.assigned(partition, generation, committed.unwrap_or_default())?;
-        let now = clock::now();
-        let claim = Claim { owner: generation, state };
-        let holding = Holding { correlator, claim, generation, newest: None, changed: false, last_checkpoint: now, last_tick: now };
-        self.holdings.insert(partition, holding);
+        // What this leads to is out already.
+        ticked.into_iter().for_each(|time| correlator.tick(time, &mut vec![]));
+        let newest = correlator.newest().max(ticked).map(|time| (time, clock::now()));
+        self.holdings.insert(partition, Holding { correlator, newest, changed: false });
         Ok(())
     }
 
-    fn batch(&mut self, batch: &PartitionBatch) -> Result<()> {
-        let partition = batch.partition;
-        let Some(holding) = self.holdings.get_mut(&partition).filter(|holding| holding.generation == batch.generation) else {
-            return Ok(());
-        };
-        let mut out = vec![];
-        for record in batch.records.iter() {
+    fn revoke(&mut self, partition: Partition) {
+        self.holdings.remove(&partition);
+    }
+
+    fn batch(&mut self, batch: Batch<'_>, _: &mut States<'_>, out: &mut Out<'_>) -> Result<Counts> {
+        let Batch { partition, records, live } = batch;
+        let Some(holding) = self.holdings.get_mut(&partition) else { return Ok(Counts::default()) };
+        let (mut old, mut new) = (vec![], vec![]);
+        for record in records.iter() {
+            let to = if record.offset < live { &mut old } else { &mut new };
             let position = Position { partition, offset: record.offset };
             match ThreatSignal::parse(position, record.payload) {
                 Ok(Some(signal)) => {
@@ -145,8 +70,8 @@ impl Correlation {
                     let reached = record.time.map_or(signal.time, |logged| logged.min(signal.time));
                     let newest = holding.newest.map_or(reached, |(time, _)| time.max(reached));
                     holding.newest = Some((newest, clock::now()));
-                    holding.correlator.apply(&signal, &mut out);
-                    holding.correlator.tick(newest, &mut out);
+                    holding.correlator.apply(&signal, to);
+                    holding.correlator.tick(newest, to);
                 }
                 Ok(None) => holding.correlator.skip(record.offset),
                 Err(problem) => {
@@ -156,62 +81,57 @@ impl Correlation {
             }
         }
         holding.changed = true;
-        self.shared.ended().remove(&partition);
-        self.publish(out)
+        publish(new, out);
+        Ok(Counts::default())
     }
 
-    fn tick_silent(&mut self) -> Result<()> {
-        let mut out = vec![];
-        for holding in self.holdings.values_mut() {
-            let Some((time, seen)) = holding.newest.filter(|_| holding.last_tick.elapsed() >= TICK) else { continue };
-            holding.last_tick = clock::now();
-            let before = out.len();
-            holding.correlator.tick(EventTime(time.0 + seen.elapsed().as_micros() as i64), &mut out);
-            holding.changed |= out.len() > before;
+    fn tick(&mut self, partition: Partition, out: &mut Out<'_>) -> Option<EventTime> {
+        let holding = self.holdings.get_mut(&partition)?;
+        let (time, seen) = holding.newest?;
+        let now = EventTime(time.0 + clock::since(seen).as_micros() as i64);
+        if !holding.correlator.is_due(now) {
+            return None;
         }
-        self.publish(out)
+        let mut resolved = vec![];
+        holding.correlator.tick(now, &mut resolved);
+        holding.changed = true;
+        publish(resolved, out);
+        Some(now)
     }
 
-    fn publish(&mut self, outputs: Vec<Correlated>) -> Result<()> {
-        if outputs.is_empty() {
-            return Ok(());
+    fn dirty_len(&self, partition: Partition) -> usize {
+        self.holdings.get(&partition).map_or(0, |holding| usize::from(holding.changed))
+    }
+
+    fn take_dirty(&mut self, partition: Partition, max: usize, _: &mut Vec<(EntityKey, usize)>, _: &mut Vec<u8>) -> usize {
+        let Some(holding) = self.holdings.get_mut(&partition).filter(|holding| max > 0 && holding.changed) else { return 0 };
+        holding.changed = false;
+        1
+    }
+
+    fn checkpoint(&self, partition: Partition) -> Offset {
+        self.next(partition)
+    }
+
+    fn next(&self, partition: Partition) -> Offset {
+        self.holdings.get(&partition).map(|holding| holding.correlator.next_offset()).unwrap_or_default()
+    }
+
+    fn value(&self, partition: Partition, out: &mut Vec<u8>) {
+        if let Some(holding) = self.holdings.get(&partition) {
+            out.extend_from_slice(&holding.correlator.to_bytes());
         }
-        self.outbox.clear();
-        let mut delta = Delta::default();
-        for output in outputs {
-            let key = output.entity().to_owned();
-            let alert = matches!(output, Correlated::Alert(_));
-            delta.alerts += u64::from(alert);
-            delta.resolved += u64::from(!alert);
-            let role = if alert { TopicRole::Alerts } else { TopicRole::Threats };
-            let envelope = output.into_envelope();
-            self.outbox.push(role, key.as_bytes(), |out| envelope.write_json(out));
-        }
-        self.alerts += delta.alerts;
-        self.shared.metrics.add(&delta);
-        let give_up = || self.shared.give_up.load(std::sync::atomic::Ordering::Relaxed);
-        self.outbox.publish(self.shared.publisher.as_ref(), give_up).map(|_| ())
     }
+}
 
-    fn checkpoint_due(&mut self) -> Result<()> {
-        let interval = self.shared.checkpoint_interval;
-        let is_due = |holding: &Holding| holding.changed && holding.last_checkpoint.elapsed() >= interval;
-        let due: Vec<Partition> = self.holdings.iter().filter(|(_, holding)| is_due(holding)).map(|(partition, _)| *partition).collect();
-        due.into_iter().try_for_each(|partition| self.checkpoint(partition))
-    }
-
-    fn checkpoint(&mut self, partition: Partition) -> Result<()> {
-        let Some(holding) = self.holdings.get_mut(&partition) else { return Ok(()) };
-        (holding.changed, holding.last_checkpoint) = (false, clock::now());
-        let chunk = Chunk {
-            partition,
-            claim: holding.claim,
-            entries: vec![],
-            bytes: vec![],
-            value: holding.correlator.to_bytes(),
-            upto: holding.correlator.next_offset(),
-            after: self.shared.publisher.produced(),
-        };
-        self.settler.store(chunk)
+fn publish(outputs: Vec<Correlated>, out: &mut Out<'_>) {
+    for output in outputs {
+        let key = output.entity().to_owned();
+        let alert = matches!(output, Correlated::Alert(_));
+        out.delta.alerts += u64::from(alert);
+        out.delta.resolved += u64::from(!alert);
+        let role = if alert { TopicRole::Alerts } else { TopicRole::Threats };
+        let envelope = output.into_envelope();
+        out.outbox.push(role, key.as_bytes(), |bytes| envelope.write_json(bytes));
     }
 }

@@ -1,43 +1,55 @@
 //! A pipeline on Kafka: the input log through the shards to the output topics, state in Redis, correlation beside it.
 //!
 //! ```text
-//! input topic --> source thread --> shard 0..n: decode, score, render --> publisher --> output topics
-//!                                     |  changed states                     | delivered
-//!                                     +--> settling thread: publish -> store -> commit
+//! input topic --> source thread --> lane 0..n: decode, score, render --> settling thread: publish, then commit outputs and offsets
+//!                                     ^ rewind, claimed                      | what changed, once its outputs are committed
+//!                                     +------------- stored ----------- storing thread --> Redis
 //! raw topic --> source thread --> re-keying --> input topic      (where the input's key is not the pipeline's entity)
 //! security.threats --> source thread --> correlation --> security.alerts
 //! ```
 
 pub mod correlate;
+mod crash;
+mod holding;
+pub mod keep;
+pub mod lane;
+pub mod note;
 pub mod rekey;
+pub mod score;
 pub mod settle;
-pub mod shard;
 mod store;
+pub mod takeover;
+#[cfg(test)]
+mod takeover_tests;
+pub mod task;
+pub mod threads;
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crossbeam_channel::Receiver;
 
 use self::correlate::{Correlation, Rules};
+use self::lane::{LaneReport, Shared};
 use self::rekey::Rekeying;
-use self::settle::Settler;
-use self::shard::{Shard, ShardReport, Shared};
+use self::score::Scoring;
+use self::settle::Output;
+use self::task::Task;
+use self::threads::{LaneParts, Running};
 use crate::config::service::Verdicts;
 use crate::core::types::Partition;
 use crate::edge::clock::{self, Deadline};
-use crate::edge::kafka::{ConsumerSettings, KafkaPublisher, KafkaSettings, KafkaSource, ProducerSettings, TopicSpec};
+use crate::edge::kafka::{ConsumerSettings, KafkaPublisher, KafkaSettings, KafkaSource, KafkaTransactions, ProducerSettings, TopicSpec};
 use crate::edge::memory::MemoryStore;
 use crate::edge::redis::{RedisSettings, RedisStore};
-use crate::edge::{LogEvent, LogSource, Publisher, StateStore};
+use crate::edge::{LogEvent, LogSource, StateStore};
 use crate::error::{Error, Result};
 use crate::run::learning::Learning;
 use crate::run::pipeline::Pipeline;
 use crate::run::render::Origin;
-use crate::run::summary::Summary;
+use crate::run::summary::{Latencies, Summary};
 use crate::run::telemetry::Metrics;
 use crate::run::worker::Worker;
 use crate::serve::{Readiness, State};
@@ -59,6 +71,12 @@ pub struct Options {
     pub create_topics: bool,
     pub shards: usize,
     pub checkpoint_interval: Duration,
+    /// Outputs and offsets in one transaction; otherwise outputs may come again after a crash.
+    pub exactly_once: bool,
+    /// How often offsets are committed, and with them outputs.
+    pub commit_interval: Duration,
+    /// Names this process among those of its group. Part of the transactional ids: no two may share it.
+    pub instance: String,
     /// How long a shutdown may take.
     pub shutdown: Duration,
     pub verdicts: Verdicts,
@@ -88,29 +106,29 @@ pub fn run(pipeline: &Arc<Pipeline>, learning: &Arc<Learning>, options: &Options
     let stores = Stores::open(pipeline, options)?;
     around.readiness.set("redis", State::Ok);
     prepare_topics(options)?;
-    let publisher: Arc<dyn Publisher> = Arc::new(KafkaPublisher::open(&options.kafka, &options.producer)?);
-    around.readiness.set("kafka", State::Ok);
     let begun = clock::now();
-    let scoring = Scoring::start(pipeline, learning, options, around, &stores, &publisher)?;
-    let correlating = options.correlate.then(|| Beside::correlating(options, around, &stores, &publisher)).transpose()?;
-    let rekeyed = pipeline.file.source.rekey.as_ref();
-    let rekeying = rekeyed.map(|_| Beside::rekeying(&pipeline.file.source.topic, pipeline, options, around, &publisher)).transpose()?;
+    let scoring = scoring(pipeline, learning, options, around, &stores)?;
+    around.readiness.set("kafka", State::Ok);
+    let correlating = options.correlate.then(|| correlating(options, around, &stores)).transpose()?;
+    let rekeying = pipeline.file.source.rekey.is_some().then(|| rekeying(pipeline, options, around)).transpose()?;
     let give_up = Arc::clone(&scoring.shared.give_up);
-    let beside: Vec<&Beside> = rekeying.iter().chain(&correlating).collect();
-    watch(options, around, &scoring, &beside);
+    let beside: Vec<&Group> = rekeying.iter().chain(&correlating).collect();
+    watch(options, around, learning, &scoring, &beside);
     let deadline = Deadline::after(options.shutdown);
+    let is_rekeyed = rekeying.is_some();
     let was_rekeyed = rekeying.map(|rekeying| rekeying.finish(options, around, deadline, true)).transpose();
-    if options.once && rekeyed.is_some() {
-        wait_quiet(&scoring.source, &scoring.shared, around, || scoring.threads.iter().any(JoinHandle::is_finished));
+    if options.once && is_rekeyed {
+        scoring.wait_quiet(around);
     }
-    let scored = scoring.finish(options, deadline);
+    let scored = scoring.finish(options, around, deadline, false);
     give_up.store(scored.is_err(), Ordering::Relaxed);
     let alerts = correlating.map(|correlating| correlating.finish(options, around, deadline, scored.is_ok())).transpose();
     was_rekeyed?;
-    let report = scored?;
+    let (report, latencies) = scored?;
     // From the first record to the last commit: what the group took to form is no work done.
     let span = report.begun.zip(report.settled).map(|(begun, settled)| settled.saturating_duration_since(begun));
-    Ok(Summary::new(report.counts, alerts?.unwrap_or(0), span.unwrap_or_else(|| begun.elapsed()), &report.latencies))
+    let alerts = alerts?.map_or(0, |(report, _)| report.alerts);
+    Ok(Summary::new(report.counts, alerts, span.unwrap_or_else(|| begun.elapsed()), &latencies))
 }
 
 fn prepare_topics(options: &Options) -> Result<()> {
@@ -126,8 +144,8 @@ fn prepare_topics(options: &Options) -> Result<()> {
 }
 
 /// Waits for a reason to end: told to, everything read, or a thread that ended by itself.
-fn watch(options: &Options, around: &Surroundings, scoring: &Scoring, beside: &[&Beside]) {
-    let is_over = || scoring.threads.iter().any(JoinHandle::is_finished) || beside.iter().any(|beside| beside.thread.is_finished());
+fn watch(options: &Options, around: &Surroundings, learning: &Learning, scoring: &Group, beside: &[&Group]) {
+    let is_over = || scoring.is_over() || beside.iter().any(|group| group.is_over());
     let mut assigned = false;
     while !around.stop.load(Ordering::Relaxed) && !is_over() {
         if !assigned && scoring.is_assigned() {
@@ -135,12 +153,11 @@ fn watch(options: &Options, around: &Surroundings, scoring: &Scoring, beside: &[
             around.readiness.set("partitions", State::Ok);
         }
         // The first of the chain is at its end for good; what follows it waits for what is still on its way.
-        let first =
-            beside.iter().find(|beside| beside.feeds_scoring).map_or((&scoring.source, &scoring.shared), |b| (&b.source, &b.shared));
-        if options.once && is_at_end(first.0, first.1) {
+        let first = beside.iter().find(|group| group.feeds_scoring).map_or(scoring, |group| *group);
+        if options.once && first.is_at_end() {
             return;
         }
-        around.metrics.set_learning(scoring.learning.progress().unwrap_or(1.0));
+        around.metrics.set_learning(learning.progress().unwrap_or(1.0));
         std::thread::sleep(LOOK_AGAIN);
     }
 }
@@ -149,6 +166,8 @@ fn watch(options: &Options, around: &Surroundings, scoring: &Scoring, beside: &[
 struct Stores<'o> {
     redis: Option<&'o RedisSettings>,
 }
+
+type Pair = (Box<dyn StateStore>, Box<dyn StateStore>);
 
 impl<'o> Stores<'o> {
     fn open(pipeline: &Pipeline, options: &'o Options) -> Result<Self> {
@@ -162,50 +181,121 @@ impl<'o> Stores<'o> {
     }
 
     /// Two handles on one topic's states: one to load by, one to store by. `name` keeps the states of pipelines apart.
-    fn pair(&self, name: &str, topic: &str) -> Result<(Box<dyn StateStore>, Box<dyn StateStore>)> {
+    fn pair(&self, name: &str, topic: &str) -> Result<Pair> {
         if let Some(settings) = self.redis {
             return Ok((Box::new(RedisStore::open(settings, name, topic)?), Box::new(RedisStore::open(settings, name, topic)?)));
         }
-        let store = MemoryStore::default();
-        Ok((Box::new(store.clone()), Box::new(store)))
+        Ok(in_memory())
     }
+}
+
+fn in_memory() -> Pair {
+    let store = MemoryStore::default();
+    (Box::new(store.clone()), Box::new(store))
 }
 
 /// Name of the correlation in ids, state keys and thread names. It belongs to no pipeline: threats of all meet in it.
 const CORRELATION: &str = "correlate";
 
-/// The scoring side: one source, one thread a shard.
-struct Scoring {
-    source: Arc<KafkaSource>,
-    shared: Arc<Shared>,
-    learning: Arc<Learning>,
-    threads: Vec<JoinHandle<Result<ShardReport>>>,
+fn scoring(
+    pipeline: &Arc<Pipeline>,
+    learning: &Arc<Learning>,
+    options: &Options,
+    around: &Surroundings,
+    stores: &Stores<'_>,
+) -> Result<Group> {
+    let (topic, group) = (&options.consumer.topic, &options.consumer.group);
+    let task = || {
+        let origin = Origin { pipeline: pipeline.file.name.clone(), topic: topic.clone() };
+        let seed = clock::wall().0 as u64;
+        let worker = Worker::new(Arc::clone(pipeline), Arc::clone(learning), origin, options.verdicts, options.redis.is_some(), seed)?;
+        Ok(Scoring::new(worker))
+    };
+    let plan = Plan { name: "shard", topic, group, lanes: options.shards.max(1), durable: options.redis.is_some(), feeds_scoring: false };
+    Group::start(&plan, options, around, task, || stores.pair(&pipeline.file.name, topic))
 }
 
-impl Scoring {
-    fn start(
-        pipeline: &Arc<Pipeline>,
-        learning: &Arc<Learning>,
+fn correlating(options: &Options, around: &Surroundings, stores: &Stores<'_>) -> Result<Group> {
+    let topic = &options.producer.topics.threats;
+    let group = &options.correlate_group;
+    let rules = || Rules { name: CORRELATION.to_owned(), topic: topic.clone(), settings: options.correlation };
+    let plan = Plan { name: CORRELATION, topic, group, lanes: 1, durable: options.redis.is_some(), feeds_scoring: false };
+    Group::start(&plan, options, around, || Ok(Correlation::new(rules())), || stores.pair(CORRELATION, topic))
+}
+
+/// From the pipeline's source to the topic that is scored. It has no state, so nothing of it is kept but its offsets.
+fn rekeying(pipeline: &Arc<Pipeline>, options: &Options, around: &Surroundings) -> Result<Group> {
+    let group = format!("{}.rekey", options.consumer.group);
+    let plan = Plan { name: "rekey", topic: &pipeline.file.source.topic, group: &group, lanes: 1, durable: false, feeds_scoring: true };
+    Group::start(&plan, options, around, || Ok(Rekeying::new(Arc::clone(pipeline))), || Ok(in_memory()))
+}
+
+/// What one group reads, and by how many lanes.
+struct Plan<'p> {
+    name: &'p str,
+    topic: &'p str,
+    group: &'p str,
+    lanes: usize,
+    durable: bool,
+    feeds_scoring: bool,
+}
+
+/// A source with its lanes.
+struct Group {
+    source: Arc<KafkaSource>,
+    shared: Arc<Shared>,
+    lanes: Vec<Running>,
+    feeds_scoring: bool,
+}
+
+impl Group {
+    fn start<T: Task + 'static>(
+        plan: &Plan<'_>,
         options: &Options,
         around: &Surroundings,
-        stores: &Stores<'_>,
-        publisher: &Arc<dyn Publisher>,
+        task: impl Fn() -> Result<T>,
+        stores: impl Fn() -> Result<Pair>,
     ) -> Result<Self> {
-        let consumer = ConsumerSettings { report_end: options.once, ..options.consumer.clone() };
-        let (source, channels) = KafkaSource::open(&options.kafka, &consumer, options.shards.max(1))?;
+        let consumer = ConsumerSettings {
+            topic: plan.topic.to_owned(),
+            group: plan.group.to_owned(),
+            report_end: options.once,
+            ..options.consumer.clone()
+        };
+        // Before the group is joined: a broker that is away shows here.
+        let outputs: Vec<Output> = (0..plan.lanes).map(|lane| output(plan, options, lane)).collect::<Result<_>>()?;
+        let (source, channels) = KafkaSource::open(&options.kafka, &consumer, plan.lanes)?;
         let source = Arc::new(source);
-        let shared = shared(publisher, Arc::clone(&source) as Arc<dyn LogSource>, options, around);
-        let mut threads = vec![];
-        for (number, events) in channels.into_iter().enumerate() {
-            let (load, store) = stores.pair(&pipeline.file.name, &consumer.topic)?;
-            let settler = settler(&format!("{number}"), store, &shared)?;
-            let origin = Origin { pipeline: pipeline.file.name.clone(), topic: consumer.topic.clone() };
-            let seed = clock::wall().0 as u64;
-            let worker = Worker::new(Arc::clone(pipeline), Arc::clone(learning), origin, options.verdicts, options.redis.is_some(), seed)?;
-            let shard = Shard::new(events, worker, load, options.redis.is_some(), settler, Arc::clone(&shared));
-            threads.push(spawn(&format!("shard-{number}"), move || shard.run())?);
-        }
-        Ok(Self { source, shared, learning: Arc::clone(learning), threads })
+        let shared = Arc::new(Shared {
+            source: Arc::clone(&source) as Arc<dyn LogSource>,
+            metrics: Arc::clone(&around.metrics),
+            checkpoint_interval: options.checkpoint_interval,
+            partitions: source.partitions(),
+            exactly_once: options.exactly_once,
+            ended: Mutex::new(BTreeSet::<Partition>::new()),
+            give_up: Arc::new(AtomicBool::new(false)),
+            stop: Arc::clone(&around.stop),
+            batches: AtomicU64::new(0),
+            held: AtomicUsize::new(0),
+        });
+        let lane = |((number, events), output): ((usize, Receiver<LogEvent>), Output)| {
+            threads::start(LaneParts {
+                name: format!("{}-{number}", plan.name),
+                task: task()?,
+                events,
+                stores: stores()?,
+                durable: plan.durable,
+                output,
+                commit_interval: options.commit_interval,
+                shared: Arc::clone(&shared),
+            })
+        };
+        let lanes = channels.into_iter().enumerate().zip(outputs).map(lane).collect::<Result<_>>()?;
+        Ok(Self { source, shared, lanes, feeds_scoring: plan.feeds_scoring })
+    }
+
+    fn is_over(&self) -> bool {
+        self.lanes.iter().any(Running::is_finished)
     }
 
     /// The group has given this process its share, which may be nothing, and the states of all of it were taken over.
@@ -213,117 +303,52 @@ impl Scoring {
         self.source.counts().rebalances > 0 && self.shared.held.load(Ordering::Relaxed) >= self.source.owned()
     }
 
-    fn finish(self, options: &Options, deadline: Deadline) -> Result<ShardReport> {
-        close(self.source.as_ref(), &self.shared, options, deadline);
-        let mut all = ShardReport::default();
-        for thread in self.threads {
-            all.merge(&join(thread, &self.shared, deadline)?);
+    fn is_at_end(&self) -> bool {
+        self.source.counts().rebalances > 0 && self.shared.ended().len() >= self.source.owned()
+    }
+
+    /// Waits until a log that was written to just now has been at its end for a while, or there is a reason not to wait.
+    fn wait_quiet(&self, around: &Surroundings) {
+        let mut quiet_since = clock::now();
+        while !self.is_over() && !around.stop.load(Ordering::Relaxed) {
+            if !self.is_at_end() {
+                quiet_since = clock::now();
+            } else if quiet_since.elapsed() >= QUIET {
+                return;
+            }
+            std::thread::sleep(LOOK_AGAIN);
         }
-        Ok(all)
-    }
-}
-
-/// What runs beside scoring with a source and a thread of its own: re-keying before it, correlation after it.
-struct Beside {
-    source: Arc<KafkaSource>,
-    shared: Arc<Shared>,
-    thread: JoinHandle<Result<u64>>,
-    feeds_scoring: bool,
-}
-
-impl Beside {
-    fn correlating(options: &Options, around: &Surroundings, stores: &Stores<'_>, publisher: &Arc<dyn Publisher>) -> Result<Self> {
-        let topic = options.producer.topics.threats.clone();
-        let (source, shared, events) = Self::open(&topic, &options.correlate_group, options, around, publisher)?;
-        let (load, store) = stores.pair(CORRELATION, &topic)?;
-        let settler = settler(CORRELATION, store, &shared)?;
-        let rules = Rules { name: CORRELATION.to_owned(), topic, settings: options.correlation };
-        let correlation = Correlation::new(events, rules, load, settler, Arc::clone(&shared));
-        let thread = spawn(CORRELATION, move || correlation.run())?;
-        Ok(Self { source, shared, thread, feeds_scoring: false })
-    }
-
-    /// From `topic` to the topic that is scored. It has no state, so nothing of it is kept but its offsets.
-    fn rekeying(
-        topic: &str,
-        pipeline: &Arc<Pipeline>,
-        options: &Options,
-        around: &Surroundings,
-        publisher: &Arc<dyn Publisher>,
-    ) -> Result<Self> {
-        let group = format!("{}.rekey", options.consumer.group);
-        let (source, shared, events) = Self::open(topic, &group, options, around, publisher)?;
-        let settler = settler("rekey", Box::new(MemoryStore::default()), &shared)?;
-        let rekeying = Rekeying::new(events, Arc::clone(pipeline), settler, Arc::clone(&shared));
-        let thread = spawn("rekey", move || rekeying.run().map(|()| 0))?;
-        Ok(Self { source, shared, thread, feeds_scoring: true })
-    }
-
-    fn open(
-        topic: &str,
-        group: &str,
-        options: &Options,
-        around: &Surroundings,
-        publisher: &Arc<dyn Publisher>,
-    ) -> Result<(Arc<KafkaSource>, Arc<Shared>, Receiver<LogEvent>)> {
-        let consumer =
-            ConsumerSettings { topic: topic.to_owned(), group: group.to_owned(), report_end: options.once, ..options.consumer.clone() };
-        let (source, mut channels) = KafkaSource::open(&options.kafka, &consumer, 1)?;
-        let source = Arc::new(source);
-        let shared = shared(publisher, Arc::clone(&source) as Arc<dyn LogSource>, options, around);
-        let events = channels.pop().ok_or_else(|| Error::bug("a source without a channel"))?;
-        Ok((source, shared, events))
     }
 
     /// With `--once`, after everything that was published for it has come by; `is_fed` is false when what feeds it has failed.
-    fn finish(self, options: &Options, around: &Surroundings, deadline: Deadline, is_fed: bool) -> Result<u64> {
+    fn finish(self, options: &Options, around: &Surroundings, deadline: Deadline, is_fed: bool) -> Result<(LaneReport, Latencies)> {
         if options.once && is_fed {
-            wait_quiet(&self.source, &self.shared, around, || self.thread.is_finished());
+            self.wait_quiet(around);
         }
         close(self.source.as_ref(), &self.shared, options, deadline);
-        join(self.thread, &self.shared, deadline)
-    }
-}
-
-fn is_at_end(source: &KafkaSource, shared: &Shared) -> bool {
-    source.counts().rebalances > 0 && shared.ended().len() >= source.owned()
-}
-
-/// Waits until a log that was written to just now has been at its end for a while, or there is a reason not to wait.
-fn wait_quiet(source: &KafkaSource, shared: &Shared, around: &Surroundings, is_over: impl Fn() -> bool) {
-    let mut quiet_since = clock::now();
-    while !is_over() && !around.stop.load(Ordering::Relaxed) {
-        if !is_at_end(source, shared) {
-            quiet_since = clock::now();
-        } else if quiet_since.elapsed() >= QUIET {
-            return;
+        let (mut report, mut latencies) = (LaneReport::default(), Latencies::default());
+        let mut first = Ok(());
+        for lane in self.lanes {
+            match lane.join(deadline) {
+                Ok((lane, its)) => {
+                    report.merge(&lane);
+                    latencies.merge(&its);
+                }
+                Err(error) => first = first.and(Err(error)),
+            }
         }
-        std::thread::sleep(LOOK_AGAIN);
+        first.map(|()| (report, latencies))
     }
 }
 
-fn shared(publisher: &Arc<dyn Publisher>, source: Arc<dyn LogSource>, options: &Options, around: &Surroundings) -> Arc<Shared> {
-    Arc::new(Shared {
-        publisher: Arc::clone(publisher),
-        source,
-        metrics: Arc::clone(&around.metrics),
-        checkpoint_interval: options.checkpoint_interval,
-        ended: Arc::new(Mutex::new(BTreeSet::<Partition>::new())),
-        give_up: Arc::new(AtomicBool::new(false)),
-        stop: Arc::clone(&around.stop),
-        batches: AtomicU64::new(0),
-        held: AtomicUsize::new(0),
-    })
-}
-
-fn settler(name: &str, store: Box<dyn StateStore>, shared: &Arc<Shared>) -> Result<Settler> {
-    let parts = settle::Parts {
-        store,
-        publisher: Arc::clone(&shared.publisher),
-        source: Arc::clone(&shared.source),
-        give_up: Arc::clone(&shared.give_up),
-    };
-    Settler::start(name, parts)
+/// One producer a lane: each has its own threads in the client, and each transaction its own pace.
+fn output(plan: &Plan<'_>, options: &Options, lane: usize) -> Result<Output> {
+    if !options.exactly_once {
+        return Ok(Output::AtLeastOnce(Arc::new(KafkaPublisher::open(&options.kafka, &options.producer)?)));
+    }
+    let id = format!("{}.{}.{}-{lane}", plan.group, options.instance, plan.name);
+    let transactions = KafkaTransactions::open(&options.kafka, &options.producer, plan.topic, &id)?;
+    Ok(Output::ExactlyOnce(Box::new(transactions)))
 }
 
 /// Leaves the group. When that takes too long, waiting for brokers and stores ends: what is not settled comes again next time.
@@ -334,20 +359,4 @@ fn close(source: &dyn LogSource, shared: &Shared, options: &Options, deadline: D
         tracing::warn!(%error, "not everything was settled in time; it is delivered again at the next start");
         shared.give_up.store(true, Ordering::Relaxed);
     }
-}
-
-fn spawn<T: Send + 'static>(name: &str, body: impl FnOnce() -> Result<T> + Send + 'static) -> Result<JoinHandle<Result<T>>> {
-    let thread = std::thread::Builder::new().name(name.to_owned()).spawn(body);
-    thread.map_err(|error| Error::permanent(format!("cannot start the thread {name}")).because(error))
-}
-
-/// Waits for a thread; once the process was told to stop, not beyond the deadline: the thread then ends with the process.
-fn join<T>(thread: JoinHandle<Result<T>>, shared: &Shared, deadline: Deadline) -> Result<T> {
-    while !thread.is_finished() {
-        if shared.stop.load(Ordering::Relaxed) && deadline.passed() {
-            return Err(Error::transient("stopped before everything was settled; it is delivered again at the next start"));
-        }
-        std::thread::sleep(LOOK_AGAIN);
-    }
-    thread.join().unwrap_or_else(|_| Err(Error::bug("a shard panicked; its message is in the log")))
 }

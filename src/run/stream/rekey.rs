@@ -1,154 +1,82 @@
-//! Re-keying: events whose producers use another key go once more through an internal topic, keyed by the pipeline's entity.
+//! Re-keying as a lane's task: events whose producers use another key go once more through an internal topic, keyed by the
+//! pipeline's entity.
 //!
 //! The record itself passes unchanged, with its own time, so scoring sees what it would have seen; one that cannot be read passes
-//! too and becomes a dead letter there. At least once: a record may pass twice after a crash, and then under two offsets.
+//! too and becomes a dead letter there. There is no state but the offset.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
 
 use bumpalo::Bump;
-use crossbeam_channel::{Receiver, RecvTimeoutError};
 
-use super::settle::{Chunk, Settler};
-use super::shard::Shared;
+use super::task::{Batch, Out, States, Task};
 use crate::core::decode::Decoded;
+use crate::core::engine::Counts;
 use crate::core::event::Record;
-use crate::core::types::{EventTime, Generation, Offset, Partition};
-use crate::edge::clock;
-use crate::edge::{Claim, LogEvent, Outgoing, PartitionBatch, StateGeneration, TopicRole};
-use crate::error::{Kind, Result};
+use crate::core::types::{EntityKey, EventTime, Offset, Partition};
+use crate::edge::TopicRole;
+use crate::error::Result;
 use crate::limits::EVENT_TIME_MIN_MICROS;
 use crate::run::pipeline::Pipeline;
 
-const WAIT: Duration = Duration::from_millis(20);
-
-struct Holding {
-    generation: Generation,
-    next: Offset,
-    /// Up to where a checkpoint was handed over.
-    handed: Offset,
-    last: Instant,
-}
-
 pub struct Rekeying {
-    pub events: Receiver<LogEvent>,
-    pub pipeline: Arc<Pipeline>,
-    pub settler: Settler,
-    pub shared: Arc<Shared>,
-    holdings: BTreeMap<Partition, Holding>,
+    pipeline: Arc<Pipeline>,
+    next: BTreeMap<Partition, Offset>,
     arena: Bump,
 }
 
 impl Rekeying {
     #[must_use]
-    pub fn new(events: Receiver<LogEvent>, pipeline: Arc<Pipeline>, settler: Settler, shared: Arc<Shared>) -> Self {
-        Self { events, pipeline, settler, shared, holdings: BTreeMap::new(), arena: Bump::new() }
+    pub fn new(pipeline: Arc<Pipeline>) -> Self {
+        Self { pipeline, next: BTreeMap::new(), arena: Bump::new() }
+    }
+}
+
+impl Task for Rekeying {
+    fn assign(&mut self, partition: Partition, from: Offset, _: &[u8], _: Option<EventTime>) -> Result<()> {
+        self.next.insert(partition, from);
+        Ok(())
     }
 
-    /// Runs until the source closes its channel.
-    ///
-    /// # Errors
-    /// What a person or a restart must mend.
-    pub fn run(mut self) -> Result<()> {
-        let ended = self.serve();
-        self.shared.give_up_after(&ended);
-        self.settler.finish()?;
-        ended
+    fn revoke(&mut self, partition: Partition) {
+        self.next.remove(&partition);
     }
 
-    fn serve(&mut self) -> Result<()> {
-        loop {
-            match self.events.recv_timeout(WAIT) {
-                Ok(event) => self.handle(event)?,
-                Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => return Ok(()),
-            }
-            let due: Vec<Partition> = self.holdings.iter().filter(|(_, holding)| self.is_due(holding)).map(|(p, _)| *p).collect();
-            due.into_iter().try_for_each(|partition| self.checkpoint(partition))?;
-            self.settler.check()?;
-        }
-    }
-
-    fn is_due(&self, holding: &Holding) -> bool {
-        holding.next > holding.handed && holding.last.elapsed() >= self.shared.checkpoint_interval
-    }
-
-    fn handle(&mut self, event: LogEvent) -> Result<()> {
-        match event {
-            LogEvent::Assigned { partition, generation, committed } => {
-                let start = committed.unwrap_or_default();
-                self.settler.assigned(partition, generation, start)?;
-                self.holdings.insert(partition, Holding { generation, next: start, handed: start, last: clock::now() });
-                Ok(())
-            }
-            LogEvent::Batch(batch) => self.batch(batch),
-            LogEvent::End { partition, .. } => {
-                self.shared.ended().insert(partition);
-                Ok(())
-            }
-            LogEvent::Revoked { partition, generation } => {
-                self.checkpoint(partition)?;
-                self.settler.drain(partition)?;
-                self.drop_partition(partition)?;
-                self.shared.source.released(partition, generation);
-                Ok(())
-            }
-            LogEvent::Lost { partition, .. } => self.drop_partition(partition),
-            LogEvent::Failed(error) => Err(error),
-        }
-    }
-
-    fn drop_partition(&mut self, partition: Partition) -> Result<()> {
-        self.holdings.remove(&partition);
-        self.shared.ended().remove(&partition);
-        self.settler.forget(partition)
-    }
-
-    fn batch(&mut self, batch: PartitionBatch) -> Result<()> {
-        let PartitionBatch { partition, generation, records, .. } = batch;
-        let Some(holding) = self.holdings.get_mut(&partition).filter(|holding| holding.generation == generation) else { return Ok(()) };
-        if let Some(last) = records.iter().last() {
-            holding.next = last.offset.next();
-        }
-        self.shared.ended().remove(&partition);
+    fn batch(&mut self, batch: Batch<'_>, _: &mut States<'_>, out: &mut Out<'_>) -> Result<Counts> {
+        let Batch { partition, records, live } = batch;
         self.arena.reset();
-        let whole: Vec<Record<'_>> = records.iter().map(|record| record.as_record(partition)).collect();
+        let whole: Vec<Record<'_>> =
+            records.iter().filter(|record| record.offset >= live).map(|record| record.as_record(partition)).collect();
         let mut decoded = Decoded::default();
         self.pipeline.decode(&whole, &self.arena, &mut decoded);
         let mut events = decoded.events.iter().peekable();
         for record in &whole {
-            let key = events.next_if(|event| event.at == record.at).map(|event| event.entity.name.as_bytes());
+            let key = events.next_if(|event| event.at == record.at).map_or(&b""[..], |event| event.entity.name.as_bytes());
             // The broker must not put its own clock in where the first topic had none.
-            let time = Some(record.time.unwrap_or(EventTime(EVENT_TIME_MIN_MICROS)));
-            publish(&self.shared, Outgoing { role: TopicRole::Rekeyed, partition: None, key, payload: record.payload, time })?;
+            let time = record.time.unwrap_or(EventTime(EVENT_TIME_MIN_MICROS));
+            out.outbox.push_timed(TopicRole::Rekeyed, time, key, record.payload);
         }
-        drop(decoded);
-        self.shared.source.recycle(records);
-        Ok(())
+        if let Some(last) = records.last() {
+            self.next.insert(partition, last.offset.next());
+        }
+        Ok(Counts::default())
     }
 
-    fn checkpoint(&mut self, partition: Partition) -> Result<()> {
-        let Some(holding) = self.holdings.get_mut(&partition) else { return Ok(()) };
-        (holding.handed, holding.last) = (holding.next, clock::now());
-        self.settler.store(Chunk {
-            partition,
-            claim: Claim { owner: holding.generation, state: StateGeneration::default() },
-            entries: vec![],
-            bytes: vec![],
-            value: vec![],
-            upto: holding.next,
-            after: self.shared.publisher.produced(),
-        })
+    fn dirty_len(&self, _: Partition) -> usize {
+        0
     }
-}
 
-fn publish(shared: &Shared, record: Outgoing<'_>) -> Result<()> {
-    loop {
-        match shared.publisher.publish(record) {
-            Err(error) if error.kind == Kind::Transient && !shared.give_up.load(Ordering::Relaxed) => {}
-            other => return other.map(|_| ()),
-        }
+    fn take_dirty(&mut self, _: Partition, _: usize, _: &mut Vec<(EntityKey, usize)>, _: &mut Vec<u8>) -> usize {
+        0
     }
+
+    fn checkpoint(&self, partition: Partition) -> Offset {
+        self.next(partition)
+    }
+
+    fn next(&self, partition: Partition) -> Offset {
+        self.next.get(&partition).copied().unwrap_or_default()
+    }
+
+    fn value(&self, _: Partition, _: &mut Vec<u8>) {}
 }

@@ -1,315 +1,448 @@
-//! Publish, store, commit: the one place where offsets are settled, in this order and on a thread of its own.
+//! Publish, commit, then store: the one place where outputs and offsets are settled, in this order.
 //!
-//! A shard hands over chunks of changed state together with the last output that was produced before them. The chunk is stored
-//! once those outputs are durable, and only then is the offset committed up to which everything is stored. So a stored state
-//! never knows more than what was published, and a committed offset never promises more than what is stored.
+//! A lane hands over parcels of outputs, each with the offset that they lead up to, and chunks of changed state between them. What
+//! was published is committed together with its offsets, every commit interval; only then do the chunks that lie before it go on to
+//! the store. So a stored state never knows more than what the group has committed, and what it knows less is replayed.
+//!
+//! When a transaction does not end well nobody asks why: the lane is told to rewind, and goes on from what the group has committed.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::thread::JoinHandle;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
+use crossbeam_channel::Sender;
 
-use crate::core::ledger::Ledger;
-use crate::core::types::{EntityKey, Generation, Offset, Partition};
-use crate::edge::clock::{self, Deadline};
-use crate::edge::{Checkpoint, Claim, Commit, CommitMode, LogSource, Publisher, Sequence, StateStore};
+use super::crash;
+use super::keep::{Chunk, Keep};
+use super::note::Note;
+use crate::core::types::{EventTime, Generation, Offset, Partition};
+use crate::edge::{Commit, CommitMode, LogSource, Owner, Publisher, Sequence, Transactions, clock};
 use crate::error::{Error, Kind, Result};
+use crate::run::outbox::Outbox;
+use crate::run::summary::Latencies;
+use crate::run::telemetry::{Delta, Metrics, Stage};
 
-/// Chunks that may wait; a slower store holds the shard back.
-const WORK_MAX: usize = 8;
-/// Between two looks at what is delivered, and between two tries of a store that is away.
-const LOOK_AGAIN: Duration = Duration::from_micros(500);
 const TRY_AGAIN: Duration = Duration::from_millis(200);
-/// Between two background commits. The coordinator answers them one after the other, and each says all that the ones before it
-/// said: one for every chunk would only keep the last one waiting.
-const COMMIT_EVERY: Duration = Duration::from_millis(100);
+const LOOK_AGAIN: Duration = Duration::from_micros(500);
+/// Between two looks at what is delivered, while something is on its way.
+const WATCH_EVERY: Duration = Duration::from_millis(1);
+const IDLE_WAIT: Duration = Duration::from_millis(50);
 
-/// Changed states of one partition.
-pub struct Chunk {
-    pub partition: Partition,
-    pub claim: Claim,
-    /// Keys and the ends of their values in `bytes`.
-    pub entries: Vec<(EntityKey, usize)>,
-    pub bytes: Vec<u8>,
-    /// The partition's own value.
-    pub value: Vec<u8>,
-    /// Everything before this is stored once this chunk and all before it are.
-    pub upto: Offset,
-    /// Outputs up to here must be durable first.
-    pub after: Sequence,
+/// How outputs and offsets become durable.
+pub enum Output {
+    /// In one transaction.
+    ExactlyOnce(Box<dyn Transactions>),
+    /// Outputs first, then offsets: after a crash the same outputs may come again.
+    AtLeastOnce(Arc<dyn Publisher>),
 }
 
-enum Work {
-    Assigned {
+/// Outputs of one batch.
+pub struct Parcel {
+    pub partition: Partition,
+    pub generation: Generation,
+    pub outbox: Outbox,
+    /// Where the partition goes on once these are committed; `None` while the group is ahead.
+    pub next: Option<Offset>,
+    /// Time that passed without records and led to these outputs.
+    pub ticked: Option<EventTime>,
+    pub read_at: Instant,
+    pub events: u64,
+}
+
+pub enum Work {
+    /// Commits `next` with the note, so that every earlier owner is refused.
+    Claim {
         partition: Partition,
         generation: Generation,
-        start: Offset,
+        next: Offset,
+        note: Note,
     },
-    Store(Chunk),
-    /// Commits of this partition must have reached the broker when this is answered.
-    Drain {
-        partition: Partition,
-        done: Sender<()>,
-    },
+    Parcel(Parcel),
+    Chunk(Chunk),
+    /// Everything before must be committed and stored when this is answered.
+    Drain(Partition, Owner),
+    /// The partition is not ours any more.
     Forget(Partition),
+    /// What is not committed must not be.
+    Rewind,
 }
 
-/// The settling thread of one shard.
-pub struct Settler {
-    work: Sender<Work>,
-    handed: u64,
-    stored: Arc<AtomicU64>,
-    failure: Arc<std::sync::Mutex<Option<Error>>>,
-    thread: Option<JoinHandle<()>>,
+/// Work in the lane's present epoch. A rewind begins the next one; what was ordered before it is dropped.
+pub struct Order {
+    pub epoch: u64,
+    pub work: Work,
+}
+
+/// What a lane hears back.
+pub enum Reply {
+    Claimed(Partition),
+    Committed(Partition, Offset),
+    Stored(Partition, Owner, u64),
+    /// The store has another owner, or lost what it had.
+    StoreLost(Partition, Owner, Error),
+    Drained(Partition, Owner),
+    /// Nothing of the epochs before this one is open any more.
+    Rewind(u64),
+    Failed(Error),
 }
 
 /// What settling needs.
 pub struct Parts {
-    pub store: Box<dyn StateStore>,
-    pub publisher: Arc<dyn Publisher>,
+    pub output: Output,
     pub source: Arc<dyn LogSource>,
-    /// Set when the process is told to go and must not wait for a store that is away.
+    pub keep: Sender<Keep>,
+    pub replies: Sender<Reply>,
+    /// Emptied outboxes, for reuse.
+    pub spare: Sender<Outbox>,
+    pub metrics: Arc<Metrics>,
+    pub commit_interval: Duration,
+    /// Set when the process is told to go and must not wait for a broker that is away.
     pub give_up: Arc<AtomicBool>,
 }
 
-impl Settler {
-    /// # Errors
-    /// No thread can be started.
-    pub fn start(name: &str, parts: Parts) -> Result<Self> {
-        let (work, todo) = bounded(WORK_MAX);
-        let stored = Arc::new(AtomicU64::new(0));
-        let failure = Arc::new(std::sync::Mutex::new(None));
-        let mut body = Body {
-            parts,
-            ledgers: BTreeMap::new(),
-            pending: BTreeMap::new(),
-            unsent: BTreeSet::new(),
-            last_commit: clock::now(),
-            stored: Arc::clone(&stored),
-        };
-        let failed = Arc::clone(&failure);
-        let thread = std::thread::Builder::new().name(format!("settle-{name}")).spawn(move || {
-            if let Err(error) = body.run(&todo) {
-                *failed.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(error);
-            }
-        });
-        let thread = thread.map_err(|error| Error::permanent("cannot start the settling thread").because(error))?;
-        Ok(Self { work, handed: 0, stored, failure, thread: Some(thread) })
-    }
+/// Work that is published and not committed yet, in order.
+enum Waiting {
+    Claim(Partition, Offset),
+    Parcel(Sent),
+    Chunk(Chunk),
+    Drain(Partition, Owner),
+}
 
-    /// # Errors
-    /// Why settling stopped.
-    pub fn assigned(&mut self, partition: Partition, generation: Generation, start: Offset) -> Result<()> {
-        self.send(Work::Assigned { partition, generation, start })
-    }
-    /// Waits while too much is waiting.
-    ///
-    /// # Errors
-    /// Why settling stopped.
-    pub fn store(&mut self, chunk: Chunk) -> Result<()> {
-        self.handed += 1;
-        self.send(Work::Store(chunk))
-    }
-    /// Waits until everything handed over for the partition is stored and committed.
-    ///
-    /// # Errors
-    /// Why settling stopped.
-    pub fn drain(&mut self, partition: Partition) -> Result<()> {
-        let (done, wait) = bounded(1);
-        self.send(Work::Drain { partition, done })?;
-        wait.recv().map_err(|_| self.take_failure())
-    }
-    /// # Errors
-    /// Why settling stopped.
-    pub fn forget(&mut self, partition: Partition) -> Result<()> {
-        self.send(Work::Forget(partition))
-    }
-    /// Another chunk can be handed over without waiting.
-    #[must_use]
-    pub fn has_room(&self) -> bool {
-        !self.work.is_full()
-    }
-    /// Everything handed over is stored: clean states may leave memory.
-    #[must_use]
-    pub fn is_idle(&self) -> bool {
-        self.stored.load(Ordering::Acquire) == self.handed
-    }
-    /// # Errors
-    /// Why settling stopped, if it did.
-    pub fn check(&mut self) -> Result<()> {
-        if self.thread.as_ref().is_some_and(JoinHandle::is_finished) { Err(self.take_failure()) } else { Ok(()) }
-    }
+struct Sent {
+    partition: Partition,
+    next: Option<Offset>,
+    read_at: Instant,
+    events: u64,
+    /// Its last output, where each is acknowledged by itself.
+    last: Sequence,
+    noted: bool,
+}
 
-    fn send(&mut self, work: Work) -> Result<()> {
-        self.work.send(work).map_err(|_| self.take_failure())
-    }
-    fn take_failure(&self) -> Error {
-        let failure = self.failure.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
-        failure.unwrap_or_else(|| Error::bug("the settling thread ended"))
-    }
-
-    /// Ends the thread after what was handed over. Nothing can be handed over afterwards.
-    ///
-    /// # Errors
-    /// Why settling stopped before that.
-    pub fn finish(&mut self) -> Result<()> {
-        let Self { work, failure, thread, .. } = self;
-        let (closed, _) = bounded(0);
-        drop(std::mem::replace(work, closed));
-        if let Some(thread) = thread.take()
-            && thread.join().is_err()
-        {
-            return Err(Error::bug("the settling thread panicked"));
+impl Waiting {
+    fn partition(&self) -> Partition {
+        match self {
+            Self::Claim(partition, _) | Self::Drain(partition, _) => *partition,
+            Self::Parcel(sent) => sent.partition,
+            Self::Chunk(chunk) => chunk.partition,
         }
-        let failed = failure.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
-        failed.map_or(Ok(()), Err)
     }
 }
 
-struct Body {
+/// The settling of one lane. Driven by a thread, or step by step by a simulation.
+pub struct Settler {
     parts: Parts,
-    ledgers: BTreeMap<Partition, Ledger>,
-    /// Commit points that no commit has carried yet.
-    pending: BTreeMap<Partition, Offset>,
-    /// Those of them that not even a background commit has carried.
-    unsent: BTreeSet<Partition>,
+    epoch: u64,
+    queue: VecDeque<Waiting>,
+    owned: BTreeMap<Partition, (Generation, Note)>,
+    /// When the first output since the last commit was published.
+    opened: Option<Instant>,
+    urgent: bool,
     last_commit: Instant,
-    stored: Arc<AtomicU64>,
+    latencies: Latencies,
+    delta: Delta,
 }
 
-impl Body {
-    fn run(&mut self, todo: &Receiver<Work>) -> Result<()> {
-        loop {
-            match todo.recv_timeout(COMMIT_EVERY) {
-                Ok(work) => self.handle(work)?,
-                Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => return self.commit_unsent(),
-            }
-            if self.last_commit.elapsed() >= COMMIT_EVERY {
-                self.commit_unsent()?;
-            }
+impl Settler {
+    #[must_use]
+    pub fn new(parts: Parts) -> Self {
+        Self {
+            parts,
+            epoch: 0,
+            queue: VecDeque::new(),
+            owned: BTreeMap::new(),
+            opened: None,
+            urgent: false,
+            last_commit: clock::now(),
+            latencies: Latencies::default(),
+            delta: Delta::default(),
         }
     }
 
-    fn handle(&mut self, work: Work) -> Result<()> {
+    /// # Errors
+    /// What a person or a restart must mend.
+    pub fn take(&mut self, Order { epoch, work }: Order) -> Result<()> {
+        if epoch != self.epoch {
+            if let Work::Parcel(parcel) = work {
+                self.recycle(parcel.outbox);
+            }
+            return Ok(());
+        }
         match work {
-            Work::Assigned { partition, generation, start } => {
-                self.ledgers.insert(partition, Ledger::new(partition, generation, start));
+            Work::Claim { partition, generation, next, note } => {
+                self.owned.insert(partition, (generation, note));
+                self.queue.push_back(Waiting::Claim(partition, next));
+                self.urgent = true;
             }
-            Work::Store(chunk) => {
-                self.settle(&chunk)?;
-                self.stored.fetch_add(1, Ordering::Release);
+            Work::Parcel(parcel) => return self.publish(parcel),
+            Work::Chunk(chunk) => self.queue.push_back(Waiting::Chunk(chunk)),
+            Work::Drain(partition, owner) => {
+                self.queue.push_back(Waiting::Drain(partition, owner));
+                self.urgent = true;
             }
-            Work::Drain { partition, done } => {
-                self.commit(partition, CommitMode::Wait)?;
-                // Nobody waits any more: the shard has ended.
-                done.send(()).unwrap_or_default();
-            }
-            Work::Forget(partition) => self.forget(partition),
+            Work::Forget(partition) => return self.forget(partition),
+            Work::Rewind => return self.rewind("the lane asks for it"),
         }
         Ok(())
     }
 
-    fn forget(&mut self, partition: Partition) {
-        self.ledgers.remove(&partition);
-        self.pending.remove(&partition);
-        self.unsent.remove(&partition);
+    /// Commits when it is time to.
+    ///
+    /// # Errors
+    /// What a person or a restart must mend.
+    pub fn step(&mut self) -> Result<()> {
+        self.note_delivered()?;
+        if self.queue.is_empty() {
+            self.urgent = false;
+            return Ok(());
+        }
+        let since_open = self.opened.map(clock::since);
+        let due = match self.parts.output {
+            Output::ExactlyOnce(_) => since_open.is_none_or(|open| open >= self.parts.commit_interval),
+            Output::AtLeastOnce(_) => clock::since(self.last_commit) >= self.parts.commit_interval,
+        };
+        if due || self.urgent { self.commit() } else { Ok(()) }
     }
 
-    fn commit_unsent(&mut self) -> Result<()> {
+    /// How long nothing will have to be done unless work comes.
+    #[must_use]
+    pub fn wait(&self) -> Duration {
+        if self.queue.is_empty() {
+            return IDLE_WAIT;
+        }
+        match (&self.parts.output, self.opened) {
+            (Output::AtLeastOnce(_), _) => WATCH_EVERY,
+            (Output::ExactlyOnce(_), Some(opened)) => self.parts.commit_interval.saturating_sub(clock::since(opened)).min(IDLE_WAIT),
+            (Output::ExactlyOnce(_), None) => Duration::ZERO,
+        }
+    }
+
+    /// Settles what is left, at the end.
+    ///
+    /// # Errors
+    /// Why it could not.
+    pub fn finish(mut self) -> Result<Latencies> {
+        self.urgent = true;
+        self.step()?;
+        Ok(self.latencies)
+    }
+
+    fn publish(&mut self, parcel: Parcel) -> Result<()> {
+        let Parcel { partition, generation, outbox, next, ticked, read_at, events } = parcel;
+        let Some((owner, note)) = self.owned.get_mut(&partition).filter(|(owner, _)| *owner == generation) else {
+            self.recycle(outbox);
+            return Ok(());
+        };
+        debug_assert_eq!(*owner, generation);
+        note.ticked = ticked.or(note.ticked);
+        let begun = clock::now();
+        let give_up = || self.parts.give_up.load(Ordering::Relaxed);
+        let published = match &mut self.parts.output {
+            Output::ExactlyOnce(transactions) => outbox.in_runs(|run| transactions.publish(run, &give_up)).map(|()| Sequence::default()),
+            Output::AtLeastOnce(publisher) => outbox.publish(publisher.as_ref(), give_up),
+        };
+        self.delta.spent(Stage::Publish, clock::since(begun));
+        self.recycle(outbox);
+        let last = match published {
+            Ok(last) => last,
+            Err(error) => return self.recover(error),
+        };
+        crash::point("after_publish");
+        self.opened.get_or_insert(begun);
+        self.queue.push_back(Waiting::Parcel(Sent { partition, next, read_at, events, last, noted: false }));
+        Ok(())
+    }
+
+    fn recycle(&self, mut outbox: Outbox) {
+        outbox.clear();
+        drop(self.parts.spare.try_send(outbox));
+    }
+
+    /// Latency of outputs that are acknowledged one by one.
+    fn note_delivered(&mut self) -> Result<()> {
+        let Output::AtLeastOnce(publisher) = &self.parts.output else { return Ok(()) };
+        if let Some(error) = publisher.failure() {
+            return Err(error);
+        }
+        let delivered = publisher.delivered();
+        for waiting in &mut self.queue {
+            let Waiting::Parcel(sent) = waiting else { continue };
+            if sent.last > delivered {
+                break;
+            }
+            if !std::mem::replace(&mut sent.noted, true) {
+                let micros = clock::since(sent.read_at).as_micros() as u64;
+                self.latencies.add(micros, sent.events);
+                self.delta.latency.add(micros, sent.events);
+            }
+        }
+        Ok(())
+    }
+
+    fn commit(&mut self) -> Result<()> {
+        let begun = clock::now();
+        let (settled, result) = match self.parts.output {
+            Output::ExactlyOnce(_) => (self.queue.len(), self.commit_exactly()),
+            Output::AtLeastOnce(_) => {
+                let settled = self.delivered_len()?;
+                (settled, self.commit_plainly(settled))
+            }
+        };
         self.last_commit = clock::now();
-        std::mem::take(&mut self.unsent).into_iter().try_for_each(|partition| self.commit(partition, CommitMode::Background))
+        self.delta.spent(Stage::Commit, clock::since(begun));
+        match result {
+            Ok(()) => {
+                crash::point("after_commit");
+                self.release(settled)
+            }
+            Err(error) => self.recover(error),
+        }
     }
 
-    fn settle(&mut self, chunk: &Chunk) -> Result<()> {
-        let Some(ledger) = self.ledgers.get_mut(&chunk.partition) else { return Ok(()) };
-        let ticket = ledger.open(chunk.upto);
-        self.wait_published(chunk.after)?;
-        match self.write(chunk) {
-            Err(error) if error.kind == Kind::Fenced && self.parts.source.owns(chunk.partition, chunk.claim.owner) => {
-                let advice = "is another deployment using this Redis, or was its content replaced? nothing more is stored or committed";
-                return Err(
-                    Error::permanent(format!("the state of partition {} cannot be stored: {advice}", chunk.partition.0)).because(error)
-                );
+    /// The offsets of the first `count` works, each partition's last.
+    fn commits(&self, count: usize) -> Vec<Commit> {
+        let mut next: BTreeMap<Partition, Offset> = BTreeMap::new();
+        for waiting in self.queue.iter().take(count) {
+            match waiting {
+                Waiting::Claim(partition, offset) => drop(next.insert(*partition, *offset)),
+                Waiting::Parcel(Sent { partition, next: Some(offset), .. }) => drop(next.insert(*partition, *offset)),
+                _ => {}
             }
-            Err(error) if error.kind == Kind::Fenced => {
-                tracing::warn!(partition = chunk.partition.0, %error, "another owner has this partition; its state is not ours to store");
-                self.forget(chunk.partition);
-                return Ok(());
-            }
-            other => other?,
         }
-        let moved = self.ledgers.get_mut(&chunk.partition).and_then(|ledger| ledger.done(ticket));
-        if let Some(next) = moved {
-            self.pending.insert(chunk.partition, next);
-            self.unsent.insert(chunk.partition);
-        }
-        Ok(())
+        let commit = |(partition, next): (Partition, Offset)| {
+            let (generation, note) = self.owned.get(&partition)?;
+            Some(Commit { partition, next, generation: *generation, note: note.to_text() })
+        };
+        next.into_iter().filter_map(commit).collect()
     }
 
-    fn wait_published(&self, upto: Sequence) -> Result<()> {
-        while self.parts.publisher.delivered() < upto {
-            if let Some(error) = self.parts.publisher.failure() {
+    fn commit_exactly(&mut self) -> Result<()> {
+        let commits = self.commits(self.queue.len());
+        if commits.is_empty() && self.opened.is_none() {
+            return Ok(());
+        }
+        let owned: Vec<(Partition, Generation)> = commits.iter().map(|commit| (commit.partition, commit.generation)).collect();
+        let member = self.parts.source.member(&owned)?;
+        crash::point("before_commit");
+        match &mut self.parts.output {
+            Output::ExactlyOnce(transactions) => transactions.commit(&commits, &member),
+            Output::AtLeastOnce(_) => Ok(()),
+        }
+    }
+
+    /// How many works are durable; all of them, waited for, when somebody waits.
+    fn delivered_len(&self) -> Result<usize> {
+        let Output::AtLeastOnce(publisher) = &self.parts.output else { return Ok(0) };
+        loop {
+            let delivered = publisher.delivered();
+            let open = self.queue.iter().position(|waiting| matches!(waiting, Waiting::Parcel(sent) if sent.last > delivered));
+            match open {
+                None => return Ok(self.queue.len()),
+                Some(count) if !self.urgent => return Ok(count),
+                Some(_) => {}
+            }
+            if let Some(error) = publisher.failure() {
                 return Err(error);
             }
             if self.parts.give_up.load(Ordering::Relaxed) {
                 return Err(Error::transient("stopped before all outputs were delivered; the next start publishes them again"));
             }
-            std::thread::sleep(LOOK_AGAIN);
+            clock::sleep(LOOK_AGAIN);
         }
-        Ok(())
     }
 
-    fn write(&mut self, chunk: &Chunk) -> Result<()> {
-        let mut start = 0;
-        let entries: Vec<(EntityKey, &[u8])> = chunk
-            .entries
-            .iter()
-            .map(|(key, end)| {
-                let value = &chunk.bytes[start..*end];
-                start = *end;
-                (*key, value)
-            })
-            .collect();
-        let checkpoint = Checkpoint { entries: &entries, next: chunk.upto, value: &chunk.value };
-        let mut warned = false;
+    fn commit_plainly(&mut self, count: usize) -> Result<()> {
+        let commits = self.commits(count);
+        let mode = if self.urgent { CommitMode::Wait } else { CommitMode::Background };
         loop {
-            match self.parts.store.store_many(chunk.partition, chunk.claim, checkpoint) {
+            match self.parts.source.commit(&commits, mode) {
                 Err(error) if error.kind == Kind::Transient && !self.parts.give_up.load(Ordering::Relaxed) => {
-                    if !warned {
-                        tracing::warn!(partition = chunk.partition.0, %error, "the state store is away; waiting for it");
-                        warned = true;
-                    }
-                    std::thread::sleep(TRY_AGAIN);
+                    tracing::warn!(%error, "offsets are not committed yet; trying again");
+                    clock::sleep(TRY_AGAIN);
                 }
                 other => return other,
             }
         }
     }
 
-    /// A commit that is refused because the partition has moved is no error: its new owner goes on from the commit before.
-    fn commit(&mut self, partition: Partition, mode: CommitMode) -> Result<()> {
-        let (Some(ledger), Some(next)) = (self.ledgers.get(&partition), self.pending.get(&partition).copied()) else { return Ok(()) };
-        let commits = [Commit { partition, next, generation: ledger.generation() }];
-        let deadline = Deadline::after(Duration::from_secs(5));
-        loop {
-            match self.parts.source.commit(&commits, mode) {
-                Err(error) if error.kind == Kind::Transient && !deadline.passed() => std::thread::sleep(TRY_AGAIN),
-                Err(error) if matches!(error.kind, Kind::Transient | Kind::Fenced) => {
-                    tracing::warn!(partition = partition.0, %error, "offset not committed; what follows it is delivered again");
-                    return Ok(());
+    /// The first `count` works are committed.
+    fn release(&mut self, count: usize) -> Result<()> {
+        let mut committed = BTreeMap::new();
+        for waiting in self.queue.drain(..count).collect::<Vec<_>>() {
+            match waiting {
+                Waiting::Claim(partition, _) => self.reply(Reply::Claimed(partition)),
+                Waiting::Parcel(sent) => {
+                    if !sent.noted {
+                        let micros = clock::since(sent.read_at).as_micros() as u64;
+                        self.latencies.add(micros, sent.events);
+                        self.delta.latency.add(micros, sent.events);
+                    }
+                    sent.next.map(|next| committed.insert(sent.partition, next));
                 }
-                Err(error) => return Err(error),
-                Ok(()) => break,
+                Waiting::Chunk(chunk) => self.keep(Keep::Store(chunk))?,
+                Waiting::Drain(partition, owner) => self.keep(Keep::Drain(partition, owner))?,
             }
         }
-        if mode == CommitMode::Wait {
-            self.pending.remove(&partition);
-            self.unsent.remove(&partition);
+        committed.into_iter().for_each(|(partition, next)| self.reply(Reply::Committed(partition, next)));
+        if self.queue.is_empty() {
+            (self.opened, self.urgent) = (None, false);
         }
+        self.parts.metrics.add(&self.delta);
+        self.delta.clear();
         Ok(())
+    }
+
+    fn keep(&self, keep: Keep) -> Result<()> {
+        self.parts.keep.send(keep).map_err(|_| Error::bug("the storing thread ended"))
+    }
+
+    fn reply(&self, reply: Reply) {
+        // Nobody listens any more: the lane has ended.
+        drop(self.parts.replies.send(reply));
+    }
+
+    /// After a failure that a rewind mends.
+    fn recover(&mut self, error: Error) -> Result<()> {
+        match error.kind {
+            Kind::Transient | Kind::Fenced if !self.parts.give_up.load(Ordering::Relaxed) => self.rewind(&error.to_string()),
+            _ => Err(error),
+        }
+    }
+
+    fn forget(&mut self, partition: Partition) -> Result<()> {
+        self.owned.remove(&partition);
+        let is_open = |waiting: &Waiting| matches!(waiting, Waiting::Parcel(sent) if sent.partition == partition);
+        if matches!(self.parts.output, Output::ExactlyOnce(_)) && self.queue.iter().any(is_open) {
+            // Its outputs must not be committed without its offset.
+            return self.rewind("a partition was lost with outputs of it uncommitted");
+        }
+        self.queue.retain(|waiting| waiting.partition() != partition);
+        Ok(())
+    }
+
+    /// Makes sure that nothing uncommitted ever will be, and begins the next epoch.
+    fn rewind(&mut self, why: &str) -> Result<()> {
+        tracing::warn!(why, "rewinding to what is committed");
+        if let Output::ExactlyOnce(transactions) = &mut self.parts.output {
+            renew(transactions.as_mut(), &self.parts.give_up)?;
+        }
+        self.queue.clear();
+        self.owned.clear();
+        (self.opened, self.urgent) = (None, false);
+        self.epoch += 1;
+        self.reply(Reply::Rewind(self.epoch));
+        Ok(())
+    }
+}
+
+fn renew(transactions: &mut dyn Transactions, give_up: &AtomicBool) -> Result<()> {
+    loop {
+        match transactions.renew() {
+            Err(error) if matches!(error.kind, Kind::Transient | Kind::Fenced) && !give_up.load(Ordering::Relaxed) => {
+                tracing::warn!(%error, "no new transactions yet; trying again");
+                clock::sleep(TRY_AGAIN);
+            }
+            other => return other,
+        }
     }
 }

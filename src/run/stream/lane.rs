@@ -1,0 +1,412 @@
+//! A lane: the partitions of one channel, from batch to outputs handed over for settling, with their state written behind.
+//!
+//! It waits for nothing but its own work: claims, commits and stores are ordered and answered later. When anything about them goes
+//! wrong there is one way on, the same as after a crash: drop the partition's state and take it over anew.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, Sender};
+
+use super::holding::{Holding, Phase};
+use super::settle::{Order, Parcel, Reply, Work};
+use super::store::patiently;
+use super::takeover::{self, Known};
+use super::task::{Batch, Fill, Out, States, Task};
+use crate::core::engine::Counts;
+use crate::core::types::{Generation, Offset, Partition};
+use crate::edge::{Committed, LogEvent, LogSource, Owner, PartitionBatch, StateGeneration, StateStore, clock};
+use crate::error::{Error, Kind, Result};
+use crate::run::outbox::Outbox;
+use crate::run::telemetry::{Delta, Metrics};
+
+const TRY_AGAIN: Duration = Duration::from_millis(100);
+/// Between two looks at whether time has passed in a silent partition.
+const TICK: Duration = Duration::from_secs(1);
+
+/// What all lanes of one source share.
+pub struct Shared {
+    pub source: Arc<dyn LogSource>,
+    pub metrics: Arc<Metrics>,
+    pub checkpoint_interval: Duration,
+    /// Partitions of the source's topic.
+    pub partitions: u32,
+    pub exactly_once: bool,
+    /// Partitions whose end was reached and has not moved since, for `--once`.
+    pub ended: std::sync::Mutex<std::collections::BTreeSet<Partition>>,
+    /// Waiting for brokers and stores that are away is over.
+    pub give_up: Arc<AtomicBool>,
+    /// The process was told to stop.
+    pub stop: Arc<AtomicBool>,
+    /// Batches handled by all lanes: a sign of life.
+    pub batches: AtomicU64,
+    /// Partitions that all lanes have taken over with their states.
+    pub held: AtomicUsize,
+}
+
+impl Shared {
+    /// A thread that fails does not wait for brokers or stores that may never come back.
+    pub fn give_up_after<T>(&self, ended: &Result<T>) {
+        self.give_up.fetch_or(ended.is_err(), Ordering::Relaxed);
+    }
+
+    /// Partitions that are read to their end.
+    pub fn ended(&self) -> std::sync::MutexGuard<'_, std::collections::BTreeSet<Partition>> {
+        self.ended.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+/// What a lane did.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct LaneReport {
+    pub counts: Counts,
+    pub alerts: u64,
+    /// When its first record was read, and when the last partition that it gave away was published, committed and stored.
+    pub begun: Option<Instant>,
+    pub settled: Option<Instant>,
+}
+
+impl LaneReport {
+    /// Adds what another lane did beside this one.
+    pub fn merge(&mut self, other: &Self) {
+        self.counts.add(other.counts);
+        self.alerts += other.alerts;
+        self.begun = [self.begun, other.begun].into_iter().flatten().min();
+        self.settled = self.settled.max(other.settled);
+    }
+}
+
+/// The ends of a lane's channels.
+pub struct Ends {
+    pub work: Sender<Order>,
+    pub spare: Receiver<Outbox>,
+}
+
+/// One lane. Driven by a thread, or step by step by a simulation.
+pub struct Lane<T> {
+    pub(super) task: T,
+    /// For loading; storing has a handle of its own.
+    pub(super) store: Box<dyn StateStore>,
+    /// States survive this process, so that a lost one can be told from a new one.
+    pub(super) durable: bool,
+    pub(super) ends: Ends,
+    pub(super) shared: Arc<Shared>,
+    pub(super) holdings: BTreeMap<Partition, Holding>,
+    pub(super) epoch: u64,
+    pub(super) report: LaneReport,
+    pub(super) delta: Delta,
+    last_tick: Instant,
+}
+
+impl<T: Task> Lane<T> {
+    #[must_use]
+    pub fn new(task: T, store: Box<dyn StateStore>, durable: bool, ends: Ends, shared: Arc<Shared>) -> Self {
+        Self {
+            task,
+            store,
+            durable,
+            ends,
+            shared,
+            holdings: BTreeMap::new(),
+            epoch: 0,
+            report: LaneReport::default(),
+            delta: Delta::default(),
+            last_tick: clock::now(),
+        }
+    }
+
+    #[must_use]
+    pub fn report(&self) -> LaneReport {
+        self.report
+    }
+
+    /// Whether another event can be taken: no partition waits for memory or for a barrier.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        !self.holdings.values().any(|holding| holding.is_blocked)
+    }
+
+    /// # Errors
+    /// What a person or a restart must mend.
+    pub fn event(&mut self, event: LogEvent) -> Result<()> {
+        match event {
+            LogEvent::Assigned { partition, generation, committed, start } => {
+                self.take_over(partition, generation, committed.as_ref(), start)
+            }
+            LogEvent::Batch(batch) => self.batch(batch),
+            LogEvent::End { partition, generation, delivery, .. } => {
+                if self.holdings.get(&partition).is_some_and(|holding| holding.takes(generation, delivery)) {
+                    self.shared.ended().insert(partition);
+                }
+                Ok(())
+            }
+            LogEvent::Revoked { partition, generation } => self.leave(partition, generation),
+            LogEvent::Lost { partition, .. } => {
+                tracing::warn!(partition = partition.0, "partition lost; its state is dropped");
+                self.forget(partition)
+            }
+            LogEvent::Failed(error) => Err(error),
+        }
+    }
+
+    /// # Errors
+    /// What a person or a restart must mend.
+    pub fn reply(&mut self, reply: Reply) -> Result<()> {
+        match reply {
+            Reply::Claimed(partition) => self.claimed(partition),
+            Reply::Committed(partition, next) => {
+                if let Some(holding) = self.holdings.get_mut(&partition) {
+                    holding.committed = holding.committed.max(next);
+                }
+                Ok(())
+            }
+            Reply::Stored(partition, owner, number) => {
+                if let Some(holding) = self.holdings.get_mut(&partition).filter(|holding| holding.claim.owner == owner) {
+                    holding.stored = number;
+                    self.unblock(partition);
+                }
+                Ok(())
+            }
+            Reply::StoreLost(partition, owner, error) => {
+                if self.holdings.get(&partition).is_some_and(|holding| holding.claim.owner == owner) {
+                    tracing::warn!(partition = partition.0, %error, "the stored state is not ours any more; taking it over anew");
+                    return self.order(Work::Rewind);
+                }
+                Ok(())
+            }
+            Reply::Drained(partition, owner) => self.left(partition, owner),
+            Reply::Rewind(epoch) => self.rewound(epoch),
+            Reply::Failed(error) => Err(error),
+        }
+    }
+
+    /// What is due by time: checkpoints, and time itself where a partition is silent.
+    ///
+    /// # Errors
+    /// Why settling stopped.
+    pub fn idle(&mut self) -> Result<()> {
+        self.checkpoint_due()?;
+        if clock::since(self.last_tick) >= TICK {
+            self.last_tick = clock::now();
+            self.tick_silent()?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn order(&self, work: Work) -> Result<()> {
+        self.ends.work.send(Order { epoch: self.epoch, work }).map_err(|_| Error::bug("the settling thread ended"))
+    }
+
+    /// First half: read what is committed and stored, and have the claim committed.
+    fn take_over(&mut self, partition: Partition, generation: Generation, committed: Option<&Committed>, start: Offset) -> Result<()> {
+        let meta = patiently(self.store.as_mut(), &self.shared.give_up, |store| store.load_meta(partition))?;
+        let known = Known {
+            partition,
+            partitions: self.shared.partitions,
+            committed,
+            start,
+            meta: meta.as_ref(),
+            durable: self.durable,
+            exactly_once: self.shared.exactly_once,
+            now: StateGeneration(clock::wall().0.unsigned_abs()),
+        };
+        let plan = takeover::plan(known)?;
+        let (next, note) = (plan.live, plan.note.clone());
+        self.holdings.insert(partition, Holding::new(generation, plan, start));
+        self.order(Work::Claim { partition, generation, next, note })
+    }
+
+    /// Second half: no older owner can commit any more. Now none can store either, and what is stored is what will be.
+    fn claimed(&mut self, partition: Partition) -> Result<()> {
+        let Some(holding) = self.holdings.get(&partition).filter(|holding| holding.phase == Phase::Claiming) else { return Ok(()) };
+        let (generation, owner, mut plan) = (holding.generation, holding.claim.owner, holding.plan.clone());
+        let claimed = patiently(self.store.as_mut(), &self.shared.give_up, |store| store.claim(partition, owner));
+        let meta = match claimed {
+            Err(error) if error.kind == Kind::Fenced && !self.shared.source.owns(partition, generation) => return self.forget(partition),
+            Err(error) if error.kind == Kind::Fenced => return Err(taken_by_another(partition, error)),
+            other => other?,
+        };
+        // An older owner may have stored a little more before the claim.
+        if let Some(meta) = &meta {
+            (plan.from, plan.fresh) = (meta.checkpoint, false);
+            plan.live = plan.live.max(meta.checkpoint);
+        }
+        let value = meta.map(|meta| meta.value).unwrap_or_default();
+        self.task.assign(partition, plan.from, &value, plan.note.ticked)?;
+        super::crash::point("after_claim");
+        let delivery = self.shared.source.start(partition, generation, plan.from);
+        let (from, live) = (plan.from.0, plan.live.0);
+        tracing::info!(partition = partition.0, generation = generation.0, from, live, "partition taken over");
+        if let Some(holding) = self.holdings.get_mut(&partition) {
+            holding.begin(plan, delivery);
+            self.shared.held.fetch_add(1, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    fn batch(&mut self, batch: PartitionBatch) -> Result<()> {
+        let PartitionBatch { partition, generation, delivery, records, read_at, high_watermark } = batch;
+        let Some(holding) = self.holdings.get_mut(&partition).filter(|held| held.takes(generation, delivery)) else {
+            // Read under an ownership or from a start that is over: whoever owns it now reads it again.
+            return Ok(());
+        };
+        let (live, last) = (holding.plan.live, records.last().map(|record| record.offset));
+        holding.note_lag(high_watermark, last);
+        self.shared.metrics.set_partition(partition, holding.lag, clock::since(holding.last_checkpoint));
+        self.report.begun.get_or_insert(read_at);
+        self.shared.ended().remove(&partition);
+        let mut states = States {
+            store: self.store.as_mut(),
+            partition,
+            claim: holding.claim,
+            number: holding.stored,
+            complete: holding.complete,
+            give_up: &self.shared.give_up,
+        };
+        let mut outbox = self.ends.spare.try_recv().unwrap_or_default();
+        let mut out = Out { outbox: &mut outbox, delta: &mut self.delta };
+        let counts = match self.task.batch(Batch { partition, records: &records, live }, &mut states, &mut out) {
+            Err(error) if error.kind == Kind::Fenced => {
+                tracing::warn!(partition = partition.0, %error, "the stored state is not ours any more; taking it over anew");
+                holding.phase = Phase::Broken;
+                return self.order(Work::Rewind);
+            }
+            other => other?,
+        };
+        self.report.counts.add(counts);
+        self.report.alerts += self.delta.alerts;
+        let next = last.map(Offset::next).filter(|next| *next > live);
+        holding.handed_over = holding.handed_over.max(next.unwrap_or_default());
+        let parcel = Parcel { partition, generation, outbox, next, ticked: None, read_at, events: counts.received };
+        self.order(Work::Parcel(parcel))?;
+        self.shared.source.recycle(records);
+        self.shared.batches.fetch_add(1, Ordering::Relaxed);
+        self.shared.metrics.add(&self.delta);
+        self.delta.clear();
+        self.bound_memory(partition)
+    }
+
+    /// Time passes where no record comes. What that leads to is settled before any other record is taken, so that a replay need not
+    /// know when it was.
+    fn tick_silent(&mut self) -> Result<()> {
+        let settled: Vec<Partition> = self.holdings.iter().filter(|(_, holding)| holding.is_settled()).map(|(p, _)| *p).collect();
+        for partition in settled {
+            if self.task.dirty_len(partition) > 0 {
+                continue;
+            }
+            let mut outbox = Outbox::default();
+            let ticked = self.task.tick(partition, &mut Out { outbox: &mut outbox, delta: &mut self.delta });
+            let (Some(time), Some(holding)) = (ticked, self.holdings.get_mut(&partition)) else { continue };
+            holding.is_blocked = true;
+            let (generation, next) = (holding.generation, Some(holding.handed_over));
+            let parcel = Parcel { partition, generation, outbox, next, ticked: Some(time), read_at: clock::now(), events: 0 };
+            self.report.alerts += self.delta.alerts;
+            self.shared.metrics.add(&self.delta);
+            self.delta.clear();
+            self.order(Work::Parcel(parcel))?;
+            self.checkpoint(partition, usize::MAX)?;
+        }
+        Ok(())
+    }
+
+    /// Evicts what is stored; far beyond the bound, stores everything and takes nothing in until that is done.
+    fn bound_memory(&mut self, partition: Partition) -> Result<()> {
+        let fill = self.task.fill(partition);
+        let Some(holding) = self.holdings.get_mut(&partition).filter(|_| fill > Fill::Within) else { return Ok(()) };
+        holding.complete = false;
+        if holding.is_stored() {
+            self.task.trim(partition);
+        }
+        if self.task.fill(partition) == Fill::Far {
+            holding.is_blocked = true;
+            self.checkpoint(partition, usize::MAX)?;
+        }
+        Ok(())
+    }
+
+    fn unblock(&mut self, partition: Partition) {
+        let Some(holding) = self.holdings.get_mut(&partition).filter(|holding| holding.is_blocked && holding.is_stored()) else { return };
+        holding.is_blocked = false;
+        if self.task.fill(partition) > Fill::Within {
+            self.task.trim(partition);
+        }
+    }
+
+    /// The partition moves on: everything delivered before is published, committed and stored, then it is let go.
+    fn leave(&mut self, partition: Partition, generation: Generation) -> Result<()> {
+        match self.holdings.get(&partition).map(|holding| holding.phase) {
+            Some(Phase::Live) => {
+                self.checkpoint(partition, usize::MAX)?;
+                let Some(holding) = self.holdings.get_mut(&partition) else { return Ok(()) };
+                holding.phase = Phase::Leaving;
+                let owner = holding.claim.owner;
+                self.order(Work::Drain(partition, owner))
+            }
+            _ => {
+                self.forget(partition)?;
+                self.shared.source.released(partition, generation);
+                Ok(())
+            }
+        }
+    }
+
+    fn left(&mut self, partition: Partition, owner: Owner) -> Result<()> {
+        let is_it = |holding: &&Holding| holding.phase == Phase::Leaving && holding.claim.owner == owner;
+        let Some(holding) = self.holdings.get(&partition).filter(is_it) else { return Ok(()) };
+        let generation = holding.generation;
+        self.report.settled = Some(clock::now());
+        self.forget(partition)?;
+        self.shared.source.released(partition, generation);
+        Ok(())
+    }
+
+    fn forget(&mut self, partition: Partition) -> Result<()> {
+        self.drop_holding(partition);
+        self.order(Work::Forget(partition))
+    }
+
+    fn drop_holding(&mut self, partition: Partition) -> Option<Holding> {
+        let holding = self.holdings.remove(&partition)?;
+        if holding.phase != Phase::Claiming {
+            self.shared.held.fetch_sub(1, Ordering::Relaxed);
+            self.task.revoke(partition);
+        }
+        self.shared.ended().remove(&partition);
+        self.shared.metrics.forget_partition(partition);
+        Some(holding)
+    }
+
+    /// Nothing uncommitted is left: every partition goes on from what is, as after a crash.
+    fn rewound(&mut self, epoch: u64) -> Result<()> {
+        self.epoch = epoch;
+        for partition in self.holdings.keys().copied().collect::<Vec<_>>() {
+            let Some(holding) = self.drop_holding(partition) else { continue };
+            if holding.phase == Phase::Leaving {
+                self.shared.source.released(partition, holding.generation);
+            } else if self.shared.source.owns(partition, holding.generation) {
+                let committed = self.committed(partition)?;
+                self.take_over(partition, holding.generation, committed.as_ref(), holding.start)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn committed(&self, partition: Partition) -> Result<Option<Committed>> {
+        loop {
+            match self.shared.source.committed(partition) {
+                Err(error) if error.kind == Kind::Transient && !self.shared.give_up.load(Ordering::Relaxed) => {
+                    tracing::warn!(%error, "trying again");
+                    clock::sleep(TRY_AGAIN);
+                }
+                other => return other,
+            }
+        }
+    }
+}
+
+fn taken_by_another(partition: Partition, error: Error) -> Error {
+    let advice = "use one consumer group for one state store; to take the state over for this group: `threatguard state adopt`";
+    Error::config(format!("the state of partition {} belongs to a later owner than this group's; {advice}", partition.0)).because(error)
+}

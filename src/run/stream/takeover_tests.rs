@@ -1,0 +1,1 @@
+//! Every way in which offsets and state may or may not fit.
