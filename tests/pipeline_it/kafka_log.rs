@@ -21,6 +21,7 @@ fn payloads(brokers: &str, topic: &str) -> Vec<String> {
     let (mut found, mut ended) = (vec![], 0);
     while ended < source.partitions() {
         match events[0].recv_timeout(WAIT).unwrap() {
+            LogEvent::Assigned { partition, generation, start, .. } => drop(source.start(partition, generation, start)),
             LogEvent::Batch(batch) => {
                 found.extend(batch.records.iter().map(|record| String::from_utf8(record.payload.to_vec()).unwrap()));
             }

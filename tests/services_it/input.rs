@@ -9,13 +9,14 @@ use crossbeam_channel::Receiver;
 use threatguard::core::types::{Generation, Offset, Partition};
 use threatguard::edge::clock::{self, Deadline};
 use threatguard::edge::kafka::{ConsumerSettings, KafkaSettings, KafkaSource};
-use threatguard::edge::{Commit, CommitMode, LogEvent, LogSource, Publisher};
+use threatguard::edge::{Commit, CommitMode, Delivery, LogEvent, LogSource, Publisher};
 use threatguard::error::Kind;
 
 use crate::output::{make_topic, publisher, to};
 use crate::support;
 
 const WAIT: Duration = Duration::from_secs(30);
+const NOTE: &str = "tg1 o=1 what a committer may say";
 
 fn settings(topic: &str) -> ConsumerSettings {
     ConsumerSettings { topic: topic.to_owned(), group: support::fresh("group"), report_end: true, ..ConsumerSettings::default() }
@@ -35,6 +36,7 @@ struct Member {
     events: Receiver<LogEvent>,
     owned: BTreeMap<Partition, (Generation, Option<Offset>)>,
     gone: BTreeMap<Partition, Generation>,
+    delivery: BTreeMap<Partition, Delivery>,
     next: BTreeMap<Partition, Offset>,
     ended: BTreeMap<Partition, Offset>,
     records: Vec<(Partition, Offset, Vec<u8>)>,
@@ -45,20 +47,26 @@ impl Member {
         let (source, mut events) = KafkaSource::open(kafka, settings, 1).unwrap();
         let events = events.pop().unwrap();
         let empty = BTreeMap::new;
-        Self { source, events, owned: empty(), gone: BTreeMap::new(), next: BTreeMap::new(), ended: BTreeMap::new(), records: Vec::new() }
+        let (delivery, next, ended) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        Self { source, events, owned: empty(), gone: BTreeMap::new(), delivery, next, ended, records: Vec::new() }
     }
 
     /// Takes one event if there is one within the wait, checking what holds for every event.
     fn step(&mut self, wait: Duration) -> Option<LogEvent> {
         let event = self.events.recv_timeout(wait).ok()?;
         match &event {
-            LogEvent::Assigned { partition, generation, committed } => {
+            LogEvent::Assigned { partition, generation, committed, start } => {
                 assert!(self.gone.get(partition).is_none_or(|old| old < generation), "generations grow");
-                assert!(self.owned.insert(*partition, (*generation, *committed)).is_none(), "assigned twice");
+                let committed = committed.as_ref().map(|committed| committed.next);
+                assert!(self.owned.insert(*partition, (*generation, committed)).is_none(), "assigned twice");
                 self.next.remove(partition);
+                self.delivery.insert(*partition, self.source.start(*partition, *generation, *start));
             }
             LogEvent::Batch(batch) => {
                 assert_eq!(self.owned.get(&batch.partition).map(|(generation, _)| *generation), Some(batch.generation));
+                if self.delivery.get(&batch.partition) != Some(&batch.delivery) {
+                    return Some(event);
+                }
                 for record in batch.records.iter() {
                     assert!(self.next.get(&batch.partition).is_none_or(|next| *next == record.offset), "in order, none left out");
                     assert!(record.time.is_some());
@@ -87,7 +95,7 @@ impl Member {
 
     fn commit(&self, partition: Partition, generation: Generation) -> threatguard::error::Result<()> {
         let Some(next) = self.next.get(&partition) else { return Ok(()) };
-        self.source.commit(&[Commit { partition, next: *next, generation }], CommitMode::Wait)
+        self.source.commit(&[Commit { partition, next: *next, generation, note: NOTE.to_owned() }], CommitMode::Wait)
     }
 
     fn until(&mut self, what: &str, done: impl Fn(&Self) -> bool) {
@@ -106,7 +114,7 @@ impl Member {
             while let Ok(event) = self.events.recv() {
                 if let LogEvent::Revoked { partition, generation } = event {
                     if let Some(next) = self.next.get(&partition) {
-                        source.commit(&[Commit { partition, next: *next, generation }], CommitMode::Wait).unwrap();
+                        source.commit(&[Commit { partition, next: *next, generation, note: NOTE.to_owned() }], CommitMode::Wait).unwrap();
                     }
                     source.released(partition, generation);
                     self.gone.insert(partition, generation);
@@ -125,6 +133,7 @@ pub fn read_all(kafka: &KafkaSettings, topic: &str, partitions: u32) -> Vec<(Par
     let (mut found, mut ended) = (Vec::new(), 0);
     while ended < partitions {
         match events[0].recv_timeout(WAIT).unwrap() {
+            LogEvent::Assigned { partition, generation, start, .. } => drop(source.start(partition, generation, start)),
             LogEvent::Batch(batch) => {
                 found.extend(batch.records.iter().map(|record| (batch.partition, record.offset, record.payload.to_vec())));
             }
@@ -157,10 +166,10 @@ fn records_come_with_their_positions_and_a_restart_goes_on_after_the_commit() {
 
     // A commit in the background, and one of an owner that never was.
     let (partition, (generation, _)) = member.owned.first_key_value().map(|(p, o)| (*p, *o)).unwrap();
-    let commit = Commit { partition, next: Offset(400), generation };
-    member.source.commit(&[commit], CommitMode::Background).unwrap();
-    let stale = Commit { generation: Generation(generation.0 + 1), ..commit };
-    assert_eq!(member.source.commit(&[commit, stale], CommitMode::Wait).unwrap_err().kind, Kind::Fenced);
+    let commit = Commit { partition, next: Offset(400), generation, note: NOTE.to_owned() };
+    member.source.commit(&[commit.clone()], CommitMode::Background).unwrap();
+    let stale = Commit { generation: Generation(generation.0 + 1), ..commit.clone() };
+    assert_eq!(member.source.commit(&[commit.clone(), stale], CommitMode::Wait).unwrap_err().kind, Kind::Fenced);
     let left = member.leave();
     assert_eq!(left.source.counts().commit_failures, 0);
     assert_eq!(left.source.commit(&[commit], CommitMode::Wait).unwrap_err().kind, Kind::Fenced, "after leaving nothing is owned");
@@ -195,7 +204,9 @@ fn a_second_member_takes_over_without_loss_and_the_first_can_no_longer_commit() 
         let old = first.gone[partition];
         assert!(*generation > old, "a new owner has a larger generation");
         assert_eq!(*committed, Some(Offset(1_000)), "what was settled while revoked is where it goes on");
-        let refused = first.source.commit(&[Commit { partition: *partition, next: Offset(1), generation: old }], CommitMode::Wait);
+        let refused = first
+            .source
+            .commit(&[Commit { partition: *partition, next: Offset(1), generation: old, note: String::new() }], CommitMode::Wait);
         assert_eq!(refused.unwrap_err().kind, Kind::Fenced);
     }
     for (partition, owned) in &first.owned {
@@ -239,13 +250,34 @@ fn a_full_channel_loses_nothing_and_keeps_the_membership() {
     member.until("everything is read", |member| member.records.len() == RECORDS as usize);
     assert_eq!((member.source.counts().rebalances, member.gone.len()), (1, 0), "it never left");
     member.source.recycle(threatguard::edge::Records::default());
+    member.leave();
+}
 
-    // Paused, a partition gives nothing while the other goes on; then it catches up.
-    member.source.pause(Partition(0));
-    fill(&kafka, &topic, 2, 200);
-    member.until("the other partition goes on", |member| member.next[&Partition(1)] == Offset(u64::from(RECORDS) / 2 + 100));
-    member.source.resume(Partition(0));
-    member.until("the paused one catches up", |member| member.next[&Partition(0)] == Offset(u64::from(RECORDS) / 2 + 100));
+#[test]
+fn a_delivery_begins_where_it_is_told_to_as_often_as_it_is() {
+    let Some(kafka) = support::kafka("a_delivery_begins_where_it_is_told_to") else { return };
+    let topic = make_topic(&kafka, "again", 2);
+    fill(&kafka, &topic, 2, 40_000);
+    let mut member = Member::join(&kafka, &settings(&topic));
+    member.until("both are read a little", |member| member.next.len() == 2);
+    let generation = member.owned[&Partition(0)].0;
+    // Back and forth, while records of the delivery before are still on their way.
+    for from in [15_000, 3, 19_999, 0, 7_000] {
+        member.next.remove(&Partition(0));
+        member.records.retain(|(partition, ..)| *partition != Partition(0));
+        member.delivery.insert(Partition(0), member.source.start(Partition(0), generation, Offset(from)));
+        member.until("it comes from there", |member| member.next.contains_key(&Partition(0)));
+        assert_eq!(
+            member.records.iter().find(|(partition, ..)| *partition == Partition(0)).map(|(_, offset, _)| *offset),
+            Some(Offset(from))
+        );
+    }
+    member.ended.clear();
+    member.until("everything is read", |member| member.next.values().all(|next| *next == Offset(20_000)));
+    member.until("and its end is told", |member| member.ended.contains_key(&Partition(0)));
+    let read = |member: &Member, partition| member.records.iter().filter(|record| record.0 == Partition(partition)).count();
+    assert_eq!((read(&member, 0), read(&member, 1)), (13_000, 20_000), "each record of the last delivery once, and the other left alone");
+    assert_eq!(member.source.start(Partition(0), Generation(generation.0 + 1), Offset(0)).0 > 0, true);
     member.leave();
 }
 
@@ -265,6 +297,10 @@ fn a_committed_offset_that_the_log_does_not_have_is_an_error() {
             LogEvent::Failed(error) => break error,
             LogEvent::Batch(batch) => panic!("read {} records from nowhere", batch.records.len()),
             LogEvent::Revoked { partition, generation } => source.released(partition, generation),
+            LogEvent::Assigned { partition, generation, committed, start } => {
+                assert_eq!(committed.map(|committed| committed.note), Some(NOTE.to_owned()), "the note comes back with the offset");
+                source.start(partition, generation, start);
+            }
             _ => {}
         }
     };

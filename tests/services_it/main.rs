@@ -9,3 +9,4 @@ mod state;
 #[path = "../support/mod.rs"]
 mod support;
 mod topics;
+mod transactions;

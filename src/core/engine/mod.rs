@@ -6,6 +6,7 @@
 
 mod exempt;
 mod holdings;
+mod replay;
 mod scorer;
 pub mod traffic;
 
@@ -235,19 +236,6 @@ impl Engine {
         self.score();
         self.settle(events.len() + rejects.len());
         &self.effects
-    }
-
-    /// Applies events whose outputs are out already: their states change as they did then, and nothing else comes of them.
-    pub fn replay(&mut self, partition: Partition, events: &[Event<'_>], rejects: &[Offset]) -> Counts {
-        let mut owned = self.partitions.remove(&partition).expect("only assigned partitions deliver batches");
-        self.observe(&mut owned, events, rejects);
-        self.partitions.insert(partition, owned);
-        self.effects.windows.clear();
-        self.effects.verdicts.clear();
-        let counts = Counts { replayed: (events.len() + rejects.len()) as u64, ..Counts::default() };
-        self.effects.counts = counts;
-        self.totals.add(counts);
-        counts
     }
 
     /// Stages 3 and 4: states and rows.

@@ -18,7 +18,7 @@ use super::consumer::committed_of;
 use super::reader::Command;
 use super::{kind_of, log_line, refuse};
 use crate::core::types::{Generation, Offset, Partition};
-use crate::edge::clock::Deadline;
+use crate::edge::clock::{self, Deadline};
 use crate::edge::kafka::StartAt;
 use crate::edge::{Committed, Delivery, LogEvent};
 use crate::error::{Error, Kind, Result};
@@ -193,23 +193,34 @@ impl Shared {
         let Some(ownership) = owned.get_mut(&partition).filter(|ownership| ownership.generation == generation) else { return Ok(()) };
         let refused = |error: KafkaError| refuse(Kind::Transient, format!("the client does not start partition {}", partition.0), &error);
         let number = partition.0 as i32;
-        let mut list = TopicPartitionList::new();
-        if ownership.started.is_some() {
-            list.add_partition(&self.topic, number);
-            consumer.incremental_unassign(&list).map_err(refused)?;
-            list = TopicPartitionList::new();
-        }
-        let channels = self.outbox().pending.len();
-        if !self.queues.forward(consumer, &self.topic, number, partition.0 as usize % channels) {
-            return Err(Error::bug("a partition could not be forwarded to its queue"));
-        }
         let offset = i64::try_from(from.0).map_err(|_| Error::bug("an offset exceeds what Kafka can express"))?;
-        list.add_partition_offset(&self.topic, number, KafkaOffset::Offset(offset)).map_err(refused)?;
-        consumer.incremental_assign(&list).map_err(refused)?;
+        if ownership.started.is_some() {
+            // Not by assigning it again: the end of the old assignment would end the new one's forwarding.
+            self.seek(consumer, number, offset).map_err(refused)?;
+        } else {
+            let channels = self.outbox().pending.len();
+            if !self.queues.forward(consumer, &self.topic, number, partition.0 as usize % channels) {
+                return Err(Error::bug("a partition could not be forwarded to its queue"));
+            }
+            let mut list = TopicPartitionList::new();
+            list.add_partition_offset(&self.topic, number, KafkaOffset::Offset(offset)).map_err(refused)?;
+            consumer.incremental_assign(&list).map_err(refused)?;
+        }
         ownership.started = Some((delivery, from));
         drop(owned);
         self.epoch.fetch_add(1, Ordering::Release);
         Ok(())
+    }
+
+    /// What was fetched before it is dropped by the client. A partition that it has not begun to fetch yet cannot be moved: soon it can.
+    fn seek<C: ConsumerContext>(&self, consumer: &BaseConsumer<C>, partition: i32, offset: i64) -> KafkaResult<()> {
+        let deadline = Deadline::after(self.committed_timeout);
+        loop {
+            match consumer.seek(&self.topic, partition, KafkaOffset::Offset(offset), deadline.left()) {
+                Err(KafkaError::Seek(_)) if !deadline.passed() => clock::sleep(STEP),
+                other => return other,
+            }
+        }
     }
 
     fn committed<C: ConsumerContext>(&self, consumer: &BaseConsumer<C>, list: &TopicPartitionList) -> Result<TopicPartitionList> {

@@ -138,7 +138,8 @@ impl Reader {
             let (number, Some((delivery, _))) = (partition.0 as i32, ownership.started) else { continue };
             let Some((_, high)) = self.client.watermarks(&self.shared.topic, number) else { continue };
             // Records of transactions end with a marker that is no record: only the client's position is past it.
-            let position = self.client.position(&self.shared.topic, number).map_or(progress.next, |next| Offset(next.unsigned_abs()));
+            let position = if progress.has_position { self.client.position(&self.shared.topic, number) } else { None };
+            let position = position.map_or(progress.next, |next| Offset(next.unsigned_abs()));
             let next = position.max(progress.next);
             if next.0 >= high.unsigned_abs() {
                 progress.ended = true;
@@ -294,6 +295,8 @@ struct Progress {
     moved: bool,
     /// The end was reported since the last record.
     ended: bool,
+    /// The client's position is of this delivery: one that was started anew still shows that of the delivery before.
+    has_position: bool,
     since: Instant,
     warned: bool,
 }
@@ -311,9 +314,16 @@ impl Assembly {
             let source = now.map(|(generation, (delivery, _))| (*generation, *delivery));
             if slot.source != source {
                 // Between two rounds no batch is open.
+                let is_again = slot.source.is_some();
                 slot.source = source;
-                let fresh =
-                    now.map(|(_, (_, from))| Progress { next: *from, moved: true, ended: false, since: clock::now(), warned: false });
+                let fresh = now.map(|(_, (_, from))| Progress {
+                    next: *from,
+                    moved: true,
+                    ended: false,
+                    has_position: !is_again,
+                    since: clock::now(),
+                    warned: false,
+                });
                 match fresh {
                     Some(fresh) => drop(self.progress.insert(partition, fresh)),
                     None => drop(self.progress.remove(&partition)),
@@ -365,7 +375,7 @@ impl Assembly {
         let (Some(records), Some((generation, delivery))) = (slot.records.take(), slot.source) else { return };
         self.open.retain(|open| *open != partition);
         if let (Some(progress), Some(last)) = (self.progress.get_mut(&partition), records.last()) {
-            (progress.next, progress.moved, progress.ended) = (last.offset.next(), true, false);
+            (progress.next, progress.moved, progress.ended, progress.has_position) = (last.offset.next(), true, false, true);
         }
         let read_at = slot.read_at.take().unwrap_or_else(clock::now);
         let batch = PartitionBatch { partition, generation, delivery, records, read_at, high_watermark: None };

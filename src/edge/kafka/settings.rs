@@ -236,8 +236,7 @@ pub struct ProducerSettings {
     pub queue_full_wait_ms: u64,
     /// After this long without acknowledgement a record counts as lost, and the publisher fails.
     pub delivery_timeout_ms: u64,
-    /// After this long without an end the brokers abort a transaction, so that a dead process does not hold up readers. Longer than
-    /// a commit takes, shorter than the group's session.
+    /// After this long the brokers abort a transaction. Longer than a commit takes, shorter than the group's session.
     pub transaction_timeout_ms: u64,
     pub librdkafka: BTreeMap<String, String>,
 }

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::keep::Chunk;
 use super::lane::Lane;
-use super::settle::Work;
+use super::orders::Work;
 use super::takeover::Plan;
 use super::task::Task;
 use crate::core::types::{Generation, Offset, Partition};

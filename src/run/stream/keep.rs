@@ -8,7 +8,7 @@ use std::sync::atomic::AtomicBool;
 use crossbeam_channel::Sender;
 
 use super::crash;
-use super::settle::Reply;
+use super::orders::Reply;
 use super::store::patiently;
 use crate::core::types::{EntityKey, Offset, Partition};
 use crate::edge::{Checkpoint, Claim, Owner, StateStore, clock};

@@ -14,9 +14,11 @@ mod holding;
 pub mod keep;
 pub mod lane;
 pub mod note;
+pub mod orders;
 pub mod rekey;
 pub mod score;
 pub mod settle;
+pub mod shared;
 mod store;
 pub mod takeover;
 #[cfg(test)]
@@ -32,10 +34,10 @@ use std::time::Duration;
 use crossbeam_channel::Receiver;
 
 use self::correlate::{Correlation, Rules};
-use self::lane::{LaneReport, Shared};
+use self::orders::Output;
 use self::rekey::Rekeying;
 use self::score::Scoring;
-use self::settle::Output;
+use self::shared::{LaneReport, Shared};
 use self::task::Task;
 use self::threads::{LaneParts, Running};
 use crate::config::service::Verdicts;

@@ -16,8 +16,9 @@ use crossbeam_channel::Sender;
 use super::crash;
 use super::keep::{Chunk, Keep};
 use super::note::Note;
-use crate::core::types::{EventTime, Generation, Offset, Partition};
-use crate::edge::{Commit, CommitMode, LogSource, Owner, Publisher, Sequence, Transactions, clock};
+use super::orders::{Order, Output, Parcel, Reply, Work};
+use crate::core::types::{Generation, Offset, Partition};
+use crate::edge::{Commit, CommitMode, LogSource, Owner, Sequence, Transactions, clock};
 use crate::error::{Error, Kind, Result};
 use crate::run::outbox::Outbox;
 use crate::run::summary::Latencies;
@@ -28,64 +29,6 @@ const LOOK_AGAIN: Duration = Duration::from_micros(500);
 /// Between two looks at what is delivered, while something is on its way.
 const WATCH_EVERY: Duration = Duration::from_millis(1);
 const IDLE_WAIT: Duration = Duration::from_millis(50);
-
-/// How outputs and offsets become durable.
-pub enum Output {
-    /// In one transaction.
-    ExactlyOnce(Box<dyn Transactions>),
-    /// Outputs first, then offsets: after a crash the same outputs may come again.
-    AtLeastOnce(Arc<dyn Publisher>),
-}
-
-/// Outputs of one batch.
-pub struct Parcel {
-    pub partition: Partition,
-    pub generation: Generation,
-    pub outbox: Outbox,
-    /// Where the partition goes on once these are committed; `None` while the group is ahead.
-    pub next: Option<Offset>,
-    /// Time that passed without records and led to these outputs.
-    pub ticked: Option<EventTime>,
-    pub read_at: Instant,
-    pub events: u64,
-}
-
-pub enum Work {
-    /// Commits `next` with the note, so that every earlier owner is refused.
-    Claim {
-        partition: Partition,
-        generation: Generation,
-        next: Offset,
-        note: Note,
-    },
-    Parcel(Parcel),
-    Chunk(Chunk),
-    /// Everything before must be committed and stored when this is answered.
-    Drain(Partition, Owner),
-    /// The partition is not ours any more.
-    Forget(Partition),
-    /// What is not committed must not be.
-    Rewind,
-}
-
-/// Work in the lane's present epoch. A rewind begins the next one; what was ordered before it is dropped.
-pub struct Order {
-    pub epoch: u64,
-    pub work: Work,
-}
-
-/// What a lane hears back.
-pub enum Reply {
-    Claimed(Partition),
-    Committed(Partition, Offset),
-    Stored(Partition, Owner, u64),
-    /// The store has another owner, or lost what it had.
-    StoreLost(Partition, Owner, Error),
-    Drained(Partition, Owner),
-    /// Nothing of the epochs before this one is open any more.
-    Rewind(u64),
-    Failed(Error),
-}
 
 /// What settling needs.
 pub struct Parts {

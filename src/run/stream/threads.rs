@@ -7,8 +7,10 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, select_biased, unbounded};
 
 use super::keep::{Keep, Keeper};
-use super::lane::{Ends, Lane, LaneReport, Shared};
-use super::settle::{Order, Output, Parts, Reply, Settler};
+use super::lane::{Ends, Lane};
+use super::orders::{Order, Output, Reply};
+use super::settle::{Parts, Settler};
+use super::shared::{LaneReport, Shared};
 use super::task::Task;
 use crate::edge::clock::Deadline;
 use crate::edge::{LogEvent, StateStore};
