@@ -48,6 +48,15 @@ pub struct ServiceFlags {
     /// What the state of all entities may take, such as 1GiB
     #[arg(long, value_name = "SIZE")]
     pub memory: Option<String>,
+    /// exactly_once: outputs and offsets in one transaction; at_least_once: a crash may repeat outputs, which show sooner
+    #[arg(long, value_name = "PROMISE", value_parser = ["exactly_once", "at_least_once"])]
+    pub delivery: Option<String>,
+    /// How often outputs and offsets are committed, such as 50ms
+    #[arg(long, value_name = "SPAN")]
+    pub commit_interval: Option<String>,
+    /// This worker's own name in its group, the same after a restart; the host's name without it
+    #[arg(long, value_name = "NAME")]
+    pub instance: Option<String>,
     /// How often changed state is written behind, such as 5s
     #[arg(long, value_name = "SPAN")]
     pub checkpoint_interval: Option<String>,
@@ -82,6 +91,9 @@ impl ServiceFlags {
         layer.set("verdicts", self.verdicts.as_ref());
         layer.set("shards", self.shards.as_ref());
         layer.set("memory", self.memory.as_ref());
+        layer.set("delivery", self.delivery.as_ref());
+        layer.set("commit_interval", self.commit_interval.as_ref());
+        layer.set("instance", self.instance.as_ref());
         layer.set("checkpoint_interval", self.checkpoint_interval.as_ref());
         layer.set("log.level", self.log_level.as_ref());
         layer.set("log.format", self.log_format.as_ref());

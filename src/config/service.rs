@@ -143,8 +143,8 @@ pub enum Delivery {
 /// The host's name, which a stateful deployment keeps.
 #[must_use]
 pub fn host_name() -> String {
-    let name = std::env::var("HOSTNAME").ok().or_else(|| std::fs::read_to_string("/etc/hostname").ok());
-    name.map(|name| name.trim().to_owned()).filter(|name| !name.is_empty()).unwrap_or_else(|| "threatguard".to_owned())
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").or_else(|_| std::fs::read_to_string("/etc/hostname"));
+    name.ok().map(|name| name.trim().to_owned()).filter(|name| !name.is_empty()).unwrap_or_else(|| "threatguard".to_owned())
 }
 
 /// How a verdict of every event is published.
@@ -316,10 +316,13 @@ pub(super) fn problems(set: &ServiceSettings) -> Vec<Problem> {
     require(set.listen.parse::<std::net::SocketAddr>().is_ok(), "listen", "write an address and a port, such as 127.0.0.1:3002 or [::1]:0");
     let group = &set.group_id;
     require(!group.is_empty() && group.len() <= 200 && !group.contains(char::is_control), "group_id", "write 1 to 200 characters");
+    let is_name = |name: &String| !name.is_empty() && name.len() <= 100 && !name.contains(char::is_control);
+    require(set.instance.as_ref().is_none_or(is_name), "instance", "write 1 to 100 characters");
     require(set.shards <= 1_024, "shards", "write at most 1024");
     require(set.memory >= Bytes(64 << 20), "memory", "write at least 64MiB");
     let spans = [
         ("checkpoint_interval", set.checkpoint_interval, 100_000, 600_000_000, "write 100ms to 10m"),
+        ("commit_interval", set.commit_interval, 5_000, 5_000_000, "write 5ms to 5s"),
         ("shutdown", set.shutdown, 1_000_000, 600_000_000, "write 1s to 10m"),
         ("kafka.linger", set.kafka.linger, 0, 1_000_000, "write 0ms to 1s"),
     ];

@@ -167,7 +167,7 @@ fn records_come_with_their_positions_and_a_restart_goes_on_after_the_commit() {
     // A commit in the background, and one of an owner that never was.
     let (partition, (generation, _)) = member.owned.first_key_value().map(|(p, o)| (*p, *o)).unwrap();
     let commit = Commit { partition, next: Offset(400), generation, note: NOTE.to_owned() };
-    member.source.commit(&[commit.clone()], CommitMode::Background).unwrap();
+    member.source.commit(std::slice::from_ref(&commit), CommitMode::Background).unwrap();
     let stale = Commit { generation: Generation(generation.0 + 1), ..commit.clone() };
     assert_eq!(member.source.commit(&[commit.clone(), stale], CommitMode::Wait).unwrap_err().kind, Kind::Fenced);
     let left = member.leave();
@@ -277,7 +277,6 @@ fn a_delivery_begins_where_it_is_told_to_as_often_as_it_is() {
     member.until("and its end is told", |member| member.ended.contains_key(&Partition(0)));
     let read = |member: &Member, partition| member.records.iter().filter(|record| record.0 == Partition(partition)).count();
     assert_eq!((read(&member, 0), read(&member, 1)), (13_000, 20_000), "each record of the last delivery once, and the other left alone");
-    assert_eq!(member.source.start(Partition(0), Generation(generation.0 + 1), Offset(0)).0 > 0, true);
     member.leave();
 }
 

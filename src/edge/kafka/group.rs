@@ -54,6 +54,14 @@ pub(super) struct Ownership {
     released: bool,
 }
 
+/// A partition that is being given to this member.
+struct Assigned {
+    partition: Partition,
+    generation: Generation,
+    committed: Option<Committed>,
+    start: Offset,
+}
+
 /// The channels, and what did not fit into them yet, in order.
 pub(super) struct Outbox {
     pub senders: Vec<Sender<LogEvent>>,
@@ -131,7 +139,7 @@ impl Shared {
             Ok(assigned) => {
                 let mut owned = self.owned();
                 let mut outbox = self.outbox();
-                for (partition, generation, committed, start) in assigned {
+                for Assigned { partition, generation, committed, start } in assigned {
                     owned.insert(partition, Ownership { generation, started: None, released: false });
                     outbox.push(partition, LogEvent::Assigned { partition, generation, committed, start });
                 }
@@ -145,11 +153,7 @@ impl Shared {
     }
 
     /// Where each new partition stands.
-    fn starts<C: ConsumerContext>(
-        &self,
-        consumer: &BaseConsumer<C>,
-        list: &TopicPartitionList,
-    ) -> Result<Vec<(Partition, Generation, Option<Committed>, Offset)>> {
+    fn starts<C: ConsumerContext>(&self, consumer: &BaseConsumer<C>, list: &TopicPartitionList) -> Result<Vec<Assigned>> {
         let mut assigned = Vec::with_capacity(list.count());
         if list.count() == 0 {
             return Ok(assigned);
@@ -173,7 +177,7 @@ impl Shared {
                 Some(committed) => committed.next,
                 None => self.edge_of(consumer, partition)?,
             };
-            assigned.push((partition, Generation(generation), committed, start));
+            assigned.push(Assigned { partition, generation: Generation(generation), committed, start });
         }
         Ok(assigned)
     }

@@ -6,6 +6,7 @@
 mod admin;
 mod consumer;
 mod group;
+mod overrides;
 mod producer;
 mod reader;
 mod settings;
@@ -14,9 +15,10 @@ mod window;
 
 pub use admin::{CleanupPolicy, Finding, Problem, TimestampType, TopicSpec, check_topics, ensure_topics, partition_count};
 pub use consumer::{KafkaSource, SourceCounts};
+pub use overrides::RESERVED;
 pub use producer::KafkaPublisher;
 pub use settings::{
-    Compression, ConsumerSettings, KafkaSettings, ProducerSettings, Protocol, RESERVED, SaslMechanism, Security, StartAt, TopicNames,
+    Compression, ConsumerSettings, KafkaSettings, ProducerSettings, Protocol, SaslMechanism, Security, StartAt, TopicNames,
 };
 pub use transactions::KafkaTransactions;
 

@@ -8,6 +8,7 @@ use rdkafka::ClientConfig;
 use rdkafka::config::RDKafkaLogLevel;
 use serde::{Deserialize, Serialize};
 
+use super::overrides::apply_overrides;
 use crate::edge::TopicRole;
 use crate::edge::secret::Secret;
 use crate::error::{Error, Result};
@@ -256,30 +257,6 @@ impl Default for ProducerSettings {
     }
 }
 
-/// Settings of ours or of the contract: another value would lose, repeat or reorder records, or show a secret.
-pub const RESERVED: [&str; 20] = [
-    "acks",
-    "auto.offset.reset",
-    "bootstrap.servers",
-    "delivery.report.only.error",
-    "enable.auto.commit",
-    "enable.auto.offset.store",
-    "enable.idempotence",
-    "enable.partition.eof",
-    "group.id",
-    "group.protocol",
-    "isolation.level",
-    "metadata.broker.list",
-    "partition.assignment.strategy",
-    "partitioner",
-    "request.required.acks",
-    "sasl.password",
-    "sasl.username",
-    "ssl.key.password",
-    "transaction.timeout.ms",
-    "transactional.id",
-];
-
 impl KafkaSettings {
     /// What every client shares. `Config` names what contradicts itself.
     pub(super) fn client(&self) -> Result<ClientConfig> {
@@ -387,18 +364,6 @@ impl Security {
             }
         }
     }
-}
-
-fn apply_overrides(config: &mut ClientConfig, overrides: &BTreeMap<String, String>) -> Result<()> {
-    for (name, value) in overrides {
-        if RESERVED.contains(&name.as_str()) {
-            return Err(Error::config(format!(
-                "kafka property {name:?} cannot be overridden: it has a setting of its own or delivery rests on it"
-            )));
-        }
-        config.set(name, value);
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -1,4 +1,5 @@
 //! Places where a test may end the process, as a power cut would.
+#![allow(clippy::disallowed_methods)] // a test's own switch, which no configuration file may hold
 
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
