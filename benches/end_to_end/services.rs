@@ -44,6 +44,17 @@ impl Services {
         self.folder.map_or(Ok(()), |folder| script("stop", folder.path(), "", ""))
     }
 
+    /// Bytes that Redis has been sent since it was started.
+    #[allow(dead_code)] // Not every bench asks.
+    pub fn redis_bytes(&self) -> Result<u64, String> {
+        let text = |error: redis::RedisError| format!("Redis does not say what it was sent: {error}");
+        let client = redis::Client::open(self.redis_url.as_str()).map_err(text)?;
+        let mut connection = client.get_connection().map_err(text)?;
+        let info: String = redis::cmd("INFO").arg("stats").query(&mut connection).map_err(text)?;
+        let line = info.lines().find_map(|line| line.strip_prefix("total_net_input_bytes:"));
+        line.and_then(|line| line.trim().parse().ok()).ok_or_else(|| "Redis does not say what it was sent".to_owned())
+    }
+
     /// Removes topics; those that are absent are no trouble.
     pub fn delete_topics(&self, topics: &[&str]) -> Result<(), String> {
         let text = |error: rdkafka::error::KafkaError| format!("cannot remove the bench's topics: {error}");

@@ -156,6 +156,7 @@ pub fn make_topic(services: &Services, topic: &str) -> Result<()> {
 }
 
 /// Waits until a run has read `events`, or is over.
+#[allow(dead_code)] // Not every bench waits.
 pub fn wait_for(metrics: &Metrics, events: u64, stop: &AtomicBool) -> Result<()> {
     let received = |text: &str| {
         let line = text.lines().find_map(|line| line.strip_prefix("threatguard_events_received_total "))?;

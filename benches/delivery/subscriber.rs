@@ -1,0 +1,154 @@
+//! A reader of verdicts that sees what is committed, and a producer that remembers when it has written each event.
+
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use threatguard::core::numeric::mix;
+use threatguard::core::types::Partition;
+use threatguard::edge::clock::{self, Deadline};
+use threatguard::edge::kafka::{ConsumerSettings, KafkaPublisher, KafkaSettings, KafkaSource, ProducerSettings, TopicNames};
+use threatguard::edge::{LogEvent, LogSource, Outgoing, Publisher, TopicRole};
+use threatguard::error::Kind;
+use threatguard::run::summary::{Latencies, Percentiles};
+
+use crate::services::Services;
+use crate::traffic::Traffic;
+
+/// One verdict in so many is looked at: reading must not take the cores that it measures.
+const SAMPLE: u64 = 16;
+/// What is written before counts as warming up.
+const WARM_UP: Duration = Duration::from_secs(5);
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
+
+/// When each event was due to be written, by partition and offset.
+pub struct Sent {
+    partitions: Vec<Mutex<Vec<Instant>>>,
+}
+
+impl Sent {
+    pub fn new(partitions: u32) -> Self {
+        Self { partitions: (0..partitions).map(|_| Mutex::default()).collect() }
+    }
+
+    fn at(&self, partition: u64, offset: u64) -> Option<Instant> {
+        let partition = self.partitions.get(partition as usize)?.lock().ok()?;
+        partition.get(offset as usize).copied()
+    }
+
+    /// Writes at an even pace. An event that waits for its turn counts from when it was due.
+    pub fn pace(&self, services: &Services, topic: &str, traffic: Traffic, rate: f64, time: Duration) -> Result<(), String> {
+        let text = |error: threatguard::error::Error| error.to_string();
+        let topics = TopicNames { rekeyed: topic.to_owned(), ..TopicNames::default() };
+        let settings = ProducerSettings { topics, linger_ms: 1, ..ProducerSettings::default() };
+        let publisher = KafkaPublisher::open(&services.kafka, &settings).map_err(text)?;
+        let (mut payload, mut key) = (String::new(), String::new());
+        let begun = clock::now();
+        for number in 0..(rate * (time + WARM_UP).as_secs_f64()) as u64 {
+            let due = begun + Duration::from_secs_f64(number as f64 / rate);
+            if number % 64 == 0 {
+                std::thread::sleep(due.saturating_duration_since(clock::now()));
+            }
+            traffic.event(number, &mut payload, &mut key);
+            let hash = key.bytes().fold(0, |hash, byte| mix(hash ^ u64::from(byte)));
+            let partition = hash % self.partitions.len() as u64;
+            self.partitions[partition as usize].lock().map_err(|_| "a lock is broken".to_owned())?.push(due);
+            let record = Outgoing {
+                role: TopicRole::Rekeyed,
+                partition: Some(Partition(partition as u32)),
+                key: Some(key.as_bytes()),
+                payload: payload.as_bytes(),
+                time: None,
+            };
+            while let Err(error) = publisher.publish(record) {
+                if error.kind != Kind::Transient {
+                    return Err(error.to_string());
+                }
+            }
+        }
+        publisher.flush(Duration::from_secs(60)).map_err(text)
+    }
+
+    fn written(&self) -> u64 {
+        self.partitions.iter().map(|partition| partition.lock().map_or(0, |times| times.len() as u64)).sum()
+    }
+}
+
+/// Reads a topic on a thread of its own, noting when it has seen each position.
+pub struct Subscriber {
+    seen: JoinHandle<Result<Vec<(u64, u64, Instant)>, String>>,
+    count: Arc<std::sync::atomic::AtomicU64>,
+    stop: Arc<AtomicBool>,
+    first: Instant,
+}
+
+impl Subscriber {
+    pub fn open(services: &Services, topic: &str) -> Result<Self, String> {
+        let (stop, count) = (Arc::new(AtomicBool::new(false)), Arc::new(std::sync::atomic::AtomicU64::new(0)));
+        let (kafka, topic, ended, counted) = (services.kafka.clone(), topic.to_owned(), Arc::clone(&stop), Arc::clone(&count));
+        let seen = std::thread::spawn(move || read(&kafka, &topic, &ended, &counted));
+        Ok(Self { seen, count, stop, first: clock::now() + WARM_UP })
+    }
+
+    /// Once everything that was written is read.
+    pub fn finish(self, sent: &Sent) -> Result<Percentiles, String> {
+        let deadline = Deadline::after(Duration::from_secs(60));
+        while self.count.load(Ordering::Relaxed) < sent.written() && !deadline.passed() && !self.seen.is_finished() {
+            std::thread::sleep(LOOK_AGAIN);
+        }
+        self.stop.store(true, Ordering::Relaxed);
+        let seen = self.seen.join().map_err(|_| "the subscriber panicked".to_owned())??;
+        if deadline.passed() {
+            return Err("not every verdict arrived".to_owned());
+        }
+        let mut latencies = Latencies::default();
+        for (partition, offset, at) in seen {
+            let due = sent.at(partition, offset).ok_or("a verdict of an event that was not written")?;
+            if due >= self.first {
+                latencies.add(at.saturating_duration_since(due).as_micros() as u64, 1);
+            }
+        }
+        Ok(latencies.percentiles())
+    }
+}
+
+fn read(
+    kafka: &KafkaSettings,
+    topic: &str,
+    stop: &AtomicBool,
+    count: &std::sync::atomic::AtomicU64,
+) -> Result<Vec<(u64, u64, Instant)>, String> {
+    let settings = ConsumerSettings { topic: topic.to_owned(), group: format!("{topic}-reader"), ..ConsumerSettings::default() };
+    let deadline = Deadline::after(Duration::from_secs(30));
+    // The pipeline makes the topic.
+    let (source, events) = loop {
+        match KafkaSource::open(kafka, &settings, 1) {
+            Ok(open) => break open,
+            Err(error) if deadline.passed() => return Err(error.to_string()),
+            Err(_) => std::thread::sleep(LOOK_AGAIN),
+        }
+    };
+    let mut seen = vec![];
+    while !stop.load(Ordering::Relaxed) {
+        match events[0].recv_timeout(LOOK_AGAIN) {
+            Ok(LogEvent::Assigned { partition, generation, start, .. }) => drop(source.start(partition, generation, start)),
+            Ok(LogEvent::Batch(batch)) => {
+                let now = clock::now();
+                for record in batch.records.iter().filter(|record| record.offset.0 % SAMPLE == 0) {
+                    let verdict: serde_json::Value = serde_json::from_slice(record.payload).map_err(|error| error.to_string())?;
+                    let part = |name: &str| verdict["position"][name].as_u64().ok_or_else(|| format!("a verdict without {name}"));
+                    seen.push((part("partition")?, part("offset")?, now));
+                }
+                count.fetch_add(batch.records.len() as u64, Ordering::Relaxed);
+                source.recycle(batch.records);
+            }
+            Ok(LogEvent::Failed(error)) => return Err(error.to_string()),
+            _ => {}
+        }
+    }
+    drop(events);
+    drop(source.close(Duration::from_secs(5)));
+    Ok(seen)
+}
