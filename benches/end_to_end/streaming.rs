@@ -62,7 +62,7 @@ pub fn train(seed: u64) -> Result<Ready> {
             number += 1;
         }
         let mut out = Out { outbox: &mut outbox, on_threat: &mut |_| {}, delta: &mut delta };
-        worker.process(Partition(0), &records, Offset(0), |_, _| Ok(()), &mut out)?;
+        worker.process(Partition(0), &records, Offset(0), None, |_, _| Ok(()), &mut out)?;
     }
     Ok(Ready { pipeline, learning })
 }

@@ -173,7 +173,7 @@ impl Embedded {
             signals.push(ThreatSignal::new(position, threat.clone()));
         };
         let mut out = Out { outbox: &mut self.outbox, on_threat: &mut on_threat, delta: &mut self.delta };
-        let counts = worker.process(PARTITION, records, Offset(0), |_, _| Ok(()), &mut out)?;
+        let counts = worker.process(PARTITION, records, Offset(0), None, |_, _| Ok(()), &mut out)?;
         records.clear();
         self.outbox.publish(self.sink.as_ref(), || false)?;
         self.correlate(&signals, observer)?;

@@ -1,5 +1,6 @@
 //! One shard's work on a batch: decode, apply, render. The same for files and for Kafka.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bumpalo::Bump;
@@ -7,7 +8,7 @@ use bumpalo::Bump;
 use crate::config::service::Verdicts;
 use crate::core::decode::Decoded;
 use crate::core::engine::{Counts, Effects, Engine, Verdict};
-use crate::core::event::{Event, Record, Reject};
+use crate::core::event::{Event, Record, Reject, RejectReason};
 use crate::core::output::ThreatRecord;
 use crate::core::types::{Offset, Partition};
 use crate::edge::{Records, TopicRole, clock};
@@ -68,7 +69,7 @@ impl Worker {
     }
 
     /// Takes a batch apart: `load` is given the engine and the batch's events to bring in states that are not in memory. Results of
-    /// records before `live` are out already: those only change states.
+    /// records before `live` are out already: those only change states. Records of `poison` are refused unseen.
     ///
     /// # Errors
     /// Whatever `load` says, and `Bug`s.
@@ -77,6 +78,7 @@ impl Worker {
         partition: Partition,
         records: &Records,
         live: Offset,
+        poison: Option<&BTreeSet<Offset>>,
         load: impl FnOnce(&mut Engine, &[Event<'_>]) -> Result<()>,
         out: &mut Out<'_>,
     ) -> Result<Counts> {
@@ -88,6 +90,9 @@ impl Worker {
             let whole: Vec<Record<'_>> = records.iter().map(|record| record.as_record(partition)).collect();
             let mut decoded = Decoded::default();
             pipeline.decode(&whole, &arena, &mut decoded);
+            if let Some(poison) = poison {
+                refuse(&mut decoded, &whole, poison);
+            }
             let decoded_at = clock::now();
             out.delta.spent(Stage::Decode, decoded_at - begun);
             load(&mut self.engine, &decoded.events)?;
@@ -204,6 +209,17 @@ impl Worker {
         let windows = self.engine.finish(partition);
         self.origin.windows(partition, &windows, outbox);
     }
+}
+
+/// Turns the events of these records into rejects.
+fn refuse<'b>(decoded: &mut Decoded<'b>, records: &[Record<'b>], poison: &BTreeSet<Offset>) {
+    let is_poison = |event: &Event<'_>| poison.contains(&event.at.offset);
+    for event in decoded.events.extract_if(.., |event| is_poison(event)) {
+        let raw = records.iter().find(|record| record.at == event.at).map_or(&b""[..], |record| record.payload);
+        let detail = "working on it panicked".to_owned();
+        decoded.rejects.push(Reject { at: event.at, reason: RejectReason::Panicked, detail, raw });
+    }
+    decoded.rejects.sort_by_key(|reject| reject.at.offset);
 }
 
 /// Events and rejects from before an offset.

@@ -58,7 +58,7 @@ impl Task for Correlation {
     }
 
     fn batch(&mut self, batch: Batch<'_>, _: &mut States<'_>, out: &mut Out<'_>) -> Result<Counts> {
-        let Batch { partition, records, live } = batch;
+        let Batch { partition, records, live, .. } = batch;
         let Some(holding) = self.holdings.get_mut(&partition) else { return Ok(Counts::default()) };
         let (mut old, mut new) = (vec![], vec![]);
         for record in records.iter() {

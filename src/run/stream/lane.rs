@@ -4,6 +4,7 @@
 //! wrong there is one way on, the same as after a crash: drop the partition's state and take it over anew.
 
 use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -12,12 +13,13 @@ use crossbeam_channel::{Receiver, Sender};
 
 use super::holding::{Holding, Phase};
 use super::orders::{Order, Parcel, Reply, Work};
+use super::poison::Poison;
 use super::shared::{LaneReport, Shared};
 use super::store::patiently;
 use super::takeover::{self, Known};
 use super::task::{Batch, Fill, Out, States, Task};
 use crate::core::types::{Generation, Offset, Partition};
-use crate::edge::{Committed, LogEvent, Owner, PartitionBatch, StateGeneration, StateStore, clock};
+use crate::edge::{Committed, LogEvent, Owner, PartitionBatch, Records, StateGeneration, StateStore, clock};
 use crate::error::{Error, Kind, Result};
 use crate::run::outbox::Outbox;
 use crate::run::telemetry::Delta;
@@ -45,6 +47,7 @@ pub struct Lane<T> {
     pub(super) epoch: u64,
     pub(super) report: LaneReport,
     pub(super) delta: Delta,
+    poison: Poison,
     last_tick: Instant,
 }
 
@@ -61,6 +64,7 @@ impl<T: Task> Lane<T> {
             epoch: 0,
             report: LaneReport::default(),
             delta: Delta::default(),
+            poison: Poison::default(),
             last_tick: clock::now(),
         }
     }
@@ -200,11 +204,24 @@ impl<T: Task> Lane<T> {
             // Read under an ownership or from a start that is over: whoever owns it now reads it again.
             return Ok(());
         };
-        let (live, last) = (holding.plan.live, records.last().map(|record| record.offset));
-        holding.note_lag(high_watermark, last);
+        holding.note_lag(high_watermark, records.last().map(|record| record.offset));
         self.shared.metrics.set_partition(partition, holding.lag, clock::since(holding.last_checkpoint));
         self.report.begun.get_or_insert(read_at);
         self.shared.ended().remove(&partition);
+        for piece in self.poison.pieces(partition, records) {
+            if !self.piece(partition, &piece, read_at)? {
+                return self.order(Work::Rewind);
+            }
+            self.shared.source.recycle(piece);
+        }
+        self.shared.batches.fetch_add(1, Ordering::Relaxed);
+        self.bound_memory(partition)
+    }
+
+    /// Applies records and hands their outputs over. False: the partition's state is not to be used any more.
+    fn piece(&mut self, partition: Partition, records: &Records, read_at: Instant) -> Result<bool> {
+        let Some(holding) = self.holdings.get_mut(&partition) else { return Ok(false) };
+        let (live, generation) = (holding.plan.live, holding.generation);
         let mut states = States {
             store: self.store.as_mut(),
             partition,
@@ -215,25 +232,31 @@ impl<T: Task> Lane<T> {
         };
         let mut outbox = self.ends.spare.try_recv().unwrap_or_default();
         let mut out = Out { outbox: &mut outbox, delta: &mut self.delta };
-        let counts = match self.task.batch(Batch { partition, records: &records, live }, &mut states, &mut out) {
-            Err(error) if error.kind == Kind::Fenced => {
+        let batch = Batch { partition, records, live, poison: self.poison.known(partition) };
+        // What a panic leaves half done is dropped with the partition's state and the outbox.
+        let worked = catch_unwind(AssertUnwindSafe(|| self.task.batch(batch, &mut states, &mut out)));
+        let counts = match worked {
+            Err(_) => {
+                holding.phase = Phase::Broken;
+                self.delta.clear();
+                self.poison.learn(partition, records)?;
+                return Ok(false);
+            }
+            Ok(Err(error)) if error.kind == Kind::Fenced => {
                 tracing::warn!(partition = partition.0, %error, "the stored state is not ours any more; taking it over anew");
                 holding.phase = Phase::Broken;
-                return self.order(Work::Rewind);
+                return Ok(false);
             }
-            other => other?,
+            Ok(other) => other?,
         };
         self.report.counts.add(counts);
         self.report.alerts += self.delta.alerts;
-        let next = last.map(Offset::next).filter(|next| *next > live);
-        holding.handed_over = holding.handed_over.max(next.unwrap_or_default());
-        let parcel = Parcel { partition, generation, outbox, next, ticked: None, read_at, events: counts.received };
-        self.order(Work::Parcel(parcel))?;
-        self.shared.source.recycle(records);
-        self.shared.batches.fetch_add(1, Ordering::Relaxed);
         self.shared.metrics.add(&self.delta);
         self.delta.clear();
-        self.bound_memory(partition)
+        let next = records.last().map(|record| record.offset.next()).filter(|next| *next > live);
+        holding.handed_over = holding.handed_over.max(next.unwrap_or_default());
+        self.order(Work::Parcel(Parcel { partition, generation, outbox, next, ticked: None, read_at, events: counts.received }))?;
+        Ok(true)
     }
 
     /// Time passes where no record comes. What that leads to is settled before any other record is taken, so that a replay need not

@@ -15,6 +15,7 @@ pub mod keep;
 pub mod lane;
 pub mod note;
 pub mod orders;
+mod poison;
 pub mod rekey;
 pub mod score;
 pub mod settle;

@@ -43,7 +43,7 @@ impl Task for Rekeying {
     }
 
     fn batch(&mut self, batch: Batch<'_>, _: &mut States<'_>, out: &mut Out<'_>) -> Result<Counts> {
-        let Batch { partition, records, live } = batch;
+        let Batch { partition, records, live, .. } = batch;
         self.arena.reset();
         let whole: Vec<Record<'_>> =
             records.iter().filter(|record| record.offset >= live).map(|record| record.as_record(partition)).collect();

@@ -1,6 +1,7 @@
 //! What a lane does with its records: scoring, correlation, re-keying. A task holds the state of its partitions and nothing that
 //! depends on when it is called; everything that has to do with delivery is the lane's.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::AtomicBool;
 
 use super::store::patiently;
@@ -47,6 +48,8 @@ pub struct Batch<'b> {
     pub records: &'b Records,
     /// Outputs of records before it are published already: those only change states.
     pub live: Offset,
+    /// Records that become dead letters unseen.
+    pub poison: Option<&'b BTreeSet<Offset>>,
 }
 
 /// What comes of a batch.
