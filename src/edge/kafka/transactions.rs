@@ -4,9 +4,10 @@
 //! delayed end of one transaction to the next one of the same client (KIP-890, which librdkafka does not speak yet), and a new
 //! client under the same name fences it off. It also takes the errors apart: there is one way on after any of them.
 
+use std::cell::RefCell;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
@@ -25,6 +26,9 @@ use crate::native::produce::{BatchProducer, Piece};
 
 /// Between two looks at what is still in flight. The wrapper's own flush waits in steps of 100 ms.
 const LOOK_AGAIN: Duration = Duration::from_micros(200);
+/// So often within so long, and the name is somebody else's too.
+const FENCINGS_MAX: usize = 8;
+const FENCINGS_WITHIN: Duration = Duration::from_secs(60);
 const QUEUE_FULL_WAIT: Duration = Duration::from_millis(1);
 
 /// Transactions of one thread, under one transactional id.
@@ -39,6 +43,8 @@ pub struct KafkaTransactions {
     client: Option<BatchProducer<Watch>>,
     refused: Arc<Refused>,
     open: bool,
+    /// When another client has taken the name over.
+    fencings: RefCell<Vec<Instant>>,
     verdict_partitions: Option<u32>,
 }
 
@@ -110,6 +116,7 @@ impl KafkaTransactions {
             client: None,
             refused: Arc::default(),
             open: false,
+            fencings: RefCell::default(),
             verdict_partitions: None,
         };
         made.renew()?;
@@ -148,8 +155,25 @@ impl KafkaTransactions {
     }
 
     fn failed(&self, what: &str, error: &KafkaError) -> Error {
+        if error.rdkafka_error_code().is_some_and(is_fencing) {
+            self.fencings.borrow_mut().push(clock::now());
+        }
         let kind = if is_config(error) { Kind::Config } else { Kind::Transient };
         refuse(kind, format!("{what} under the name {}", self.id), error)
+    }
+
+    /// A transaction that took too long is fenced off now and then; two processes under one name do it to each other without end.
+    fn check_alone(&self) -> Result<()> {
+        let mut fencings = self.fencings.borrow_mut();
+        fencings.retain(|at| clock::since(*at) < FENCINGS_WITHIN);
+        if fencings.len() < FENCINGS_MAX {
+            return Ok(());
+        }
+        let (id, times) = (&self.id, fencings.len());
+        Err(Error::config(format!(
+            "the transactions {id} were taken over {times} times within a minute: another process runs under the same instance name; \
+             give each its own (--instance)"
+        )))
     }
 
     /// As for the other publisher: verdicts count round where their topic has fewer partitions.
@@ -229,6 +253,7 @@ impl KafkaTransactions {
 impl Transactions for KafkaTransactions {
     fn renew(&mut self) -> Result<()> {
         self.refused.check()?;
+        self.check_alone()?;
         self.open = false;
         if let Some(old) = self.client.take() {
             // It may have something to wait for; nobody else has to.
@@ -272,6 +297,10 @@ impl Transactions for KafkaTransactions {
 
 fn is_config(error: &KafkaError) -> bool {
     error.rdkafka_error_code().is_some_and(|code| kind_of(code) == Kind::Config)
+}
+
+fn is_fencing(code: RDKafkaErrorCode) -> bool {
+    matches!(code, RDKafkaErrorCode::Fenced | RDKafkaErrorCode::ProducerFenced | RDKafkaErrorCode::InvalidProducerEpoch)
 }
 
 fn index_of(role: TopicRole) -> usize {
