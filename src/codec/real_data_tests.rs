@@ -8,12 +8,13 @@ use std::process::Command;
 
 use bumpalo::Bump;
 
+use super::Codec;
 use super::auto::{DETECT_LINES_MAX, by_name, detect};
-use super::frame::{Framer, Stamper};
+use super::frame::{Framed, Framer, Stamper};
 use crate::core::decode::{Decoded, decode_batch};
 use crate::core::event::{Event, Outcome, Record};
 use crate::core::sanitize::Sanitizer;
-use crate::core::types::{Offset, Partition, Position};
+use crate::core::types::{EventTime, Offset, Partition, Position};
 
 /// Folder, the codec its logs call for, file names left out and why.
 const SETS: [(&str, &str, &[&str]); 6] = [
@@ -85,6 +86,17 @@ impl Counts {
     }
 }
 
+fn record_times(codec: &dyn Codec, sanitizer: &Sanitizer, payloads: &[Vec<u8>]) -> Vec<Option<EventTime>> {
+    let (mut stamper, mut scratch, mut times) = (Stamper::default(), Bump::new(), vec![]);
+    let mut take = |_: Framed<'_>, time: Option<EventTime>| times.push(time);
+    for payload in payloads {
+        scratch.reset();
+        stamper.push(codec, sanitizer, Framed { payload, full_bytes: payload.len() as u64 }, &scratch, &mut take);
+    }
+    stamper.finish(&mut take);
+    times
+}
+
 fn decode_file(codec_name: &str, bytes: &[u8]) -> Counts {
     let codec = by_name(codec_name, None).expect("a known codec");
     let sanitizer = Sanitizer::default();
@@ -95,14 +107,11 @@ fn decode_file(codec_name: &str, bytes: &[u8]) -> Counts {
         framer.feed(chunk, &mut |framed| payloads.push(framed.payload.to_vec()));
     }
     framer.finish(&mut |framed| payloads.push(framed.payload.to_vec()));
-    let (mut stamper, mut scratch) = (Stamper::default(), Bump::new());
     let mut counts = Counts { records: payloads.len(), ..Counts::default() };
-    let mut records = Vec::new();
-    for (number, payload) in payloads.iter().enumerate() {
-        let at = Position { partition: Partition(0), offset: Offset(number as u64) };
-        records.push(Record { at, payload, time: stamper.stamp(codec.as_ref(), &sanitizer, payload, &scratch) });
-        scratch.reset();
-    }
+    let times = record_times(codec.as_ref(), &sanitizer, &payloads);
+    let at = |number: usize| Position { partition: Partition(0), offset: Offset(number as u64) };
+    let records = payloads.iter().zip(times).enumerate().map(|(number, (payload, time))| Record { at: at(number), payload, time });
+    let records: Vec<Record<'_>> = records.collect();
     let arena = Bump::new();
     let mut decoded = Decoded::default();
     decode_batch(codec.as_ref(), &sanitizer, &records, &arena, &mut decoded);

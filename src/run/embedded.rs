@@ -166,11 +166,14 @@ impl Embedded {
         let mut signals = vec![];
         let Lane { worker, records, .. } = &mut self.lanes[lane];
         let next = &mut self.next_threat;
+        let input: &Records = records;
         let mut on_threat = |threat: &ThreatRecord| {
             observer.threat(threat);
             let position = Position { partition: PARTITION, offset: *next };
             *next = next.next();
-            signals.push(ThreatSignal::new(position, threat.clone()));
+            let record = input.find(Offset(threat.evidence.offset));
+            let proven = record.and_then(|record| record.time).map_or(threat.timestamp, |time| time.min(threat.timestamp));
+            signals.push((ThreatSignal::new(position, threat.clone()), proven));
         };
         let mut out = Out { outbox: &mut self.outbox, on_threat: &mut on_threat, delta: &mut self.delta };
         let counts = worker.process(PARTITION, records, Offset(0), None, |_, _| Ok(()), &mut out)?;
@@ -181,12 +184,13 @@ impl Embedded {
         Ok(counts.scored)
     }
 
-    /// Time goes on with the threats themselves, so that alerts do not depend on how the input was cut.
-    fn correlate(&mut self, signals: &[ThreatSignal], observer: &mut dyn Observer) -> Result<()> {
+    /// Time goes on with the threats themselves, so that alerts do not depend on how the input was cut; and no further than their
+    /// records prove, because an event may lie a day ahead of its record.
+    fn correlate(&mut self, signals: &[(ThreatSignal, EventTime)], observer: &mut dyn Observer) -> Result<()> {
         let mut out = vec![];
-        for signal in signals {
+        for (signal, proven) in signals {
             self.correlator.apply(signal, &mut out);
-            self.correlator.tick(signal.time, &mut out);
+            self.correlator.tick(*proven, &mut out);
         }
         self.publish_correlated(out, observer)
     }

@@ -5,7 +5,7 @@ use std::io::{self, BufRead, Read};
 use bumpalo::Bump;
 
 use crate::codec::frame::{Framed, Framer, Stamper};
-use crate::core::types::Offset;
+use crate::core::types::{EventTime, Offset};
 use crate::edge::Records;
 use crate::edge::file::{Input, InputFile, Progress};
 use crate::error::{Error, Result};
@@ -35,7 +35,10 @@ impl FramedInput {
         let before = out.len();
         while out.len() - before < records_max && out.bytes() < BATCH_BYTES_MAX {
             if self.current.is_none() {
-                let Some(file) = self.input.next_file()? else { break };
+                let Some(file) = self.input.next_file()? else {
+                    self.stamper.finish(&mut appended(&mut self.next, out));
+                    break;
+                };
                 self.current = Some((file, Framer::new()));
             }
             let live = self.step(pipeline, out)?;
@@ -50,11 +53,10 @@ impl FramedInput {
     fn step(&mut self, pipeline: &Pipeline, out: &mut Records) -> Result<bool> {
         let Self { current, stamper, next, arena, .. } = self;
         let Some((file, framer)) = current else { return Ok(false) };
+        let mut append = appended(next, out);
         let mut take = |framed: Framed<'_>| {
             arena.reset();
-            let time = stamper.stamp(pipeline.codec.as_ref(), &pipeline.sanitizer, framed.payload, arena);
-            out.push_of(*next, time, None, framed.payload, framed.full_bytes);
-            *next = next.next();
+            stamper.push(pipeline.codec.as_ref(), &pipeline.sanitizer, framed, arena, &mut append);
         };
         let used = match file.reader.fill_buf() {
             Ok([]) => {
@@ -77,6 +79,9 @@ impl FramedInput {
             }
         };
         file.reader.consume(used);
+        if file.live {
+            stamper.begin(&mut append);
+        }
         Ok(file.live)
     }
 
@@ -106,6 +111,14 @@ impl FramedInput {
     #[must_use]
     pub fn progress(&self) -> Progress {
         self.input.progress()
+    }
+}
+
+/// Appends records to a batch, numbered from `next` on.
+fn appended(next: &mut Offset, out: &mut Records) -> impl FnMut(Framed<'_>, Option<EventTime>) {
+    move |framed, time| {
+        out.push_of(*next, time, None, framed.payload, framed.full_bytes);
+        *next = next.next();
     }
 }
 

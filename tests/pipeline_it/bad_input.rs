@@ -224,6 +224,35 @@ fn a_broken_file_is_reported_and_what_could_be_read_is_scored() {
 }
 
 #[test]
+fn one_line_far_ahead_changes_nothing_but_itself() {
+    const FAR: &str = "2099-12-31T00:00:00Z";
+    let bench = Workbench::new();
+    let events = std::fs::read_to_string(bench.simulated("events.jsonl", &["--only", "network"])).unwrap();
+    let lines: Vec<String> = events.lines().map(str::to_owned).collect();
+    let odd = |time: &str| String::from_utf8(timed("10.66.66.66", time)).unwrap();
+    // A line more at the beginning, in the middle and at the end.
+    let run = |name: &str, first: &str, time: &str| {
+        let mut lines = lines.clone();
+        [(lines.len(), time), (lines.len() / 2, time), (0, first)].into_iter().for_each(|(place, time)| lines.insert(place, odd(time)));
+        let input = bench.write(&format!("{name}.jsonl"), lines.join("\n"));
+        let (done, found) = bench.embedded(name, &shipped("network"), &input, &["--codec", "threatguard"]);
+        done.ok();
+        found
+    };
+    let (plain, ahead) = (run("plain", "2026-03-03T00:00:00Z", ""), run("ahead", FAR, FAR));
+    let others = |lines: &[String]| -> Vec<String> { lines.iter().filter(|line| !line.contains("10.66.66.66")).cloned().collect() };
+    assert!(plain.alerts.len() > 3, "{} alerts", plain.alerts.len());
+    for (what, plain, ahead) in [
+        ("verdicts", &plain.verdicts, &ahead.verdicts),
+        ("threats", &plain.threats, &ahead.threats),
+        ("alerts", &plain.alerts, &ahead.alerts),
+    ] {
+        assert!(others(plain) == others(ahead), "{what} differ");
+    }
+    assert!(plain.analytics == ahead.analytics, "windows differ");
+}
+
+#[test]
 fn a_full_disk_is_a_clear_error() {
     let bench = Workbench::new();
     let events = bench.simulated("events.jsonl", &["--only", "network"]);

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use bumpalo::Bump;
 use threatguard::codec::auto::by_name;
-use threatguard::codec::frame::{Framer, Stamper};
+use threatguard::codec::frame::{Framed, Framer, Stamper};
 use threatguard::codec::zeek::Zeek;
 use threatguard::core::event::Record;
 use threatguard::core::features::row::ModelRow;
@@ -43,12 +43,15 @@ pub fn framed(codec: &str, bytes: &[u8]) -> Vec<(Vec<u8>, Option<EventTime>)> {
     framer.feed(bytes, &mut |framed| payloads.push(framed.payload.to_vec()));
     framer.finish(&mut |framed| payloads.push(framed.payload.to_vec()));
     let (mut stamper, sanitizer, mut arena) = (Stamper::default(), Sanitizer::default(), Bump::new());
-    let stamped = payloads.into_iter().map(|payload| {
+    let mut stamped = vec![];
+    let mut take = |framed: Framed<'_>, time: Option<EventTime>| stamped.push((framed.payload.to_vec(), time));
+    for payload in payloads {
         arena.reset();
-        let time = stamper.stamp(codec.as_ref(), &sanitizer, &payload, &arena);
-        (payload, time)
-    });
-    stamped.collect()
+        let framed = Framed { payload: &payload, full_bytes: payload.len() as u64 };
+        stamper.push(codec.as_ref(), &sanitizer, framed, &arena, &mut take);
+    }
+    stamper.finish(&mut take);
+    stamped
 }
 
 /// What the network pipeline says of a log when it learns from its first `learn` events: threats after that, and its alerts.

@@ -8,7 +8,7 @@ use crate::codec::auto::by_name;
 use crate::core::decode::{Decoded, decode_batch};
 use crate::core::event::{Record, RejectReason};
 use crate::core::sanitize::Sanitizer;
-use crate::core::types::Position;
+use crate::core::types::{EventTime, Position};
 
 fn frame_in_chunks(input: &[u8], chunk_bytes: usize) -> Vec<String> {
     let mut out = Vec::new();
@@ -139,19 +139,64 @@ fn a_document_on_one_huge_line_is_split_all_the_same() {
     }
 }
 
+/// Record times of these lines, of which `_` has no date and all others are `MM-DD`.
+fn stamped(lines: &[&str]) -> Vec<String> {
+    let codec = by_name("threatguard", None).unwrap();
+    let (mut stamper, sanitizer, mut arena) = (Stamper::default(), Sanitizer::default(), Bump::new());
+    let mut seen = Vec::new();
+    let mut take = |framed: Framed<'_>, time: Option<EventTime>| {
+        let day = time.map_or("none".to_owned(), |time| time.to_string()[..10].replace("2026-", ""));
+        seen.push((framed.payload.to_vec(), day));
+    };
+    let payload = |line: &str| match line {
+        "_" => "{}".to_owned(),
+        day if day.len() == 5 => format!(r#"{{"timestamp":"2026-{day}T03:04:05.678901Z"}}"#),
+        whole => format!(r#"{{"timestamp":"{whole}"}}"#),
+    };
+    for line in lines {
+        let payload = payload(line);
+        arena.reset();
+        let framed = Framed { payload: payload.as_bytes(), full_bytes: payload.len() as u64 };
+        stamper.push(codec.as_ref(), &sanitizer, framed, &arena, &mut take);
+    }
+    stamper.finish(&mut take);
+    let given: Vec<Vec<u8>> = lines.iter().map(|line| payload(line).into_bytes()).collect();
+    assert_eq!(seen.iter().map(|(payload, _)| payload.clone()).collect::<Vec<_>>(), given, "each once, in order");
+    seen.into_iter().map(|(_, day)| day).collect()
+}
+
 #[test]
 fn record_times_are_carried_on() {
+    assert_eq!(stamped(&["_", "01-02", "_", "9999-12-31T23:59:59Z", "01-01"]), ["none", "01-02", "01-02", "01-02", "01-01"]);
+    assert_eq!(stamped(&["01-02"]), ["01-02"]);
     let codec = by_name("threatguard", None).unwrap();
-    let (mut stamper, sanitizer, arena) = (Stamper::default(), Sanitizer::default(), Bump::new());
-    let mut stamp = |payload: &str| stamper.stamp(codec.as_ref(), &sanitizer, payload.as_bytes(), &arena).map(|time| time.to_string());
-    assert_eq!(stamp("{}"), None);
-    let first = Some("2026-01-02T03:04:05.678000Z".to_owned());
-    assert_eq!(stamp(r#"{"timestamp":"2026-01-02T03:04:05.678901Z"}"#), first, "whole milliseconds, as the broker keeps them");
-    assert_eq!(stamp("{}"), first);
-    assert_eq!(stamp("not an event"), first);
-    assert_eq!(stamp(r#"{"timestamp":"9999-12-31T23:59:59Z"}"#), first);
-    assert_eq!(stamp(r#"{"timestamp":"2026-03-01T00:00:00Z"}"#).as_deref(), Some("2026-03-01T00:00:00.000000Z"), "no clamping in a file");
-    assert_eq!(stamp(r#"{"timestamp":"2026-01-01T00:00:00Z"}"#).as_deref(), Some("2026-01-01T00:00:00.000000Z"));
+    let (mut stamper, mut times) = (Stamper::default(), vec![]);
+    let line: &[u8] = br#"{"timestamp":"2026-01-02T03:04:05.678901Z"}"#;
+    let mut take = |_: Framed<'_>, time: Option<EventTime>| times.extend(time.map(|time| time.to_string()));
+    stamper.push(codec.as_ref(), &Sanitizer::default(), Framed { payload: line, full_bytes: 0 }, &Bump::new(), &mut take);
+    stamper.begin(&mut take);
+    assert_eq!(times, ["2026-01-02T03:04:05.678000Z"], "whole milliseconds, as the broker keeps them; a live input begins at once");
+}
+
+#[test]
+fn one_line_far_ahead_moves_no_time() {
+    let far = "2099-12-31T23:59:59Z";
+    assert_eq!(stamped(&["01-02", "01-02", far, "_", "01-02", "01-03"]), ["01-02", "01-02", "01-02", "01-02", "01-02", "01-03"]);
+    assert_eq!(stamped(&["01-02", far, far, far, "01-02"]), ["01-02"; 5], "nor three");
+    assert_eq!(stamped(&[far, "01-02", "01-02"]), ["01-02"; 3], "nor the first");
+    assert_eq!(stamped(&["01-02", "01-02", far]), ["01-02"; 3], "nor the last");
+    let mut many = vec!["01-02"; 2];
+    many.push(far);
+    many.extend(["_"; 200]);
+    assert_eq!(stamped(&many), ["01-02"; 203], "lines without a date are not held for ever, and prove nothing");
+}
+
+#[test]
+fn a_gap_in_the_log_is_believed_when_the_lines_behind_it_agree() {
+    assert_eq!(stamped(&["01-02", "03-01", "03-01", "_", "03-02", "03-01"]), ["01-02", "03-01", "03-01", "03-01", "03-02", "03-01"]);
+    assert_eq!(stamped(&["01-02", "01-09", "01-16", "01-23", "01-30"])[..4], ["01-02", "01-09", "01-16", "01-23"], "a line a week");
+    assert_eq!(stamped(&["01-02", "2099-12-31T00:00:00Z", "03-01", "03-01", "03-02", "03-01"])[1..3], ["01-02", "03-01"]);
+    assert_eq!(stamped(&["01-02", "03-01", "03-01"]), ["01-02", "03-01", "03-01"], "at the end one line has to do");
 }
 
 proptest! {
