@@ -25,7 +25,7 @@ use figures::centres;
 /// stretches and not single rows are what keeps the calibration honest; many of them give both parts all hours.
 const STRETCHES: usize = 60;
 /// Fewer rows than this grow no forest.
-const FOREST_ROWS_MIN: usize = 64;
+pub const FOREST_ROWS_MIN: usize = 64;
 /// With fewer rows to calibrate on than this, they are not divided to judge themselves.
 const CROSS_ROWS_MIN: usize = 200;
 

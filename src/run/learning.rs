@@ -1,4 +1,7 @@
 //! The models in use, shared by all shards: given as a bundle, or learned from the first events and kept as one.
+//!
+//! Shards that learn at the same time set events aside before they score them, so that together they take exactly as many as are
+//! wanted. Where fewer of those than a forest needs may be learned from (all others being exempt), learning goes on until they are.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -6,11 +9,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::core::engine::{Engine, Scorer, Verdict};
 use crate::core::event::Event;
+use crate::core::features::row::Signal;
 use crate::error::Result;
 use crate::models::bundle::Bundle;
 use crate::models::bundle_files;
 use crate::models::forest_fit::ForestParams;
-use crate::models::train::{TrainOptions, Trainer};
+use crate::models::train::{FOREST_ROWS_MIN, TrainOptions, Trainer};
 use crate::run::pipeline::Pipeline;
 
 /// Which models score, and how far learning has come.
@@ -18,9 +22,23 @@ pub struct Learning {
     scorer: Mutex<Arc<Scorer>>,
     /// Grows with every change of the scorer; shards compare it before a batch.
     version: AtomicU64,
-    trainer: Mutex<Option<Trainer>>,
+    open: Mutex<Option<Open>>,
     wanted: u64,
     folder: Option<PathBuf>,
+}
+
+/// Learning that is not done yet.
+struct Open {
+    trainer: Trainer,
+    /// Events that shards have set aside and not offered yet.
+    reserved: u64,
+}
+
+impl Open {
+    fn missing(&self, wanted: u64) -> u64 {
+        let usable = wanted.min(FOREST_ROWS_MIN as u64).saturating_sub(self.trainer.kept() as u64);
+        wanted.saturating_sub(self.trainer.seen()).max(usable)
+    }
 }
 
 impl Learning {
@@ -30,11 +48,11 @@ impl Learning {
     /// `Config`: the bundle does not fit the pipeline.
     pub fn new(pipeline: &Pipeline, bundle: Option<&Bundle>, folder: Option<&Path>) -> Result<Self> {
         let scorer = Arc::new(pipeline.scorer(bundle)?);
-        let trainer = bundle.is_none().then(|| trainer(pipeline));
+        let open = bundle.is_none().then(|| Open { trainer: trainer(pipeline), reserved: 0 });
         Ok(Self {
             scorer: Mutex::new(scorer),
             version: AtomicU64::new(0),
-            trainer: Mutex::new(trainer),
+            open: Mutex::new(open),
             wanted: pipeline.settings.learning.events,
             folder: folder.map(Path::to_owned),
         })
@@ -51,37 +69,50 @@ impl Learning {
     /// Events still wanted, 0 once there are models.
     #[must_use]
     pub fn missing(&self) -> u64 {
-        lock(&self.trainer).as_ref().map_or(0, |trainer| self.wanted.saturating_sub(trainer.seen()))
+        lock(&self.open).as_ref().map_or(0, |open| open.missing(self.wanted))
+    }
+    /// Sets at most `most` of the events still wanted aside for the caller, who then has to [`Learning::offer`] what came of them.
+    pub fn reserve(&self, most: u64) -> Reserved<'_> {
+        let mut held = lock(&self.open);
+        let events = held.as_mut().map_or(0, |open| {
+            let events = open.missing(self.wanted).saturating_sub(open.reserved).min(most);
+            open.reserved += events;
+            events
+        });
+        Reserved { learning: self, events }
     }
     /// Share of the wanted events that were seen; `None` once there are models.
     #[must_use]
     pub fn progress(&self) -> Option<f64> {
-        lock(&self.trainer).as_ref().map(|trainer| (trainer.seen() as f64 / self.wanted.max(1) as f64).min(1.0))
+        lock(&self.open).as_ref().map(|open| (open.trainer.seen() as f64 / self.wanted.max(1) as f64).min(1.0))
     }
 
-    /// Offers scored events to learn from. When there are enough, the models change; the bundle that was kept is returned.
+    /// Offers what came of the events that were set aside: those of them that were scored are learned from. When there are
+    /// enough, the models change; the bundle that was kept is returned.
     ///
     /// # Errors
     /// The bundle cannot be written, or nothing can be learned.
-    pub fn offer(&self, pipeline: &Pipeline, engine: &Engine, events: &[Event<'_>], verdicts: &[Verdict]) -> Result<Option<Arc<Bundle>>> {
-        let mut held = lock(&self.trainer);
-        let Some(trainer) = held.as_mut() else { return Ok(None) };
+    pub fn offer(&self, pipeline: &Pipeline, mut reserved: Reserved<'_>, scored: ScoredPart<'_>) -> Result<Option<Arc<Bundle>>> {
+        let mut held = lock(&self.open);
+        let Some(open) = held.as_mut() else { return Ok(None) };
+        open.reserved -= std::mem::take(&mut reserved.events);
+        let ScoredPart { engine, events, verdicts } = scored;
         for verdict in verdicts {
             let row = verdict.row as usize;
             let event = &events[verdict.event as usize];
             // An exempt entity does things on purpose that nobody else may do: learning from it would excuse everybody.
-            if engine.rows().signals[row][crate::core::features::row::Signal::Exempt as usize] == 0.0 {
+            if engine.rows().signals[row][Signal::Exempt as usize] == 0.0 {
                 let rows = engine.rows();
                 let (raw, place) = (engine.scores().raw(row), rows.places[row]);
-                trainer.push_event(event.time, &rows.model[row], &raw, &rows.signals[row], event.entity.key, place);
+                open.trainer.push_event(event.time, &rows.model[row], &raw, &rows.signals[row], event.entity.key, place);
             } else {
-                trainer.skip();
+                open.trainer.skip();
             }
         }
-        if trainer.seen() < self.wanted {
+        if open.missing(self.wanted) > 0 {
             return Ok(None);
         }
-        let bundle = self.finish(pipeline, trainer)?;
+        let bundle = self.finish(pipeline, &open.trainer)?;
         *held = None;
         Ok(Some(bundle))
     }
@@ -91,9 +122,8 @@ impl Learning {
     /// # Errors
     /// As for [`Learning::offer`].
     pub fn finish_early(&self, pipeline: &Pipeline) -> Result<Option<Arc<Bundle>>> {
-        let mut held = lock(&self.trainer);
-        let Some(trainer) = held.take().filter(|trainer| trainer.kept() > 0) else { return Ok(None) };
-        self.finish(pipeline, &trainer).map(Some)
+        let Some(open) = lock(&self.open).take().filter(|open| open.trainer.kept() > 0) else { return Ok(None) };
+        self.finish(pipeline, &open.trainer).map(Some)
     }
 
     fn finish(&self, pipeline: &Pipeline, trainer: &Trainer) -> Result<Arc<Bundle>> {
@@ -105,6 +135,39 @@ impl Learning {
         self.version.fetch_add(1, Ordering::Release);
         Ok(bundle)
     }
+}
+
+/// Events set aside to be learned from. They are wanted again when this is dropped: work that panics must not keep them for ever.
+#[must_use]
+pub struct Reserved<'l> {
+    learning: &'l Learning,
+    events: u64,
+}
+
+impl Reserved<'_> {
+    #[must_use]
+    pub fn events(&self) -> u64 {
+        self.events
+    }
+}
+
+impl Drop for Reserved<'_> {
+    fn drop(&mut self) {
+        // Nothing is left of what was offered, whoever holds the lock for that.
+        if self.events > 0
+            && let Some(open) = lock(&self.learning.open).as_mut()
+        {
+            open.reserved -= self.events;
+        }
+    }
+}
+
+/// A part of a batch, scored.
+#[derive(Clone, Copy)]
+pub struct ScoredPart<'p> {
+    pub engine: &'p Engine,
+    pub events: &'p [Event<'p>],
+    pub verdicts: &'p [Verdict],
 }
 
 /// A trainer for the pipeline's features and detectors.
@@ -120,4 +183,92 @@ pub fn trainer(pipeline: &Pipeline) -> Trainer {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::pipeline::PipelineFile;
+    use crate::config::service::Verdicts;
+    use crate::core::settings::ExemptSettings;
+    use crate::core::types::{EventTime, Offset, Partition};
+    use crate::edge::Records;
+    use crate::run::outbox::Outbox;
+    use crate::run::render::Origin;
+    use crate::run::telemetry::Delta;
+    use crate::run::worker::{Out, Worker};
+
+    fn pipeline(events: u64, exempt: &[&str]) -> Arc<Pipeline> {
+        let mut file = PipelineFile::plain();
+        file.learning.events = events;
+        let of = |entity: &&str| ExemptSettings { entity: (*entity).to_owned(), detectors: vec![], reason: "a test".to_owned() };
+        file.exempt = exempt.iter().map(of).collect();
+        Arc::new(Pipeline::open(file, None).unwrap())
+    }
+
+    fn worker(pipeline: &Arc<Pipeline>, learning: &Arc<Learning>) -> Worker {
+        let origin = Origin { pipeline: "plain".to_owned(), topic: "input".to_owned() };
+        let mut worker = Worker::new(Arc::clone(pipeline), Arc::clone(learning), origin, Verdicts::None, false, 1).unwrap();
+        worker.engine().assign(Partition(0), Offset(0), &[]).unwrap();
+        worker
+    }
+
+    /// Events of `source`, the next `count` of the worker's partition.
+    fn process(worker: &mut Worker, source: &str, count: u64) {
+        let (mut records, first) = (Records::default(), worker.engine().next(Partition(0)).unwrap_or_default().0);
+        for number in first..first + count {
+            let time = EventTime(1_772_438_400_000_000 + number as i64 * 1_000_000);
+            let text = format!(r#"{{"timestamp":"{time}","source_ip":"{source}","dest_ip":"10.9.9.9","port":443,"event_type":"flow"}}"#);
+            records.push(Offset(number), Some(time), None, text.as_bytes());
+        }
+        let (mut outbox, mut delta) = (Outbox::default(), Delta::default());
+        let mut out = Out { outbox: &mut outbox, on_threat: &mut |_| {}, delta: &mut delta };
+        worker.process(Partition(0), &records, Offset(0), None, |_, _| Ok(()), &mut out).unwrap();
+    }
+
+    fn events(folder: &Path) -> u64 {
+        bundle_files::load(folder).unwrap().manifest.created_from.events
+    }
+
+    #[test]
+    fn shards_that_learn_side_by_side_take_exactly_what_is_wanted() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = folder.path().join("kept");
+        let pipeline = pipeline(1_000, &[]);
+        let learning = Arc::new(Learning::new(&pipeline, None, Some(&folder)).unwrap());
+        drop(learning.reserve(700));
+        let set_aside = learning.reserve(300);
+        assert_eq!((set_aside.events(), learning.missing()), (300, 1_000), "another shard scores these at this moment");
+        let mut shard = worker(&pipeline, &learning);
+        process(&mut shard, "10.0.0.1", 900);
+        assert_eq!(
+            (learning.missing(), learning.reserve(9).events(), learning.version()),
+            (300, 0, 0),
+            "the last 200 are not learned from"
+        );
+        let effects: [Verdict; 0] = [];
+        let none = ScoredPart { engine: shard.engine(), events: &[], verdicts: &effects };
+        learning.offer(&pipeline, set_aside, none).unwrap();
+        std::thread::scope(|scope| {
+            for name in ["10.0.0.2", "10.0.0.3", "10.0.0.4"] {
+                let mut shard = worker(&pipeline, &learning);
+                scope.spawn(move || process(&mut shard, name, 290));
+            }
+        });
+        assert_eq!((learning.missing(), learning.version(), events(&folder)), (0, 1, 1_000), "what came to nothing is wanted again");
+    }
+
+    #[test]
+    fn exempt_events_alone_teach_nothing_and_end_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = folder.path().join("kept");
+        let pipeline = pipeline(100, &["ip:10.0.0.1"]);
+        let learning = Arc::new(Learning::new(&pipeline, None, Some(&folder)).unwrap());
+        let mut shard = worker(&pipeline, &learning);
+        process(&mut shard, "10.0.0.1", 250);
+        assert_eq!((learning.missing(), learning.version()), (FOREST_ROWS_MIN as u64, 0), "all were exempt");
+        process(&mut shard, "10.0.0.2", 250);
+        assert_eq!((learning.missing(), learning.version()), (0, 1));
+        assert_eq!(bundle_files::load(&folder).unwrap().manifest.training.rows, FOREST_ROWS_MIN as u64);
+    }
 }

@@ -15,7 +15,7 @@ use crate::edge::{Records, TopicRole, clock};
 use crate::error::Result;
 use crate::limits::OUTPUT_BYTES_MAX;
 use crate::run::arrow_verdicts::{ArrowVerdicts, VERDICTS_PER_RECORD_MAX};
-use crate::run::learning::Learning;
+use crate::run::learning::{Learning, ScoredPart};
 use crate::run::outbox::Outbox;
 use crate::run::pipeline::Pipeline;
 use crate::run::render::Origin;
@@ -132,15 +132,21 @@ impl Worker {
 
     /// Applies a decoded batch, cut where learning ends so that the models change at exactly that event.
     fn apply(&mut self, partition: Partition, mut events: &[Event<'_>], mut rejects: &[Reject<'_>], out: &mut Out<'_>) -> Result<Counts> {
+        let learning = Arc::clone(&self.learning);
         let mut counts = Counts::default();
         loop {
             self.take_over_models();
-            let missing = self.learning.missing();
-            let cut = if missing == 0 { events.len() } else { events.len().min(missing as usize) };
+            // None is set aside while other shards score the last that are wanted: those of this one are then not learned from.
+            let reserved = learning.reserve(events.len() as u64);
+            let cut = if reserved.events() == 0 { events.len() } else { reserved.events() as usize };
             let (now, later) = events.split_at(cut);
             let upto = later.first().map_or(Offset(u64::MAX), |event| event.at.offset);
             let (now_rejects, later_rejects) = rejects.split_at(rejects.partition_point(|reject| reject.at.offset < upto));
             counts.add(self.apply_part(partition, now, now_rejects, out)?);
+            if reserved.events() > 0 {
+                let verdicts = &self.engine.effects().verdicts;
+                learning.offer(&self.pipeline, reserved, ScoredPart { engine: &self.engine, events: now, verdicts })?;
+            }
             if later.is_empty() {
                 return Ok(counts);
             }
@@ -164,11 +170,7 @@ impl Worker {
             Verdicts::Arrow => self.arrow(partition, events, &effects.verdicts, out.outbox)?,
         }
         out.delta.spent(Stage::Render, scored_at.elapsed());
-        let counts = effects.counts;
-        if self.engine.scorer().is_learning() {
-            self.learning.offer(&self.pipeline, &self.engine, events, &self.engine.effects().verdicts)?;
-        }
-        Ok(counts)
+        Ok(effects.counts)
     }
 
     /// Which detectors carried the threats: those with more than a tenth of the surprise.
