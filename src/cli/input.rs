@@ -2,26 +2,32 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use super::output;
 use crate::codec::auto::{DETECT_LINES_MAX, detect};
 use crate::config::pipeline::{self, PipelineFile};
-use crate::edge::file::open_input;
+use crate::edge::file::open_input_until;
 use crate::error::{Error, Result};
 use crate::run::framed::FramedInput;
 use crate::run::pipeline::Pipeline;
 
-/// The pipeline of a file, its codec being `codec`, else the file's, else what the input looks like.
+/// The pipeline of a file, its codec being `codec`, else the file's, else what the input looks like. A live input ends with `stop`.
 ///
 /// # Errors
 /// `Config`: a file that cannot be read, or an input that looks like nothing known.
-pub(super) fn open(file: &Path, path: &Path, codec: Option<&str>) -> Result<(Arc<Pipeline>, FramedInput)> {
-    open_for(pipeline::load(file)?, path, codec)
+pub(super) fn open(file: &Path, path: &Path, codec: Option<&str>, stop: &Arc<AtomicBool>) -> Result<(Arc<Pipeline>, FramedInput)> {
+    open_for(pipeline::load(file)?, path, codec, stop)
 }
 
-pub(super) fn open_for(file: PipelineFile, path: &Path, codec: Option<&str>) -> Result<(Arc<Pipeline>, FramedInput)> {
+pub(super) fn open_for(
+    file: PipelineFile,
+    path: &Path,
+    codec: Option<&str>,
+    stop: &Arc<AtomicBool>,
+) -> Result<(Arc<Pipeline>, FramedInput)> {
     let text = path.to_str().ok_or_else(|| Error::config(format!("{} is not a name in UTF-8", path.display())))?;
-    let mut input = FramedInput::new(open_input(text)?);
+    let mut input = FramedInput::new(open_input_until(text, Arc::clone(stop))?);
     let named = codec.unwrap_or(&file.source.codec);
     let codec = if named == "auto" { chosen(&mut input)? } else { named.to_owned() };
     Ok((Arc::new(Pipeline::open(file, Some(&codec))?), input))

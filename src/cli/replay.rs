@@ -18,7 +18,8 @@ pub(super) fn run(args: &ReplayArgs) -> Result<Outcome> {
     }
     let file =
         args.pipeline.as_ref().map_or_else(|| Ok(PipelineFile::plain()), |file| Ok::<_, Error>(crate::config::pipeline::load(file)?))?;
-    let (pipeline, input) = input::open_for(file, &args.input, Some(&args.codec))?;
+    let stop = stop::stop_flag()?;
+    let (pipeline, input) = input::open_for(file, &args.input, Some(&args.codec), &stop)?;
     let kafka = clients::connection(&settings);
     // Records carry the times of their events, so the topic must keep them.
     let topic = TopicSpec {
@@ -32,7 +33,6 @@ pub(super) fn run(args: &ReplayArgs) -> Result<Outcome> {
     }
     let topics = TopicNames { rekeyed: args.topic.clone(), ..TopicNames::default() };
     let publisher = KafkaPublisher::open(&kafka, &ProducerSettings { topics, ..clients::producer(&settings, &pipeline.file) })?;
-    let stop = stop::stop_flag()?;
     let mut progress = Progress::new("replaying", "bytes", input.progress().bytes_total);
     let done = replay(&pipeline, input, &publisher, args.rate, args.limit, &stop, |_, input| progress.set(input.progress().bytes_read))?;
     progress.finish();

@@ -52,14 +52,14 @@ fn report(summaries: &[Summary], file: Option<&Path>) -> Result<()> {
     file.map_or(Ok(()), |file| summary.write(file))
 }
 
-fn embedded(args: &RunArgs, settings: &ServiceSettings, path: &Path, stop: &AtomicBool) -> Result<Summary> {
+fn embedded(args: &RunArgs, settings: &ServiceSettings, path: &Path, stop: &Arc<AtomicBool>) -> Result<Summary> {
     let [file] = args.pipeline.as_slice() else {
         return Err(Error::config("with --input give one --pipeline: each event has one key; run the input again for another"));
     };
     if settings.verdicts == Verdicts::Arrow {
         return Err(Error::config("--verdicts arrow is for Kafka; files hold JSON Lines: --verdicts json"));
     }
-    let (pipeline, mut input) = input::open(file, path, args.codec.as_deref())?;
+    let (pipeline, mut input) = input::open(file, path, args.codec.as_deref(), stop)?;
     let around = surroundings(&["pipeline"], Arc::default());
     let service = args.service.listen.as_ref().map(|_| serve(settings, &around)).transpose()?;
     let learning = Arc::new(models::learning(&pipeline, settings.models.as_deref(), &settings.output.join("models"), false)?);
@@ -81,12 +81,12 @@ fn batch_events(args: &RunArgs) -> Option<usize> {
     args.batch_events.map(|events| events as usize)
 }
 
-/// Feeds an input through an embedded run, to its end or until told to stop. A file that breaks off is reported at the end, after
+/// Feeds an input through an embedded run, to its end or until told to stop: a live one then has an end, up to which it is read. A file that breaks off is reported at the end, after
 /// everything that could be read was worked on.
 pub(super) fn feed(pipeline: &Pipeline, input: &mut FramedInput, run: &mut Embedded, batch: usize, stop: &AtomicBool) -> Result<()> {
     let mut progress = Progress::new("reading", "bytes", input.progress().bytes_total);
     let mut broken = None;
-    while !stop.load(Ordering::Relaxed) {
+    while !stop.load(Ordering::Relaxed) || input.is_live() {
         match input.read(pipeline, run.records(0), batch) {
             Ok(0) => break,
             Ok(_) => {}

@@ -19,7 +19,7 @@ pub(super) fn run(args: &TrainArgs) -> Result<Outcome> {
     let mut file = pipeline::load(&args.pipeline)?;
     // Everything is learned from: the sample that is kept of it is bounded.
     file.learning.events = u64::MAX;
-    let (pipeline, mut input) = input::open_for(file, &args.input, Some(&args.codec))?;
+    let (pipeline, mut input) = input::open_for(file, &args.input, Some(&args.codec), &Arc::default())?;
     let learning = Arc::new(Learning::new(&pipeline, None, None)?);
     let correlator = Correlator::new(&pipeline.file.name, &pipeline.file.routes.threats, pipeline.file.correlation);
     let lanes = vec![(Arc::clone(&pipeline), Arc::clone(&learning))];

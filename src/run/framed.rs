@@ -16,6 +16,8 @@ use crate::run::pipeline::Pipeline;
 pub struct FramedInput {
     input: Input,
     current: Option<(InputFile, Framer)>,
+    /// The file at hand, or the last one, is a live one that was not read to its end.
+    live: bool,
     stamper: Stamper,
     next: Offset,
     arena: Bump,
@@ -24,7 +26,7 @@ pub struct FramedInput {
 impl FramedInput {
     #[must_use]
     pub fn new(input: Input) -> Self {
-        Self { input, current: None, stamper: Stamper::default(), next: Offset(0), arena: Bump::new() }
+        Self { input, current: None, live: false, stamper: Stamper::default(), next: Offset(0), arena: Bump::new() }
     }
 
     /// Appends about `records_max` records; returns how many. 0 only at the end.
@@ -37,8 +39,10 @@ impl FramedInput {
             if self.current.is_none() {
                 let Some(file) = self.input.next_file()? else {
                     self.stamper.finish(&mut appended(&mut self.next, out));
+                    self.live = false;
                     break;
                 };
+                self.live = file.live;
                 self.current = Some((file, Framer::new()));
             }
             let live = self.step(pipeline, out)?;
@@ -102,10 +106,18 @@ impl FramedInput {
             start.extend_from_slice(&more[..used]);
             file.reader.consume(used);
         }
+        self.live = file.live;
         file.reader = Box::new(io::Cursor::new(start.clone()).chain(file.reader));
         self.current = Some((file, Framer::new()));
         start.truncate(memchr::memrchr(b'\n', &start).unwrap_or(start.len()));
         Ok(start)
+    }
+
+    /// Whether a live file is being read and not at its end. It has one after a stop, and everything up to there is to be read: what
+    /// was taken from a pipe is nowhere else any more.
+    #[must_use]
+    pub fn is_live(&self) -> bool {
+        self.live
     }
 
     #[must_use]

@@ -5,8 +5,9 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use super::live::Live;
 use crate::error::{Error, Result};
 
 const BUFFER_BYTES: usize = 256 * 1024;
@@ -18,6 +19,7 @@ pub struct Input {
     rest: VecDeque<Source>,
     bytes_total: Option<u64>,
     bytes_read: Arc<AtomicU64>,
+    stop: Arc<AtomicBool>,
 }
 
 enum Source {
@@ -47,9 +49,15 @@ pub struct Progress {
 /// A folder is read with its sub-folders, files in the byte order of their paths; names that start with a dot are left out, and
 /// linked folders are not followed. `Config` names what is missing, unreadable or empty.
 pub fn open_input(path: &str) -> Result<Input> {
+    open_input_until(path, Arc::default())
+}
+
+/// [`open_input`] of which a live one (standard input, a pipe, a device) is at its end once `stop` is set: nobody waits for a
+/// writer that may never write again.
+pub fn open_input_until(path: &str, stop: Arc<AtomicBool>) -> Result<Input> {
     let bytes_read = Arc::default();
     if path == "-" {
-        return Ok(Input { rest: [Source::Stdin].into(), bytes_total: None, bytes_read });
+        return Ok(Input { rest: [Source::Stdin].into(), bytes_total: None, bytes_read, stop });
     }
     let start = Path::new(path);
     let metadata = std::fs::metadata(start).map_err(|error| cannot_read(start, error))?;
@@ -61,13 +69,15 @@ pub fn open_input(path: &str) -> Result<Input> {
             return Err(Error::config(format!("the folder {path} has no files to read")));
         }
     } else {
-        // Fails now rather than after the pipeline has started.
-        File::open(start).map_err(|error| cannot_read(start, error))?;
+        // Fails now rather than after the pipeline has started. A pipe would wait here for its writer.
+        if metadata.is_file() {
+            File::open(start).map_err(|error| cannot_read(start, error))?;
+        }
         files.push((start.to_owned(), metadata.len()));
     }
     // A pipe or a device has no length to measure progress by.
     let bytes_total = (metadata.is_dir() || metadata.is_file()).then(|| files.iter().map(|(_, len)| len).sum());
-    Ok(Input { rest: files.into_iter().map(|(path, _)| Source::Path(path)).collect(), bytes_total, bytes_read })
+    Ok(Input { rest: files.into_iter().map(|(path, _)| Source::Path(path)).collect(), bytes_total, bytes_read, stop })
 }
 
 fn collect(folder: &Path, files: &mut Vec<(PathBuf, u64)>) -> Result<()> {
@@ -104,11 +114,19 @@ impl Input {
     pub fn next_file(&mut self) -> Result<Option<InputFile>> {
         let Some(source) = self.rest.pop_front() else { return Ok(None) };
         let (name, live, reader): (_, _, Box<dyn Read + Send>) = match source {
-            Source::Stdin => ("standard input".to_owned(), true, Box::new(io::stdin())),
+            Source::Stdin => {
+                let name = "standard input".to_owned();
+                let live = Live::start(&name, Arc::clone(&self.stop), || Ok(io::stdin()))?;
+                (name, true, Box::new(live))
+            }
+            Source::Path(path) if std::fs::metadata(&path).is_ok_and(|metadata| !metadata.is_file()) => {
+                let name = path.display().to_string();
+                let live = Live::start(&name, Arc::clone(&self.stop), move || File::open(path))?;
+                (name, true, Box::new(live))
+            }
             Source::Path(path) => {
                 let file = File::open(&path).map_err(|error| cannot_read(&path, error))?;
-                let live = !file.metadata().is_ok_and(|metadata| metadata.is_file());
-                (path.display().to_string(), live, Box::new(file))
+                (path.display().to_string(), false, Box::new(file))
             }
         };
         let counted = Counted { inner: reader, count: self.bytes_read.clone() };

@@ -3,7 +3,8 @@
 //! Memory stays bounded whatever the input is: files are read in chunks, and the framer bounds a record.
 
 mod input;
+mod live;
 mod sink;
 
-pub use input::{Input, InputFile, Progress, open_input};
+pub use input::{Input, InputFile, Progress, open_input, open_input_until};
 pub use sink::{Existing, JsonlSink};
