@@ -1,6 +1,7 @@
 //! `threatguard run`: pipelines on Kafka and Redis, or embedded on files.
 
 use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -128,21 +129,27 @@ fn streams(args: &RunArgs, settings: &ServiceSettings, stop: &Arc<AtomicBool>) -
     let around = surroundings(&["kafka", "redis", "partitions"], Arc::clone(stop));
     let files: Vec<PipelineFile> = args.pipeline.iter().map(|file| Ok(pipeline::load(file)?)).collect::<Result<_>>()?;
     let service = serve(settings, &around)?;
-    let results: Vec<Result<Summary>> = std::thread::scope(|scope| {
-        let start = |file: PipelineFile| {
-            let around = around.clone();
-            scope.spawn(move || {
-                let summary = one_stream(args, settings, file, &around);
-                // One that fails takes the others along: an operator sees the error instead of half a service.
-                around.stop.fetch_or(summary.is_err(), Ordering::Relaxed);
-                summary
-            })
-        };
-        let threads: Vec<_> = files.into_iter().map(start).collect();
-        threads.into_iter().map(|thread| thread.join().unwrap_or_else(|_| Err(Error::bug("a pipeline panicked")))).collect()
-    });
+    let results = side_by_side(files, stop, |file| one_stream(args, settings, file, &around));
     service.stop();
     results.into_iter().collect()
+}
+
+/// One thread for each item. One that fails or panics tells the others to stop: an operator sees the error instead of half a service.
+fn side_by_side<I: Send, T: Send>(items: Vec<I>, stop: &AtomicBool, run: impl Fn(I) -> Result<T> + Sync) -> Vec<Result<T>> {
+    let run = &run;
+    std::thread::scope(|scope| {
+        let start = |item: I| {
+            scope.spawn(move || {
+                let panicked = |_| Err(Error::bug("a pipeline panicked; its message is in the log"));
+                // What the run leaves behind is not looked at again: all of it is dropped or ends with the process.
+                let ended = catch_unwind(AssertUnwindSafe(|| run(item))).unwrap_or_else(panicked);
+                stop.fetch_or(ended.is_err(), Ordering::Relaxed);
+                ended
+            })
+        };
+        let threads: Vec<_> = items.into_iter().map(start).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap_or_else(|_| Err(Error::bug("a pipeline panicked")))).collect()
+    })
 }
 
 fn one_stream(args: &RunArgs, settings: &ServiceSettings, file: PipelineFile, around: &Surroundings) -> Result<Summary> {
@@ -178,5 +185,35 @@ fn options(args: &RunArgs, settings: &ServiceSettings, pipeline: &Pipeline) -> O
         correlate: true,
         correlate_group: format!("{}.correlate", settings.group_id),
         correlation: pipeline.file.correlation,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[allow(clippy::panic)] // what is tested
+    fn a_pipeline_that_panics_or_fails_takes_the_others_along() {
+        for panics in [true, false] {
+            let stop = AtomicBool::new(false);
+            let waits = || {
+                let deadline = crate::edge::clock::Deadline::after(Duration::from_secs(60));
+                while !stop.load(Ordering::Relaxed) && !deadline.passed() {
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+                assert!(!deadline.passed(), "nobody told it to stop");
+            };
+            let ended = side_by_side(vec![0, 1, 2], &stop, |number| match number {
+                1 if panics => panic!("as told"),
+                1 => Err(Error::permanent("as told")),
+                other => {
+                    waits();
+                    Ok(other)
+                }
+            });
+            let shown: Vec<Option<i32>> = ended.iter().map(|ended| ended.as_ref().ok().copied()).collect();
+            assert_eq!(shown, [Some(0), None, Some(2)]);
+        }
     }
 }
