@@ -8,8 +8,6 @@ use crate::models::bundle_files;
 use crate::run::learning::Learning;
 use crate::run::pipeline::Pipeline;
 
-const MANIFEST: &str = "manifest.json";
-
 /// The bundle for a pipeline in `folder`.
 ///
 /// # Errors
@@ -25,7 +23,7 @@ pub(super) fn load(folder: &Path, pipeline: &str) -> Result<Bundle> {
 }
 
 fn place(folder: &Path, pipeline: &str) -> Option<PathBuf> {
-    [folder.to_owned(), folder.join(pipeline)].into_iter().find(|place| place.join(MANIFEST).is_file())
+    [folder.to_owned(), folder.join(pipeline)].into_iter().find(|place| bundle_files::exists(place))
 }
 
 /// Models of a run: those in `models` where given. Without, the run learns and keeps what it learned in `kept/<pipeline>`;
@@ -38,7 +36,7 @@ pub(super) fn learning(pipeline: &Pipeline, models: Option<&Path>, kept: &Path, 
         return Learning::new(pipeline, Some(&load(folder, &pipeline.file.name)?), None);
     }
     let folder = kept.join(&pipeline.file.name);
-    if again && folder.join(MANIFEST).is_file() {
+    if again && bundle_files::exists(&folder) {
         tracing::info!(folder = %folder.display(), "using the models that were learned before");
         return Learning::new(pipeline, Some(&bundle_files::load(&folder)?), None);
     }
@@ -48,4 +46,27 @@ pub(super) fn learning(pipeline: &Pipeline, models: Option<&Path>, kept: &Path, 
         "no models yet: learning from the first events"
     );
     Learning::new(pipeline, None, Some(&folder))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::pipeline::PipelineFile;
+    use crate::models::bundle::tests::bundle;
+
+    #[test]
+    fn a_bundle_whose_replacement_was_interrupted_is_found_wherever_it_is_looked_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut file = PipelineFile::plain();
+        file.name = "network".to_owned();
+        let pipeline = Pipeline::open(file, None).unwrap();
+        let kept = folder.path().join("kept");
+        let learned = |models: Option<&Path>, again| learning(&pipeline, models, &kept, again).map(|learning| learning.missing() == 0);
+        assert!(!learned(None, true).unwrap() && learned(Some(&kept), false).is_err(), "there is none");
+        bundle_files::save(&bundle(), &kept.join("network")).unwrap();
+        std::fs::rename(kept.join("network"), kept.join("network.previous")).unwrap();
+        assert!(learned(None, true).unwrap(), "the run before kept it");
+        assert!(!learned(None, false).unwrap(), "a run that begins anew");
+        assert!(learned(Some(&kept), false).unwrap() && learned(Some(&kept.join("network")), false).unwrap(), "named");
+    }
 }

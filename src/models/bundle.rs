@@ -234,4 +234,4 @@ fn version(manifest: &Manifest) -> String {
 }
 
 #[cfg(test)]
-pub(super) mod tests;
+pub(crate) mod tests;

@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
 
-use super::bundle::Bundle;
+use super::bundle::{Bundle, MANIFEST_FILE};
 use crate::error::{Error, Result};
 use crate::limits::BUNDLE_PART_BYTES_MAX;
 
@@ -14,7 +14,7 @@ use crate::limits::BUNDLE_PART_BYTES_MAX;
 /// `Permanent` where the disk is full or cannot be written; then the folder is as it was before.
 pub fn save(bundle: &Bundle, folder: &Path) -> Result<()> {
     let (new, previous) = (beside(folder, "new")?, beside(folder, "previous")?);
-    if folder.exists() && !folder.join(super::bundle::MANIFEST_FILE).is_file() && !is_empty(folder) {
+    if folder.exists() && !folder.join(MANIFEST_FILE).is_file() && !is_empty(folder) {
         return Err(Error::config(format!("{} holds something else than a model bundle; choose another folder", folder.display())));
     }
     let written = write_files(bundle, &new).and_then(|()| {
@@ -33,13 +33,24 @@ pub fn save(bundle: &Bundle, folder: &Path) -> Result<()> {
     })
 }
 
+/// Whether there is a bundle to [`load`]: in the folder itself, or left beside it by a replacement that was interrupted.
+#[must_use]
+pub fn exists(folder: &Path) -> bool {
+    stored(folder).join(MANIFEST_FILE).is_file()
+}
+
+/// Where the bundle of `folder` lies. Where a crash came between the two steps of a replacement, that is the one to be replaced.
+fn stored(folder: &Path) -> PathBuf {
+    let previous = beside(folder, "previous").ok().filter(|previous| !folder.exists() && previous.exists());
+    previous.unwrap_or_else(|| folder.to_owned())
+}
+
 /// Reads and verifies a bundle.
 ///
 /// An error of kind `Config` for whatever is wrong with it; its text names the file and what to do. Where a crash came between
 /// the two steps of a replacement, the bundle that was to be replaced is read.
 pub fn load(folder: &Path) -> Result<Bundle> {
-    let previous = beside(folder, "previous")?;
-    let folder = if !folder.exists() && previous.exists() { previous.as_path() } else { folder };
+    let folder = &stored(folder);
     let named = |error: Error| Error::new(error.kind, format!("model bundle {}", folder.display())).because(error);
     Bundle::from_files(|name| read(&folder.join(name))).map_err(named)
 }
