@@ -5,75 +5,28 @@
 //! a delta is added, so that it is exact at every scrape.
 
 mod latency;
+mod names;
+mod register;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use prometheus::core::Collector;
-use prometheus::{CounterVec, Gauge, GaugeVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder};
+use prometheus::{CounterVec, Gauge, GaugeVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry, TextEncoder};
 
 pub use self::latency::LatencyCounts;
+pub use self::names::*;
 
 use self::latency::LatencyHistogram;
+use self::register::{counter, counter_vec, float_counter_vec, gauge, gauge_vec, int_gauge, int_gauge_vec, register};
 use crate::core::detect::NAMES as DETECTORS;
 use crate::core::engine::Counts;
 use crate::core::event::RejectReason;
 use crate::core::output::Severity;
 use crate::core::types::Partition;
 use crate::error::{Error, Result};
-
-/// A metric's name and what it says. All of them; the dashboard may use no other.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Name(pub &'static str, pub &'static str);
-
-pub const RECEIVED: Name = Name("threatguard_events_received_total", "Records consumed.");
-pub const SCORED: Name = Name("threatguard_events_scored_total", "Events that got a verdict.");
-pub const LATE: Name = Name("threatguard_events_late_total", "Events older than the allowed lateness of their entity.");
-pub const DEAD_LETTERED: Name = Name("threatguard_events_dead_lettered_total", "Records that could not be used, by reason.");
-pub const REPLAYED: Name = Name("threatguard_events_replayed_total", "Records delivered again whose results were durable already.");
-pub const IN_FLIGHT: Name = Name("threatguard_events_in_flight", "Records received and not settled yet.");
-pub const CONSERVATION: Name =
-    Name("threatguard_conservation", "received - scored - late - dead_lettered - in_flight: 0 unless something was lost.");
-pub const THREATS: Name = Name("threatguard_threats_total", "Threats published, by severity.");
-pub const ALERTS: Name = Name("threatguard_alerts_total", "Alerts published.");
-pub const RESOLVED: Name = Name("threatguard_threats_resolved_total", "Threats resolved because the risk has decayed.");
-pub const FIRED: Name = Name("threatguard_detector_fired_total", "Threats in which a detector had a part, by detector.");
-pub const SURPRISE: Name =
-    Name("threatguard_detector_surprise_nats_total", "Sum of the surprise a detector gave to all events, by detector.");
-pub const STAGE_SECONDS: Name = Name("threatguard_stage_seconds_total", "Time spent, by stage.");
-pub const LATENCY: Name = Name("threatguard_latency_seconds", "From consuming a record to publishing its verdict.");
-pub const LAG: Name = Name("threatguard_lag_records", "Records of a partition that wait to be consumed, by partition.");
-pub const CHECKPOINT_AGE: Name = Name("threatguard_checkpoint_age_seconds", "Age of the newest stored state, by partition.");
-pub const ENTITIES: Name = Name("threatguard_entities_resident", "Entities whose state is in memory.");
-pub const EVICTED: Name = Name("threatguard_entities_evicted_total", "Entities that left memory to make room.");
-pub const LEARNING: Name = Name("threatguard_learning_progress", "Share of the learning that is done, 0 to 1.");
-pub const PARTITIONS: Name = Name("threatguard_partitions_assigned", "Partitions that this process owns.");
-pub const BUILD: Name = Name("threatguard_build_info", "1, with the version as a label.");
-
-pub const NAMES: [Name; 21] = [
-    RECEIVED,
-    SCORED,
-    LATE,
-    DEAD_LETTERED,
-    REPLAYED,
-    IN_FLIGHT,
-    CONSERVATION,
-    THREATS,
-    ALERTS,
-    RESOLVED,
-    FIRED,
-    SURPRISE,
-    STAGE_SECONDS,
-    LATENCY,
-    LAG,
-    CHECKPOINT_AGE,
-    ENTITIES,
-    EVICTED,
-    LEARNING,
-    PARTITIONS,
-    BUILD,
-];
 
 const REASONS: [RejectReason; 9] = [
     RejectReason::Empty,
@@ -305,144 +258,5 @@ impl Metrics {
 
     fn lock(&self) -> MutexGuard<'_, ()> {
         self.whole.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-fn register<C: Collector + Clone + 'static>(registry: &Registry, metric: C) -> C {
-    registry.register(Box::new(metric.clone())).expect("every metric is registered once");
-    metric
-}
-
-const WELL_FORMED: &str = "names and labels are constants";
-
-fn counter(registry: &Registry, name: Name) -> IntCounter {
-    register(registry, IntCounter::new(name.0, name.1).expect(WELL_FORMED))
-}
-
-fn int_gauge(registry: &Registry, name: Name) -> IntGauge {
-    register(registry, IntGauge::new(name.0, name.1).expect(WELL_FORMED))
-}
-
-fn gauge(registry: &Registry, name: Name) -> Gauge {
-    register(registry, Gauge::new(name.0, name.1).expect(WELL_FORMED))
-}
-
-fn counter_vec(registry: &Registry, name: Name, label: &str) -> IntCounterVec {
-    register(registry, IntCounterVec::new(Opts::new(name.0, name.1), &[label]).expect(WELL_FORMED))
-}
-
-fn float_counter_vec(registry: &Registry, name: Name, label: &str) -> CounterVec {
-    register(registry, CounterVec::new(Opts::new(name.0, name.1), &[label]).expect(WELL_FORMED))
-}
-
-fn int_gauge_vec(registry: &Registry, name: Name, label: &str) -> IntGaugeVec {
-    register(registry, IntGaugeVec::new(Opts::new(name.0, name.1), &[label]).expect(WELL_FORMED))
-}
-
-fn gauge_vec(registry: &Registry, name: Name, label: &str) -> GaugeVec {
-    register(registry, GaugeVec::new(Opts::new(name.0, name.1), &[label]).expect(WELL_FORMED))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// The value of a line of the exposition.
-    fn value(text: &str, series: &str) -> f64 {
-        let line = text.lines().find(|line| line.strip_prefix(series).is_some_and(|rest| rest.starts_with(' ')));
-        line.unwrap_or_else(|| panic!("{series} is not in\n{text}")).rsplit(' ').next().unwrap().parse().unwrap()
-    }
-
-    #[test]
-    fn a_batch_is_counted_once_and_conserved() {
-        let metrics = Metrics::new();
-        let mut delta = Delta { counts: Counts { received: 10, ..Counts::default() }, in_flight: 10, ..Delta::default() };
-        metrics.add(&delta);
-        assert_eq!(metrics.conservation(), 0, "received and in flight");
-        delta.clear();
-        delta.counts = Counts { scored: 7, late: 1, dead_lettered: 2, replayed: 3, threats: 1, ..Counts::default() };
-        delta.in_flight = -10;
-        delta.dead_letter(RejectReason::TooDeep);
-        delta.dead_letter(RejectReason::Panicked);
-        delta.threats[Severity::High as usize] = 1;
-        delta.fired[1] = 1;
-        delta.surprise_nats[1] = 2.5;
-        delta.spent(Stage::Publish, Duration::from_millis(1_500));
-        delta.latency.add(900, 6);
-        delta.latency.add(99_000_000, 1);
-        metrics.add(&delta);
-        let text = metrics.to_text().unwrap();
-        for (series, expected) in [
-            ("threatguard_events_received_total", 10.0),
-            ("threatguard_events_scored_total", 7.0),
-            ("threatguard_events_replayed_total", 3.0),
-            ("threatguard_events_in_flight", 0.0),
-            ("threatguard_conservation", 0.0),
-            ("threatguard_events_dead_lettered_total{reason=\"too_deep\"}", 1.0),
-            ("threatguard_events_dead_lettered_total{reason=\"empty\"}", 0.0),
-            ("threatguard_threats_total{severity=\"high\"}", 1.0),
-            ("threatguard_detector_fired_total{detector=\"behavior\"}", 1.0),
-            ("threatguard_detector_surprise_nats_total{detector=\"behavior\"}", 2.5),
-            ("threatguard_stage_seconds_total{stage=\"publish\"}", 1.5),
-            ("threatguard_latency_seconds_bucket{le=\"0.0005\"}", 0.0),
-            ("threatguard_latency_seconds_bucket{le=\"0.001\"}", 6.0),
-            ("threatguard_latency_seconds_bucket{le=\"60\"}", 6.0),
-            ("threatguard_latency_seconds_bucket{le=\"+Inf\"}", 7.0),
-            ("threatguard_latency_seconds_count", 7.0),
-        ] {
-            assert!((value(&text, series) - expected).abs() < 1e-9, "{series} in\n{text}");
-        }
-        metrics.add(&Delta { counts: Counts { received: 2, scored: 1, ..Counts::default() }, ..Delta::default() });
-        assert_eq!(metrics.conservation(), 1, "a lost record shows");
-    }
-
-    #[test]
-    fn every_name_is_exposed_and_partitions_come_and_go() {
-        let metrics = Metrics::new();
-        metrics.set_partition(Partition(3), 17, Duration::from_secs(2));
-        metrics.set_learning(0.25);
-        metrics.set_entities(5);
-        metrics.set_partitions(1);
-        let text = metrics.to_text().unwrap();
-        for name in NAMES {
-            assert!(text.contains(&format!("# TYPE {} ", name.0)), "{} is not exposed", name.0);
-        }
-        assert!((value(&text, "threatguard_lag_records{partition=\"3\"}") - 17.0).abs() < 1e-9);
-        metrics.forget_partition(Partition(3));
-        metrics.forget_partition(Partition(4));
-        assert!(!metrics.to_text().unwrap().contains("partition=\"3\""));
-    }
-
-    #[test]
-    fn reasons_and_stages_stand_where_their_index_says() {
-        for (index, reason) in REASONS.iter().enumerate() {
-            assert_eq!(*reason as usize, index);
-        }
-        for (index, (stage, _)) in Stage::ALL.iter().enumerate() {
-            assert_eq!(*stage as usize, index);
-        }
-    }
-
-    /// Names of metrics in a text: what begins like ours and goes on like a name.
-    fn names_in(text: &str) -> std::collections::BTreeSet<String> {
-        let ends = |character: char| !(character.is_ascii_alphanumeric() || character == '_');
-        text.split(ends).filter(|word| word.starts_with("threatguard_")).map(str::to_owned).collect()
-    }
-
-    #[test]
-    fn dashboard_and_alerts_use_metrics_that_exist_and_show_them_all() {
-        let dashboard = include_str!("../../docker/grafana/dashboards/threatguard.json");
-        let parsed: serde_json::Value = serde_json::from_str(dashboard).unwrap();
-        assert!(parsed["panels"].as_array().is_some_and(|panels| !panels.is_empty()));
-        let text = format!("{dashboard}{}", include_str!("../../docker/alerts.yaml"));
-        let used = names_in(&text);
-        // A histogram is read by its series.
-        let base = |name: &str| ["_bucket", "_sum", "_count"].iter().find_map(|end| name.strip_suffix(end)).unwrap_or(name).to_owned();
-        for name in &used {
-            assert!(NAMES.iter().any(|known| known.0 == base(name)), "{name} is no metric");
-        }
-        for known in NAMES {
-            assert!(used.iter().any(|name| base(name) == known.0), "{} is on no panel", known.0);
-        }
     }
 }

@@ -1,0 +1,102 @@
+//! Counting, exposition, and that the dashboard and the alert rules use what exists.
+
+use super::*;
+
+/// The value of a line of the exposition.
+fn value(text: &str, series: &str) -> f64 {
+    let line = text.lines().find(|line| line.strip_prefix(series).is_some_and(|rest| rest.starts_with(' ')));
+    line.unwrap_or_else(|| panic!("{series} is not in\n{text}")).rsplit(' ').next().unwrap().parse().unwrap()
+}
+
+#[test]
+fn a_batch_is_counted_once_and_conserved() {
+    let metrics = Metrics::new();
+    let mut delta = Delta { counts: Counts { received: 10, ..Counts::default() }, in_flight: 10, ..Delta::default() };
+    metrics.add(&delta);
+    assert_eq!(metrics.conservation(), 0, "received and in flight");
+    delta.clear();
+    delta.counts = Counts { scored: 7, late: 1, dead_lettered: 2, replayed: 3, threats: 1, ..Counts::default() };
+    delta.in_flight = -10;
+    delta.dead_letter(RejectReason::TooDeep);
+    delta.dead_letter(RejectReason::Panicked);
+    delta.threats[Severity::High as usize] = 1;
+    delta.fired[1] = 1;
+    delta.surprise_nats[1] = 2.5;
+    delta.spent(Stage::Publish, Duration::from_millis(1_500));
+    delta.latency.add(900, 6);
+    delta.latency.add(99_000_000, 1);
+    metrics.add(&delta);
+    let text = metrics.to_text().unwrap();
+    for (series, expected) in [
+        ("threatguard_events_received_total", 10.0),
+        ("threatguard_events_scored_total", 7.0),
+        ("threatguard_events_replayed_total", 3.0),
+        ("threatguard_events_in_flight", 0.0),
+        ("threatguard_conservation", 0.0),
+        ("threatguard_events_dead_lettered_total{reason=\"too_deep\"}", 1.0),
+        ("threatguard_events_dead_lettered_total{reason=\"empty\"}", 0.0),
+        ("threatguard_threats_total{severity=\"high\"}", 1.0),
+        ("threatguard_detector_fired_total{detector=\"behavior\"}", 1.0),
+        ("threatguard_detector_surprise_nats_total{detector=\"behavior\"}", 2.5),
+        ("threatguard_stage_seconds_total{stage=\"publish\"}", 1.5),
+        ("threatguard_latency_seconds_bucket{le=\"0.0005\"}", 0.0),
+        ("threatguard_latency_seconds_bucket{le=\"0.001\"}", 6.0),
+        ("threatguard_latency_seconds_bucket{le=\"60\"}", 6.0),
+        ("threatguard_latency_seconds_bucket{le=\"+Inf\"}", 7.0),
+        ("threatguard_latency_seconds_count", 7.0),
+    ] {
+        assert!((value(&text, series) - expected).abs() < 1e-9, "{series} in\n{text}");
+    }
+    metrics.add(&Delta { counts: Counts { received: 2, scored: 1, ..Counts::default() }, ..Delta::default() });
+    assert_eq!(metrics.conservation(), 1, "a lost record shows");
+}
+
+#[test]
+fn every_name_is_exposed_and_partitions_come_and_go() {
+    let metrics = Metrics::new();
+    metrics.set_partition(Partition(3), 17, Duration::from_secs(2));
+    metrics.set_learning(0.25);
+    metrics.set_entities(5);
+    metrics.set_partitions(1);
+    let text = metrics.to_text().unwrap();
+    for name in NAMES {
+        assert!(text.contains(&format!("# TYPE {} ", name.0)), "{} is not exposed", name.0);
+    }
+    assert!((value(&text, "threatguard_lag_records{partition=\"3\"}") - 17.0).abs() < 1e-9);
+    metrics.forget_partition(Partition(3));
+    metrics.forget_partition(Partition(4));
+    assert!(!metrics.to_text().unwrap().contains("partition=\"3\""));
+}
+
+#[test]
+fn reasons_and_stages_stand_where_their_index_says() {
+    for (index, reason) in REASONS.iter().enumerate() {
+        assert_eq!(*reason as usize, index);
+    }
+    for (index, (stage, _)) in Stage::ALL.iter().enumerate() {
+        assert_eq!(*stage as usize, index);
+    }
+}
+
+/// Names of metrics in a text: what begins like ours and goes on like a name.
+fn names_in(text: &str) -> std::collections::BTreeSet<String> {
+    let ends = |character: char| !(character.is_ascii_alphanumeric() || character == '_');
+    text.split(ends).filter(|word| word.starts_with("threatguard_")).map(str::to_owned).collect()
+}
+
+#[test]
+fn dashboard_and_alerts_use_metrics_that_exist_and_show_them_all() {
+    let dashboard = include_str!("../../../docker/grafana/dashboards/threatguard.json");
+    let parsed: serde_json::Value = serde_json::from_str(dashboard).unwrap();
+    assert!(parsed["panels"].as_array().is_some_and(|panels| !panels.is_empty()));
+    let text = format!("{dashboard}{}", include_str!("../../../docker/alerts.yaml"));
+    let used = names_in(&text);
+    // A histogram is read by its series.
+    let base = |name: &str| ["_bucket", "_sum", "_count"].iter().find_map(|end| name.strip_suffix(end)).unwrap_or(name).to_owned();
+    for name in &used {
+        assert!(NAMES.iter().any(|known| known.0 == base(name)), "{name} is no metric");
+    }
+    for known in NAMES {
+        assert!(used.iter().any(|name| base(name) == known.0), "{} is on no panel", known.0);
+    }
+}
