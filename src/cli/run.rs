@@ -67,8 +67,8 @@ fn embedded(args: &RunArgs, settings: &ServiceSettings, path: &Path, stop: &Arc<
     let sink = Arc::new(sink(&settings.output, settings.verdicts)?);
     let correlator = Correlator::new(&pipeline.file.name, &pipeline.file.routes.threats, pipeline.file.correlation);
     let lanes = vec![(Arc::clone(&pipeline), learning)];
-    let mut run =
-        Embedded::new(lanes, settings.verdicts, Arc::clone(&sink) as Arc<dyn Publisher>, correlator, Arc::clone(&around.metrics))?;
+    let metrics = around.metrics.of(&pipeline.file.name);
+    let mut run = Embedded::new(lanes, settings.verdicts, Arc::clone(&sink) as Arc<dyn Publisher>, correlator, metrics)?;
     around.readiness.set("pipeline", State::Ok);
     let read = feed(&pipeline, &mut input, &mut run, batch_events(args).unwrap_or(BATCH_RECORDS), stop);
     let summary = run.finish()?;
@@ -129,7 +129,12 @@ fn streams(args: &RunArgs, settings: &ServiceSettings, stop: &Arc<AtomicBool>) -
     let around = surroundings(&["kafka", "redis", "partitions"], Arc::clone(stop));
     let files: Vec<PipelineFile> = args.pipeline.iter().map(|file| Ok(pipeline::load(file)?)).collect::<Result<_>>()?;
     let service = serve(settings, &around)?;
-    let results = side_by_side(files, stop, |file| one_stream(args, settings, file, &around));
+    let own = |file: PipelineFile| {
+        let (metrics, readiness) = (around.metrics.of(&file.name), Arc::new(around.readiness.of(&file.name)));
+        (file, Surroundings { metrics, readiness, ..around.clone() })
+    };
+    let files = files.into_iter().map(own).collect();
+    let results = side_by_side(files, stop, |(file, around)| one_stream(args, settings, file, &around));
     service.stop();
     results.into_iter().collect()
 }

@@ -19,7 +19,7 @@ use crate::run::outbox::Outbox;
 use crate::run::pipeline::Pipeline;
 use crate::run::render::Origin;
 use crate::run::summary::{Latencies, Summary};
-use crate::run::telemetry::{Delta, Metrics};
+use crate::run::telemetry::{Delta, Held, Metrics};
 use crate::run::worker::{Out, Worker};
 
 /// Embedded input is one partition.
@@ -155,8 +155,8 @@ impl Embedded {
         self.delta.latency.add(took.as_micros() as u64, scored);
         self.metrics.add(&self.delta);
         self.delta.clear();
-        let (resident, _) = self.entities();
-        self.metrics.set_entities(resident as u64);
+        let (resident, evicted) = self.entities();
+        self.metrics.set_held(0, Held { partitions: 1, entities: resident as u64, evicted });
         self.metrics.set_learning(self.learning().unwrap_or(1.0));
         Ok(())
     }

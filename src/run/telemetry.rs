@@ -1,5 +1,5 @@
 //! Metrics. Everything is counted once a batch, by one [`Delta`]; nothing is counted event by event, and no label ever
-//! holds a value that comes from an event.
+//! holds a value that comes from an event. Pipelines that share a process have metrics of their own ([`Metrics::of`]).
 //!
 //! The equation `received = scored + late + dead_lettered + in_flight` is itself a metric, read under the same lock under which
 //! a delta is added, so that it is exact at every scrape.
@@ -10,17 +10,19 @@ mod register;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use prometheus::proto::MetricFamily;
 use prometheus::{CounterVec, Gauge, GaugeVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry, TextEncoder};
 
 pub use self::latency::LatencyCounts;
 pub use self::names::*;
 
 use self::latency::LatencyHistogram;
-use self::register::{counter, counter_vec, float_counter_vec, gauge, gauge_vec, int_gauge, int_gauge_vec, register};
+use self::register::{WELL_FORMED, counter, counter_vec, float_counter_vec, gauge, gauge_vec, int_gauge, int_gauge_vec, register};
 use crate::core::detect::NAMES as DETECTORS;
 use crate::core::engine::Counts;
 use crate::core::event::RejectReason;
@@ -67,10 +69,8 @@ impl Stage {
 /// What one batch adds. A shard keeps one and clears it after [`Metrics::add`].
 #[derive(Clone, Debug, Default)]
 pub struct Delta {
-    /// Of the engine. Received may be counted in one delta and settled in a later one.
+    /// Of the engine: what was received and what became of it.
     pub counts: Counts,
-    /// Records taken in (positive) and settled (negative) beyond what `counts` settles.
-    pub in_flight: i64,
     /// Threats, by [`Severity`].
     pub threats: [u64; Severity::ALL.len()],
     pub alerts: u64,
@@ -79,7 +79,6 @@ pub struct Delta {
     pub fired: [u64; DETECTORS.len()],
     pub surprise_nats: [f64; DETECTORS.len()],
     pub latency: LatencyCounts,
-    pub evicted: u64,
     reasons: [u64; REASONS.len()],
     stages: [Duration; Stage::ALL.len()],
 }
@@ -96,11 +95,31 @@ impl Delta {
     }
 }
 
-/// The metrics of this process. Shared by the shards and the service.
+/// What one shard holds at this moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Held {
+    pub partitions: u64,
+    /// Entities whose state is in memory.
+    pub entities: u64,
+    /// Entities that left memory to make room since the shard began.
+    pub evicted: u64,
+}
+
+/// What must not change while it is read: under the lock that a delta is added under, so that a scrape never sees half a batch.
+#[derive(Debug, Default)]
+struct Whole {
+    shards: BTreeMap<usize, Held>,
+    /// Records counted as received before the delta that says what became of them.
+    ahead: u64,
+    /// Records counted as received that were given back; as many that come later are not counted again.
+    credit: u64,
+}
+
+/// The metrics of this process, or of one pipeline of it. Shared by the shards and the service.
 pub struct Metrics {
     registry: Registry,
-    /// Held while a delta is added and while everything is read, so that a scrape never sees half a batch.
-    whole: Mutex<()>,
+    pipelines: Mutex<BTreeMap<String, Arc<Metrics>>>,
+    whole: Mutex<Whole>,
     received: IntCounter,
     scored: IntCounter,
     late: IntCounter,
@@ -139,13 +158,26 @@ impl Metrics {
     /// All metrics at zero, every label of a closed set included, so that a rate never starts with a hole.
     #[must_use]
     pub fn new() -> Self {
-        let registry = Registry::new();
+        Self::labelled(None)
+    }
+
+    /// The metrics of one pipeline: every series of it bears the label `pipeline`. From then on, [`Metrics::to_text`] of `self` shows
+    /// those of all its pipelines and none of its own. The pipelines named on the command line bound the labels.
+    #[must_use]
+    pub fn of(&self, pipeline: &str) -> Arc<Self> {
+        Arc::clone(locked(&self.pipelines).entry(pipeline.to_owned()).or_insert_with(|| Arc::new(Self::labelled(Some(pipeline)))))
+    }
+
+    fn labelled(pipeline: Option<&str>) -> Self {
+        let labels = pipeline.map(|name| ("pipeline".to_owned(), name.to_owned())).into_iter().collect();
+        let registry = Registry::new_custom(None, Some(labels)).expect(WELL_FORMED);
         let latency = LatencyHistogram::default();
         register(&registry, latency.clone());
         let build = int_gauge_vec(&registry, BUILD, "version");
         build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
         let metrics = Self {
-            whole: Mutex::new(()),
+            pipelines: Mutex::default(),
+            whole: Mutex::default(),
             received: counter(&registry, RECEIVED),
             scored: counter(&registry, SCORED),
             late: counter(&registry, LATE),
@@ -174,16 +206,17 @@ impl Metrics {
 
     /// Adds what one batch did.
     pub fn add(&self, delta: &Delta) {
-        let _whole = self.lock();
+        let mut whole = locked(&self.whole);
         let counts = delta.counts;
-        self.received.inc_by(counts.received);
+        let counted = counts.received.min(whole.ahead);
+        whole.ahead -= counted;
+        self.received.inc_by(counts.received - counted);
+        self.in_flight.set(gauge_of(whole.ahead));
         self.scored.inc_by(counts.scored);
         self.late.inc_by(counts.late);
         self.replayed.inc_by(counts.replayed);
         self.alerts.inc_by(delta.alerts);
         self.resolved.inc_by(delta.resolved);
-        self.evicted.inc_by(delta.evicted);
-        self.in_flight.add(delta.in_flight);
         for (reason, count) in REASONS.iter().zip(delta.reasons) {
             self.dead_lettered.with_label_values(&[reason.as_str()]).inc_by(count);
         }
@@ -201,9 +234,29 @@ impl Metrics {
         self.latency.merge(&delta.latency);
     }
 
-    /// State of the shards, beside the batches.
-    pub fn set_entities(&self, resident: u64) {
-        self.entities.set(i64::try_from(resident).unwrap_or(i64::MAX));
+    /// What shard `shard` of the pipeline holds now; the sums over its shards are shown. Cheap enough for every batch.
+    pub fn set_held(&self, shard: usize, held: Held) {
+        let mut whole = locked(&self.whole);
+        let before = whole.shards.insert(shard, held).unwrap_or_default();
+        self.evicted.inc_by(held.evicted.saturating_sub(before.evicted));
+        let sum = |of: fn(&Held) -> u64| gauge_of(whole.shards.values().map(of).sum());
+        self.partitions.set(sum(|held| held.partitions));
+        self.entities.set(sum(|held| held.entities));
+    }
+
+    /// Records of the pipeline that were consumed and wait to be scored: read by its source, not given to [`Metrics::add`] yet.
+    ///
+    /// They count as received from now on, and leave by themselves with the delta that says what became of them. Fewer than before
+    /// without such a delta means that they were given back, as with a lost partition. A figure that is a moment old corrects itself
+    /// with the next one.
+    pub fn set_in_flight(&self, records: u64) {
+        let mut whole = locked(&self.whole);
+        let more = records.saturating_sub(whole.ahead);
+        let again = more.min(whole.credit);
+        whole.credit = whole.credit - again + whole.ahead.saturating_sub(records);
+        whole.ahead = records;
+        self.received.inc_by(more - again);
+        self.in_flight.set(gauge_of(records));
     }
 
     /// Share of the learning that is done; 1 with a bundle.
@@ -211,14 +264,10 @@ impl Metrics {
         self.learning.set(progress);
     }
 
-    pub fn set_partitions(&self, owned: u64) {
-        self.partitions.set(i64::try_from(owned).unwrap_or(i64::MAX));
-    }
-
     /// Lag and checkpoint age of a partition that is owned. The number of partitions bounds the labels.
     pub fn set_partition(&self, partition: Partition, lag_records: u64, checkpoint_age: Duration) {
         let label = partition.0.to_string();
-        self.lag.with_label_values(&[label.as_str()]).set(i64::try_from(lag_records).unwrap_or(i64::MAX));
+        self.lag.with_label_values(&[label.as_str()]).set(gauge_of(lag_records));
         self.checkpoint_age.with_label_values(&[label.as_str()]).set(checkpoint_age.as_secs_f64());
     }
 
@@ -233,8 +282,7 @@ impl Metrics {
     /// 0 unless something was lost or counted twice.
     #[must_use]
     pub fn conservation(&self) -> i64 {
-        let _whole = self.lock();
-        self.balance()
+        self.balance(&locked(&self.whole))
     }
 
     /// Everything, in Prometheus' text format.
@@ -242,21 +290,43 @@ impl Metrics {
     /// # Errors
     /// `Bug`: the registry holds what cannot be written.
     pub fn to_text(&self) -> Result<String> {
-        let _whole = self.lock();
-        self.conservation.set(self.balance());
+        let pipelines: Vec<Arc<Self>> = locked(&self.pipelines).values().cloned().collect();
+        let families = if pipelines.is_empty() { self.gather() } else { merged(pipelines.iter().map(|pipeline| pipeline.gather())) };
         let mut text = String::with_capacity(16 * 1024);
-        let written = TextEncoder::new().encode_utf8(&self.registry.gather(), &mut text);
+        let written = TextEncoder::new().encode_utf8(&families, &mut text);
         written.map_err(|failure| Error::bug("cannot write the metrics").because(failure))?;
         Ok(text)
     }
 
-    fn balance(&self) -> i64 {
-        let dead: u64 = REASONS.iter().map(|reason| self.dead_lettered.with_label_values(&[reason.as_str()]).get()).sum();
-        let settled = self.scored.get() + self.late.get() + dead;
-        self.received.get() as i64 - settled as i64 - self.in_flight.get()
+    fn gather(&self) -> Vec<MetricFamily> {
+        let whole = locked(&self.whole);
+        self.conservation.set(self.balance(&whole));
+        self.registry.gather()
     }
 
-    fn lock(&self) -> MutexGuard<'_, ()> {
-        self.whole.lock().unwrap_or_else(PoisonError::into_inner)
+    fn balance(&self, whole: &Whole) -> i64 {
+        let dead: u64 = REASONS.iter().map(|reason| self.dead_lettered.with_label_values(&[reason.as_str()]).get()).sum();
+        let settled = self.scored.get() + self.late.get() + dead + whole.credit;
+        self.received.get() as i64 - settled as i64 - self.in_flight.get()
     }
+}
+
+/// One family for each name: its series of all registries, one behind the other.
+fn merged(registries: impl Iterator<Item = Vec<MetricFamily>>) -> Vec<MetricFamily> {
+    let mut families: BTreeMap<String, MetricFamily> = BTreeMap::new();
+    for mut family in registries.flatten() {
+        match families.get_mut(family.name()) {
+            Some(known) => known.mut_metric().extend(family.take_metric()),
+            None => drop(families.insert(family.name().to_owned(), family)),
+        }
+    }
+    families.into_values().collect()
+}
+
+fn gauge_of(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

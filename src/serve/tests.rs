@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::{Bounds, Readiness, Service, State};
-use crate::run::telemetry::Metrics;
+use crate::run::telemetry::{Held, Metrics};
 
 const ANY: &str = "127.0.0.1:0";
 /// Far beyond what any answer takes; only a hang reaches it.
@@ -85,7 +85,7 @@ fn ready_names_what_is_missing_until_nothing_is() {
 #[test]
 fn metrics_are_in_the_text_format() {
     let (service, _, metrics) = start(Bounds::default());
-    metrics.set_entities(12);
+    metrics.set_held(0, Held { entities: 12, ..Held::default() });
     let (status, head, body) = ask(service.addr(), "GET /metrics");
     assert_eq!(status, 200);
     assert!(head.to_lowercase().contains("content-type: text/plain; version=0.0.4"), "{head}");

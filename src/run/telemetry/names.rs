@@ -9,7 +9,7 @@ pub const SCORED: Name = Name("threatguard_events_scored_total", "Events that go
 pub const LATE: Name = Name("threatguard_events_late_total", "Events older than the allowed lateness of their entity.");
 pub const DEAD_LETTERED: Name = Name("threatguard_events_dead_lettered_total", "Records that could not be used, by reason.");
 pub const REPLAYED: Name = Name("threatguard_events_replayed_total", "Records delivered again whose results were durable already.");
-pub const IN_FLIGHT: Name = Name("threatguard_events_in_flight", "Records received and not settled yet.");
+pub const IN_FLIGHT: Name = Name("threatguard_events_in_flight", "Records received that wait for their verdict.");
 pub const CONSERVATION: Name =
     Name("threatguard_conservation", "received - scored - late - dead_lettered - in_flight: 0 unless something was lost.");
 pub const THREATS: Name = Name("threatguard_threats_total", "Threats published, by severity.");

@@ -10,7 +10,7 @@ pub(super) fn register<C: Collector + Clone + 'static>(registry: &Registry, metr
     metric
 }
 
-const WELL_FORMED: &str = "names and labels are constants";
+pub(super) const WELL_FORMED: &str = "names and labels are constants";
 
 pub(super) fn counter(registry: &Registry, name: Name) -> IntCounter {
     register(registry, IntCounter::new(name.0, name.1).expect(WELL_FORMED))

@@ -11,12 +11,8 @@ fn value(text: &str, series: &str) -> f64 {
 #[test]
 fn a_batch_is_counted_once_and_conserved() {
     let metrics = Metrics::new();
-    let mut delta = Delta { counts: Counts { received: 10, ..Counts::default() }, in_flight: 10, ..Delta::default() };
-    metrics.add(&delta);
-    assert_eq!(metrics.conservation(), 0, "received and in flight");
-    delta.clear();
-    delta.counts = Counts { scored: 7, late: 1, dead_lettered: 2, replayed: 3, threats: 1, ..Counts::default() };
-    delta.in_flight = -10;
+    let counts = Counts { received: 10, scored: 7, late: 1, dead_lettered: 2, replayed: 3, threats: 1 };
+    let mut delta = Delta { counts, ..Delta::default() };
     delta.dead_letter(RejectReason::TooDeep);
     delta.dead_letter(RejectReason::Panicked);
     delta.threats[Severity::High as usize] = 1;
@@ -56,8 +52,6 @@ fn every_name_is_exposed_and_partitions_come_and_go() {
     let metrics = Metrics::new();
     metrics.set_partition(Partition(3), 17, Duration::from_secs(2));
     metrics.set_learning(0.25);
-    metrics.set_entities(5);
-    metrics.set_partitions(1);
     let text = metrics.to_text().unwrap();
     for name in NAMES {
         assert!(text.contains(&format!("# TYPE {} ", name.0)), "{} is not exposed", name.0);
@@ -66,6 +60,66 @@ fn every_name_is_exposed_and_partitions_come_and_go() {
     metrics.forget_partition(Partition(3));
     metrics.forget_partition(Partition(4));
     assert!(!metrics.to_text().unwrap().contains("partition=\"3\""));
+}
+
+#[test]
+fn pipelines_of_one_process_have_series_of_their_own() {
+    let metrics = Metrics::new();
+    for (name, lag) in [("network", 17), ("identity", 4)] {
+        let pipeline = metrics.of(name);
+        pipeline.set_partition(Partition(3), lag, Duration::from_secs(2));
+        pipeline.set_learning(0.25);
+        pipeline.set_held(0, Held { partitions: 2, entities: 100, evicted: 5 });
+        pipeline.set_held(1, Held { partitions: 1, entities: 10, evicted: 0 });
+        pipeline.set_held(1, Held { partitions: lag, entities: 30, evicted: 2 });
+        pipeline.add(&Delta { counts: Counts { received: lag, scored: lag, ..Counts::default() }, ..Delta::default() });
+    }
+    let text = metrics.to_text().unwrap();
+    for name in NAMES {
+        assert_eq!(text.matches(&format!("# TYPE {} ", name.0)).count(), 1, "{} in\n{text}", name.0);
+        let series = text.lines().filter(|line| line.starts_with(name.0));
+        let unnamed: Vec<&str> = series.filter(|line| !line.contains("pipeline=\"")).collect();
+        assert!(unnamed.is_empty(), "{unnamed:?}");
+    }
+    for (series, expected) in [
+        ("threatguard_lag_records{partition=\"3\",pipeline=\"network\"}", 17.0),
+        ("threatguard_lag_records{partition=\"3\",pipeline=\"identity\"}", 4.0),
+        ("threatguard_events_scored_total{pipeline=\"identity\"}", 4.0),
+        ("threatguard_partitions_assigned{pipeline=\"identity\"}", 6.0),
+        ("threatguard_entities_resident{pipeline=\"identity\"}", 130.0),
+        ("threatguard_entities_evicted_total{pipeline=\"network\"}", 7.0),
+    ] {
+        assert!((value(&text, series) - expected).abs() < 1e-9, "{series} in\n{text}");
+    }
+    metrics.of("network").forget_partition(Partition(3));
+    let text = metrics.to_text().unwrap();
+    assert!(!text.contains("partition=\"3\",pipeline=\"network\"") && text.contains("partition=\"3\",pipeline=\"identity\""));
+}
+
+#[test]
+fn what_waits_is_received_and_leaves_with_its_verdict() {
+    let metrics = Metrics::new();
+    let figures = || {
+        let text = metrics.to_text().unwrap();
+        ["threatguard_events_received_total", "threatguard_events_in_flight", "threatguard_conservation"]
+            .map(|name| value(&text, name) as i64)
+    };
+    let scored =
+        |events| metrics.add(&Delta { counts: Counts { received: events, scored: events, ..Counts::default() }, ..Delta::default() });
+    metrics.set_in_flight(10);
+    assert_eq!(figures(), [10, 10, 0]);
+    scored(4);
+    assert_eq!(figures(), [10, 6, 0], "what was scored waits no more");
+    metrics.set_in_flight(6);
+    scored(20);
+    assert_eq!(figures(), [24, 0, 0], "more than was said to wait");
+    metrics.set_in_flight(5);
+    metrics.set_in_flight(0);
+    assert_eq!(figures(), [29, 0, 0], "a lost partition: given back, and a counter never falls");
+    metrics.set_in_flight(8);
+    assert_eq!(figures(), [32, 8, 0], "five of them were counted before");
+    scored(8);
+    assert_eq!(figures(), [32, 0, 0]);
 }
 
 #[test]
@@ -96,6 +150,8 @@ fn dashboard_and_alerts_use_metrics_that_exist_and_show_them_all() {
     for name in &used {
         assert!(NAMES.iter().any(|known| known.0 == base(name)), "{name} is no metric");
     }
+    // Every series bears its pipeline; what a scrape adds under the same name would push ours aside.
+    assert!(!include_str!("../../../docker/prometheus.yaml").contains("pipeline:"));
     for known in NAMES {
         assert!(used.iter().any(|name| base(name) == known.0), "{} is on no panel", known.0);
     }
