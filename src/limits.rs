@@ -42,7 +42,7 @@ pub const CHECKPOINT_CHUNK_ENTITIES_MAX: usize = 500;
 pub const INTEL_LISTS_MAX: usize = 512;
 
 /// Correlation, per entity: threats kept until they are resolved and fingerprints that are suppressed; latest ids that count
-/// once; threat types; techniques and recommendations shown in an alert.
+/// once; threat types; techniques, recommendations and accounts shown in an alert.
 pub const CORRELATED_THREATS_MAX: usize = 32;
 pub const CORRELATED_IDS_MAX: usize = 256;
 pub const CORRELATED_TYPES_MAX: usize = 16;

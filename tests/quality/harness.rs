@@ -293,6 +293,7 @@ fn signal(threat: &Found, position: Position) -> ThreatSignal {
         confidence: 0.5,
         source: threat.entity.clone(),
         target: threat.target.clone(),
+        account: String::new(),
         mitre: kind.mitre.iter().map(mitre).collect(),
         recommendations: vec![],
         evidence: EvidenceRecord::new(TOPIC, position),

@@ -63,6 +63,9 @@ pub(super) struct Entity {
     tactics: Vec<String>,
     pub(super) mitre: Vec<MitreRecord>,
     pub(super) recommendations: Vec<String>,
+    /// Accounts that its threats name: whose access was used from this host. Not the entity itself.
+    #[serde(default)]
+    pub(super) accounts: Vec<String>,
     pub(super) threats: Vec<Stub>,
     /// Place of its first signal in the threats log (partition, offset): what its alert id comes from.
     first: (u32, u64),
@@ -95,6 +98,7 @@ impl Entity {
             tactics: Vec::new(),
             mitre: Vec::new(),
             recommendations: Vec::new(),
+            accounts: Vec::new(),
             threats: Vec::new(),
             first: (signal.position.partition.0, signal.position.offset.0),
             first_seen: signal.time.0,
@@ -129,6 +133,7 @@ impl Entity {
         self.first_seen = self.first_seen.min(signal.time.0);
         self.worst = self.worst.max(signal.severity);
         self.keep(signal);
+        self.name_account(signal);
         let added = self.added_risk(signal, settings);
         self.add_points(signal, added, settings);
         if added <= 0.0 {
@@ -210,6 +215,13 @@ impl Entity {
             self.threats.remove(least);
         }
         self.threats.push(stub);
+    }
+
+    fn name_account(&mut self, signal: &ThreatSignal) {
+        let is_itself = signal.entity.strip_prefix("user:").is_some_and(|name| name.eq_ignore_ascii_case(&signal.account));
+        if !signal.account.is_empty() && !is_itself {
+            remember(&mut self.accounts, &signal.account, CORRELATED_SHOWN_MAX);
+        }
     }
 
     fn advance(&mut self, to: EventTime, settings: &CorrelationSettings) {

@@ -1,5 +1,6 @@
 //! What correlation reads of a threat. A record of the threats log that is no new threat is none.
 
+use crate::core::event::FieldId;
 use crate::core::output::{Envelope, EvidenceRecord, MitreRecord, Severity, ThreatRecord};
 use crate::core::types::{EventTime, Position};
 
@@ -19,6 +20,8 @@ pub struct ThreatSignal {
     pub confidence: f64,
     pub source: String,
     pub target: String,
+    /// The account that the event names, empty where it names none.
+    pub account: String,
     pub mitre: Vec<MitreRecord>,
     pub recommendations: Vec<String>,
     pub evidence: EvidenceRecord,
@@ -27,8 +30,10 @@ pub struct ThreatSignal {
 impl ThreatSignal {
     #[must_use]
     pub fn new(position: Position, record: ThreatRecord) -> Self {
+        let account = record.metadata.get("event").and_then(|event| event[FieldId::NAMES[FieldId::UserId as usize]].as_str());
         Self {
             position,
+            account: account.unwrap_or_default().to_owned(),
             id: record.id,
             time: record.timestamp,
             entity: record.entity,

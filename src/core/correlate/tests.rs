@@ -28,6 +28,7 @@ fn signal(offset: u64, minutes: i64, entity: &str, threat_type: &str, target: &s
         confidence: 0.9,
         source: "10.0.0.1".into(),
         target: target.into(),
+        account: String::new(),
         mitre: vec![MitreRecord { technique: "T1110".into(), name: threat_type.into(), tactic: tactic.into() }],
         recommendations: vec![format!("look at {threat_type}")],
         evidence: EvidenceRecord::new("security.events.raw", position),
@@ -332,4 +333,31 @@ proptest! {
         prop_assert_eq!(resolved, ids, "fewer than the bound an entity, so all of them");
         prop_assert_eq!(counts.signals - counts.duplicates, counts.resolved);
     }
+}
+
+#[test]
+fn an_alert_names_the_accounts_that_were_used_from_its_host() {
+    let mut correlator = Correlator::new("test", "security.threats", CorrelationSettings::default());
+    let alert = |correlator: &mut Correlator, offset, entity: &str, account: &str, risk| {
+        let mut out = vec![];
+        let signal = signal(offset, offset as i64, entity, "lateral_movement", &format!("t{offset}"), Severity::High, risk);
+        correlator.apply(&ThreatSignal { account: account.into(), ..signal }, &mut out);
+        out.into_iter().find_map(|output| if let Correlated::Alert(alert) = output { Some(alert) } else { None })
+    };
+    for (offset, account) in ["", "adm1", "adm2", "adm1"].into_iter().enumerate() {
+        assert_eq!(alert(&mut correlator, offset as u64, "ip:10.0.0.1", account, 1.2), None, "not risky enough yet");
+    }
+    let named = alert(&mut correlator, 10, "ip:10.0.0.1", "adm1", 9.0).unwrap();
+    assert_eq!(named.metadata["accounts"], serde_json::json!(["adm1", "adm2"]));
+    assert!(named.description.ends_with("; with the account of adm1, adm2"), "{}", named.description);
+    let of_many = (20..60).filter_map(|offset| alert(&mut correlator, offset, "ip:10.0.0.2", &format!("u{offset}"), 1.2)).last();
+    assert!(of_many.is_some_and(|first| first.metadata["accounts"].as_array().unwrap().len() < 12));
+    let worse = signal(61, 61, "ip:10.0.0.2", "beaconing", "t", Severity::Critical, 9.0);
+    let mut out = vec![];
+    correlator.apply(&worse, &mut out);
+    let Some(Correlated::Alert(many)) = out.pop() else { panic!("no alert") };
+    assert_eq!(many.metadata["accounts"].as_array().unwrap().len(), crate::limits::CORRELATED_SHOWN_MAX);
+    assert!(many.description.ends_with("u20, u21, u22 and 9 more"), "{}", many.description);
+    let itself = alert(&mut correlator, 82, "user:eve", "Eve", 9.0).unwrap();
+    assert!(!itself.metadata.contains_key("accounts") && itself.description.ends_with("of 10"), "{}", itself.description);
 }
