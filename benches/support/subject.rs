@@ -11,8 +11,8 @@ use threatguard::core::engine::{Engine, Parts, Scorer};
 use threatguard::core::ensemble::{Column, Ensemble, SeverityThresholds};
 use threatguard::core::event::Record;
 use threatguard::core::intel::IntelBuilder;
-use threatguard::core::sanitize::{KeyChoice, Sanitizer};
-use threatguard::core::settings::CoreSettings;
+use threatguard::core::sanitize::Sanitizer;
+use threatguard::core::settings::{CoreSettings, KeyPart};
 use threatguard::core::types::{Offset, Partition};
 use threatguard::error::Result;
 use threatguard::models::train::{TrainOptions, Trainer};
@@ -43,7 +43,7 @@ impl Subject {
         let parts = Parts { intel: Arc::new(IntelBuilder::new().build()), scorer, stored: false, table_seed: 7 };
         let mut engine = Engine::new(&settings, parts)?;
         engine.assign(PARTITION, Offset(0), &[])?;
-        Ok(Self { codec: ThreatGuard, sanitizer: Sanitizer { key: vec![KeyChoice::Source], ..Sanitizer::default() }, settings, engine })
+        Ok(Self { codec: ThreatGuard, sanitizer: Sanitizer { key: vec![KeyPart::Source], ..Sanitizer::default() }, settings, engine })
     }
 
     /// The whole core: every stage for one batch.

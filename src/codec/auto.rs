@@ -6,7 +6,7 @@ use super::Codec;
 use super::cloudtrail::CloudTrail;
 use super::frame::Framer;
 use super::json::Members;
-use super::mapping::{Mapped, Mapping};
+use super::mapping::{Mapped, MappingSettings};
 use super::suricata::Suricata;
 use super::syslog::{self, Syslog};
 use super::threatguard::ThreatGuard;
@@ -27,7 +27,7 @@ const SUGGESTION_DISTANCE_MAX: usize = 3;
 ///
 /// # Errors
 /// `Config`, with the nearest valid name, or with what is wrong with the mapping.
-pub fn by_name(name: &str, mapping: Option<Mapping>) -> Result<Box<dyn Codec>> {
+pub fn by_name(name: &str, mapping: Option<&MappingSettings>) -> Result<Box<dyn Codec>> {
     Ok(match name {
         "threatguard" => Box::new(ThreatGuard),
         "zeek" => Box::new(Zeek),
@@ -35,7 +35,7 @@ pub fn by_name(name: &str, mapping: Option<Mapping>) -> Result<Box<dyn Codec>> {
         "syslog" => Box::new(Syslog),
         "cloudtrail" => Box::new(CloudTrail),
         "mapping" => match mapping {
-            Some(mapping) => Box::new(Mapped::new(&mapping)?),
+            Some(mapping) => Box::new(Mapped::new(mapping)?),
             None => return Err(Error::config("the codec `mapping` needs a `mapping` section in the pipeline file")),
         },
         _ => {

@@ -3,40 +3,46 @@
 use std::collections::BTreeMap;
 
 use bumpalo::Bump;
+use serde::{Deserialize, Serialize};
 
 use super::json::{Elements, Member, Members};
 use super::{Codec, DecodeError, Extra};
 use crate::core::event::{Field, FieldId, RawEvent};
 use crate::error::{Error, Result};
 
-/// Where the event fields are found. Field names are those of [`FieldId::NAMES`].
-///
-/// ```yaml
-/// fields:
-///   timestamp: ["@timestamp", "event.created"]   # the first that is present wins
-///   source_ip: client.ip
-/// constants:
-///   event_type: vpn.session
-/// ```
-/// A path is tried as a member's own dotted name first, then as members inside members; a number selects from an array.
-#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Mapping {
-    pub fields: BTreeMap<String, Paths>,
-    /// Text for fields that no path of the record gives.
-    #[serde(default)]
+/// How any flat or nested JSON becomes an event.
+// Field names are those of [`FieldId::NAMES`]. A path is tried as a member's own dotted name first, then as members inside members;
+// a number selects from an array.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "app", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields, default)]
+pub struct MappingSettings {
+    /// Our field and where it is found: `source_ip: client.address`, or several places of which the first that exists counts.
+    pub fields: BTreeMap<String, PathOrPaths>,
+    /// Our field and the text it always has: `event_type: flow`.
     pub constants: BTreeMap<String, String>,
 }
 
-/// One path, or several of which the first that is present wins.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+/// One dotted path into the input, or several to try in turn.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "app", derive(schemars::JsonSchema))]
 #[serde(untagged)]
-pub enum Paths {
+pub enum PathOrPaths {
     One(String),
-    Many(Vec<String>),
+    FirstOf(Vec<String>),
 }
 
-/// A [`Mapping`] whose names have been checked.
+impl PathOrPaths {
+    #[must_use]
+    pub fn paths(&self) -> &[String] {
+        match self {
+            Self::One(path) => std::slice::from_ref(path),
+            Self::FirstOf(paths) => paths,
+        }
+    }
+}
+
+/// [`MappingSettings`] whose names have been checked.
 #[derive(Clone, Debug)]
 pub struct Mapped {
     rules: Vec<Rule>,
@@ -54,14 +60,11 @@ struct Rule {
 impl Mapped {
     /// # Errors
     /// `Config` with the nearest valid name for an unknown field, and for a mapping without any path.
-    pub fn new(mapping: &Mapping) -> Result<Self> {
+    pub fn new(mapping: &MappingSettings) -> Result<Self> {
         let mut rules = Vec::new();
         for (name, paths) in &mapping.fields {
             let id = field_id(name)?;
-            let paths = match paths {
-                Paths::One(path) => std::slice::from_ref(path),
-                Paths::Many(paths) => paths,
-            };
+            let paths = paths.paths();
             if paths.is_empty() || paths.iter().any(String::is_empty) {
                 return Err(Error::config(format!("mapping: the field `{name}` has an empty path")));
             }
@@ -76,42 +79,12 @@ impl Mapped {
 }
 
 fn field_id(name: &str) -> Result<FieldId> {
-    let found = ALL_FIELDS.iter().find(|id| FieldId::NAMES[**id as usize] == name);
-    found.copied().ok_or_else(|| {
+    let found = FieldId::ALL.iter().find(|(_, known)| *known == name);
+    found.map(|(id, _)| *id).ok_or_else(|| {
         let nearest = super::auto::nearest(name, &FieldId::NAMES).map_or_else(String::new, |near| format!(", did you mean `{near}`?"));
         Error::config(format!("mapping: unknown field `{name}`{nearest}"))
     })
 }
-
-const ALL_FIELDS: [FieldId; FieldId::COUNT] = {
-    use FieldId::*;
-    [
-        Timestamp,
-        SourceIp,
-        DestIp,
-        Protocol,
-        Port,
-        BytesTransferred,
-        EventType,
-        UserAgent,
-        UserId,
-        Resource,
-        Action,
-        Outcome,
-        DeviceId,
-        SessionId,
-        GeoLat,
-        GeoLon,
-        GeoCountry,
-        GeoCity,
-        GeoAsn,
-        BytesOut,
-        BytesIn,
-        Packets,
-        Duration,
-        FileHash,
-    ]
-};
 
 /// What has been found for each field so far: its value and the rank of its path.
 type Found<'b> = [Option<(usize, Field<'b>)>; FieldId::COUNT];
@@ -130,7 +103,7 @@ impl Codec for Mapped {
                 extra.push(member.name, member.raw);
             }
         }
-        for (id, value) in ALL_FIELDS.into_iter().zip(found) {
+        for ((id, _), value) in FieldId::ALL.into_iter().zip(found) {
             if let Some((_, value)) = value {
                 out.set(id, value);
             }

@@ -6,7 +6,7 @@ use bumpalo::Bump;
 use proptest::prelude::*;
 
 use super::auto::{NAMES, by_name, detect};
-use super::mapping::{Mapping, Paths};
+use super::mapping::{MappingSettings, PathOrPaths};
 use super::*;
 use crate::core::decode::{Decoded, decode_batch};
 use crate::core::event::{Event, FieldId, Outcome, Record};
@@ -14,21 +14,21 @@ use crate::core::sanitize::Sanitizer;
 use crate::core::types::Position;
 use crate::limits::{EVENT_TYPE_CHARS_MAX, PROTOCOL_CHARS_MAX, STRING_CHARS_MAX, USER_AGENT_CHARS_MAX, USER_ID_CHARS_MAX};
 
-fn mapping() -> Mapping {
-    let one = |path: &str| Paths::One(path.to_owned());
+fn mapping() -> MappingSettings {
+    let one = |path: &str| PathOrPaths::One(path.to_owned());
     let fields = [
-        ("timestamp", Paths::Many(vec!["@timestamp".to_owned(), "event.created".to_owned()])),
+        ("timestamp", PathOrPaths::FirstOf(vec!["@timestamp".to_owned(), "event.created".to_owned()])),
         ("source_ip", one("client.ip")),
-        ("user_id", Paths::Many(vec!["user.name".to_owned(), "user.id".to_owned()])),
+        ("user_id", PathOrPaths::FirstOf(vec!["user.name".to_owned(), "user.id".to_owned()])),
         ("resource", one("targets.1.name")),
         ("geo.country", one("client.geo.country")),
     ];
     let constants = BTreeMap::from([("event_type".to_owned(), "vpn.session".to_owned()), ("user_id".to_owned(), "nobody".to_owned())]);
-    Mapping { fields: fields.into_iter().map(|(name, paths)| (name.to_owned(), paths)).collect(), constants }
+    MappingSettings { fields: fields.into_iter().map(|(name, paths)| (name.to_owned(), paths)).collect(), constants }
 }
 
 fn codec(name: &str) -> Box<dyn Codec> {
-    by_name(name, Some(mapping())).expect("a known codec")
+    by_name(name, Some(&mapping())).expect("a known codec")
 }
 
 /// Decodes one record and shows its event, or gives the reject's reason.
@@ -192,17 +192,17 @@ fn the_codec_is_found_by_name_or_by_the_first_lines() {
 #[test]
 fn a_wrong_mapping_is_refused_with_the_nearest_name() {
     let refused = |fields: &[(&str, &str)], constants: &[(&str, &str)]| {
-        let fields = fields.iter().map(|(name, path)| ((*name).to_owned(), Paths::One((*path).to_owned()))).collect();
+        let fields = fields.iter().map(|(name, path)| ((*name).to_owned(), PathOrPaths::One((*path).to_owned()))).collect();
         let constants = constants.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())).collect();
-        by_name("mapping", Some(Mapping { fields, constants })).err().expect("refused").to_string()
+        by_name("mapping", Some(&MappingSettings { fields, constants })).err().expect("refused").to_string()
     };
     assert!(refused(&[("source_pi", "a")], &[]).contains("did you mean `source_ip`?"));
     assert!(refused(&[("user_id", "a")], &[("outcom", "ok")]).contains("did you mean `outcome`?"));
     assert!(refused(&[("user_id", "")], &[]).contains("empty path"));
     assert!(refused(&[], &[]).contains("names no path"));
-    let parsed: Mapping = serde_json::from_str(r#"{"fields":{"user_id":"a.b","port":["p","q"]}}"#).unwrap();
-    assert_eq!(parsed.fields["port"], Paths::Many(vec!["p".to_owned(), "q".to_owned()]));
-    assert!(serde_json::from_str::<Mapping>(r#"{"fields":{},"field":{}}"#).is_err());
+    let parsed: MappingSettings = serde_json::from_str(r#"{"fields":{"user_id":"a.b","port":["p","q"]}}"#).unwrap();
+    assert_eq!(parsed.fields["port"], PathOrPaths::FirstOf(vec!["p".to_owned(), "q".to_owned()]));
+    assert!(serde_json::from_str::<MappingSettings>(r#"{"fields":{},"field":{}}"#).is_err());
 }
 
 /// What holds for the event of any record at all.

@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::core::output::Severity;
+use crate::core::output::{Severity, number};
 use crate::core::settings::Span;
 use crate::core::types::{EventTime, MICROS_PER_DAY};
 
@@ -302,22 +302,7 @@ fn fraction(block: u64, step: u64) -> f64 {
 
 /// Microseconds of `2026-01-05T09:00:00Z`; only this form, because it stands in our own files.
 pub(super) fn parse_time(text: &str) -> Result<i64, String> {
-    let wrong = || format!("'{}' is not a time: write it like 2026-01-05T09:00:00Z", text.escape_debug());
-    let bytes = text.as_bytes();
-    let shape = bytes.len() == 20
-        && bytes.iter().zip(b"0000-00-00T00:00:00Z").all(|(found, form)| match form {
-            b'0' => found.is_ascii_digit(),
-            other => found == other,
-        });
-    if !shape {
-        return Err(wrong());
-    }
-    let number =
-        |from: usize, digits: usize| bytes[from..from + digits].iter().fold(0_i64, |sum, digit| sum * 10 + i64::from(digit - b'0'));
-    let (year, month, day) = (number(0, 4), number(5, 2) as u32, number(8, 2) as u32);
-    let days = crate::core::types::days_from_civil(year, month.clamp(1, 12), day);
-    let seconds = number(11, 2) * 3_600 + number(14, 2) * 60 + number(17, 2);
-    let valid =
-        crate::core::types::civil_from_days(days) == (year, month, day) && seconds < 86_400 && number(14, 2) < 60 && number(17, 2) < 60;
-    if valid { Ok((days * 86_400 + seconds) * 1_000_000) } else { Err(wrong()) }
+    // As records write it, which have a fraction.
+    let time = text.strip_suffix('Z').and_then(|seconds| number::parse_time(&format!("{seconds}.000000Z")));
+    time.map(|time| time.0).ok_or_else(|| format!("'{}' is not a time: write it like 2026-01-05T09:00:00Z", text.escape_debug()))
 }

@@ -3,7 +3,6 @@
 //! [`load`] reads one file and returns every problem in it at once. It opens no list, model or database; it only looks whether
 //! the files that are named exist.
 
-use std::collections::BTreeMap;
 use std::path::{Path as FilePath, PathBuf};
 
 use schemars::JsonSchema;
@@ -12,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::cases::Case;
 use super::problem::{Problem, Problems, Segment};
 use super::{check, schema, shape};
+pub use crate::codec::mapping::{MappingSettings, PathOrPaths};
 use crate::core::correlate::CorrelationSettings;
 use crate::core::features::row::Schema;
 use crate::core::settings::{
@@ -83,34 +83,6 @@ pub struct SourceSettings {
 impl Default for SourceSettings {
     fn default() -> Self {
         Self { topic: "security.events.raw".into(), codec: "threatguard".into(), mapping: None, rekey: None }
-    }
-}
-
-/// How any flat or nested JSON becomes an event.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct MappingSettings {
-    /// Our field and where it is found: `source_ip: client.address`, or several places of which the first that exists counts.
-    pub fields: BTreeMap<String, PathOrPaths>,
-    /// Our field and the text it always has: `event_type: flow`.
-    pub constants: BTreeMap<String, String>,
-}
-
-/// One dotted path into the input, or several to try in turn.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(untagged)]
-pub enum PathOrPaths {
-    One(String),
-    FirstOf(Vec<String>),
-}
-
-impl PathOrPaths {
-    #[must_use]
-    pub fn paths(&self) -> &[String] {
-        match self {
-            Self::One(path) => std::slice::from_ref(path),
-            Self::FirstOf(paths) => paths,
-        }
     }
 }
 

@@ -68,32 +68,42 @@ pub enum FieldId {
 impl FieldId {
     pub const COUNT: usize = 24;
     /// Field names in the `threatguard` codec and in `mapping:`; those of `geo` are nested there. Same order as the variants.
-    pub const NAMES: [&'static str; Self::COUNT] = [
-        "timestamp",
-        "source_ip",
-        "dest_ip",
-        "protocol",
-        "port",
-        "bytes_transferred",
-        "event_type",
-        "user_agent",
-        "user_id",
-        "resource",
-        "action",
-        "outcome",
-        "device_id",
-        "session_id",
-        "geo.lat",
-        "geo.lon",
-        "geo.country",
-        "geo.city",
-        "geo.asn",
-        "bytes_out",
-        "bytes_in",
-        "packets",
-        "duration",
-        "file_hash",
+    pub const ALL: [(Self, &'static str); Self::COUNT] = [
+        (Self::Timestamp, "timestamp"),
+        (Self::SourceIp, "source_ip"),
+        (Self::DestIp, "dest_ip"),
+        (Self::Protocol, "protocol"),
+        (Self::Port, "port"),
+        (Self::BytesTransferred, "bytes_transferred"),
+        (Self::EventType, "event_type"),
+        (Self::UserAgent, "user_agent"),
+        (Self::UserId, "user_id"),
+        (Self::Resource, "resource"),
+        (Self::Action, "action"),
+        (Self::Outcome, "outcome"),
+        (Self::DeviceId, "device_id"),
+        (Self::SessionId, "session_id"),
+        (Self::GeoLat, "geo.lat"),
+        (Self::GeoLon, "geo.lon"),
+        (Self::GeoCountry, "geo.country"),
+        (Self::GeoCity, "geo.city"),
+        (Self::GeoAsn, "geo.asn"),
+        (Self::BytesOut, "bytes_out"),
+        (Self::BytesIn, "bytes_in"),
+        (Self::Packets, "packets"),
+        (Self::Duration, "duration"),
+        (Self::FileHash, "file_hash"),
     ];
+    /// The names alone, by the fields' numbers.
+    pub const NAMES: [&'static str; Self::COUNT] = {
+        let (mut names, mut number) = ([""; Self::COUNT], 0);
+        while number < Self::COUNT {
+            assert!(Self::ALL[number].0 as usize == number, "fields stand where their number says");
+            names[number] = Self::ALL[number].1;
+            number += 1;
+        }
+        names
+    };
 }
 
 /// An event as its codec understood it: fields by [`FieldId`], and everything else kept by name.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bumpalo::Bump;
 
 use crate::codec::{self, Codec};
-use crate::config::pipeline::{MappingSettings, PipelineFile};
+use crate::config::pipeline::PipelineFile;
 use crate::core::decode::{Decoded, decode_batch};
 use crate::core::detect::{self, NAMES, THREAT_INTEL};
 use crate::core::engine::{Engine, Parts, Scorer};
@@ -16,8 +16,8 @@ use crate::core::ensemble::{Ensemble, SeverityThresholds};
 use crate::core::event::Record;
 use crate::core::intel::geo::{GeoLookup, NoGeo};
 use crate::core::intel::{IntelBuilder, IntelSet, ListKind, Purpose, parse_list};
-use crate::core::sanitize::{KeyChoice, Sanitizer};
-use crate::core::settings::{CoreSettings, KeyPart};
+use crate::core::sanitize::Sanitizer;
+use crate::core::settings::CoreSettings;
 use crate::edge::geoip::GeoDatabases;
 use crate::error::{Error, Result};
 use crate::models::bundle::Bundle;
@@ -41,8 +41,8 @@ impl Pipeline {
     /// `Config`: an unknown codec, or a list or database that cannot be read.
     pub fn open(file: PipelineFile, codec: Option<&str>) -> Result<Self> {
         let settings = file.core();
-        let codec = codec::auto::by_name(codec.unwrap_or(&file.source.codec), file.source.mapping.as_ref().map(mapping))?;
-        let sanitizer = Sanitizer { key: settings.key.iter().map(choice).collect(), ..Sanitizer::default() };
+        let codec = codec::auto::by_name(codec.unwrap_or(&file.source.codec), file.source.mapping.as_ref())?;
+        let sanitizer = Sanitizer { key: settings.key.clone(), ..Sanitizer::default() };
         let intel = Arc::new(load_intel(&settings)?);
         let geo = open_geo(&file)?;
         Ok(Self { file, settings, codec, sanitizer, intel, geo, trusts_raw_scores: false })
@@ -121,22 +121,6 @@ fn weight(settings: &CoreSettings, name: &str) -> f32 {
         _ => (true, 1.0),
     };
     if enabled { weight } else { 0.0 }
-}
-
-fn choice(part: &KeyPart) -> KeyChoice {
-    match part {
-        KeyPart::Source => KeyChoice::Source,
-        KeyPart::Destination => KeyChoice::Dest,
-        KeyPart::User => KeyChoice::User,
-        KeyPart::Device => KeyChoice::Device,
-    }
-}
-
-fn mapping(settings: &MappingSettings) -> codec::mapping::Mapping {
-    let paths = |(name, paths): (&String, &crate::config::pipeline::PathOrPaths)| {
-        (name.clone(), codec::mapping::Paths::Many(paths.paths().to_vec()))
-    };
-    codec::mapping::Mapping { fields: settings.fields.iter().map(paths).collect(), constants: settings.constants.clone() }
 }
 
 fn load_intel(settings: &CoreSettings) -> Result<IntelSet> {

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::core::types::{EventTime, days_from_civil};
+use crate::core::types::EventTime;
 
 /// What an attacker does. [`CampaignKind::BackgroundScan`] is the internet's noise: a finding about it is neither true nor false.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -129,6 +129,7 @@ pub struct Touched {
 /// Event times as the text that the pipeline writes.
 mod rfc3339 {
     use super::EventTime;
+    use crate::core::output::number::parse_time;
     use serde::{Deserialize, Deserializer, Serializer, de::Error};
 
     pub(super) fn serialize<S: Serializer>(time: &EventTime, serializer: S) -> Result<S::Ok, S::Error> {
@@ -137,27 +138,8 @@ mod rfc3339 {
 
     pub(super) fn deserialize<'d, D: Deserializer<'d>>(deserializer: D) -> Result<EventTime, D::Error> {
         let text = String::deserialize(deserializer)?;
-        super::parse_time(&text).ok_or_else(|| D::Error::custom("expected a time like 2026-01-02T03:04:05.000006Z"))
+        parse_time(&text).ok_or_else(|| D::Error::custom("expected a time like 2026-01-02T03:04:05.000006Z"))
     }
-}
-
-/// The inverse of [`EventTime`]'s `Display`, for label files that we wrote; not a parser for foreign time stamps.
-fn parse_time(text: &str) -> Option<EventTime> {
-    let bytes = text.as_bytes();
-    let shape = b"0000-00-00T00:00:00.000000Z";
-    let fits = bytes.len() == shape.len()
-        && bytes.iter().zip(shape).all(|(have, want)| if *want == b'0' { have.is_ascii_digit() } else { have == want });
-    if !fits {
-        return None;
-    }
-    let number = |from: usize, to: usize| bytes[from..to].iter().fold(0i64, |sum, digit| sum * 10 + i64::from(digit - b'0'));
-    let (month, day) = (number(5, 7), number(8, 10));
-    if !(1..=12).contains(&month) || !(1..=31).contains(&day) {
-        return None;
-    }
-    let days = days_from_civil(number(0, 4), month as u32, day as u32);
-    let seconds = days * 86_400 + number(11, 13) * 3_600 + number(14, 16) * 60 + number(17, 19);
-    Some(EventTime(seconds * 1_000_000 + number(20, 26)))
 }
 
 #[cfg(test)]
@@ -185,9 +167,10 @@ mod tests {
     }
 
     #[test]
-    fn broken_times_are_refused() {
-        for text in ["", "2026-03-03", "2026-13-03T00:00:12.345678Z", "2026-03-03T00:00:12.345678+", "x026-03-03T00:00:12.345678Z"] {
-            assert_eq!(parse_time(text), None, "{text}");
-        }
+    fn a_broken_time_is_refused() {
+        let line =
+            r#"{"entity":"ip:10.0.0.1","first":"2026-13-03T00:00:12.345678Z","last":"2026-03-03T00:00:12.345678Z","taken_over":false}"#;
+        let read = |line: &str| serde_json::from_str::<Touched>(line).is_ok();
+        assert!(!read(line) && read(&line.replace("-13-", "-03-")));
     }
 }

@@ -6,21 +6,8 @@
 use bumpalo::Bump;
 
 use crate::core::event::{Entity, Event};
+use crate::core::settings::KeyPart;
 use crate::core::types::{EntityKey, EntityKind};
-
-/// What a pipeline may choose as its entity.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum KeyChoice {
-    /// The source address, if it is a valid one.
-    Source,
-    /// The user, if the event names one.
-    User,
-    /// The device, if the event names one.
-    Device,
-    /// The destination address, if it is a valid one.
-    Dest,
-}
 
 /// The name of the entity that all events share which name nobody.
 const UNKNOWN_NAME: &str = "unknown";
@@ -32,23 +19,23 @@ pub(super) struct Names<'b> {
     pub(super) dest: &'b str,
 }
 
-/// Sets the entity of a sanitized event.
+/// Sets the entity of a sanitized event: an address only if it is a valid one, a user or a device only if the event names one.
 #[inline]
-pub(super) fn choose<'b>(choices: &[KeyChoice], names: Names<'b>, arena: &'b Bump, event: &mut Event<'b>) {
+pub(super) fn choose<'b>(choices: &[KeyPart], names: Names<'b>, arena: &'b Bump, event: &mut Event<'b>) {
     for choice in choices {
         let (kind, name) = match choice {
-            KeyChoice::Source => (EntityKind::Ip, names.source),
-            KeyChoice::Dest => (EntityKind::Ip, names.dest),
-            KeyChoice::User => (EntityKind::User, event.user_id),
-            KeyChoice::Device => (EntityKind::Host, event.device_id),
+            KeyPart::Source => (EntityKind::Ip, names.source),
+            KeyPart::Destination => (EntityKind::Ip, names.dest),
+            KeyPart::User => (EntityKind::User, event.user_id),
+            KeyPart::Device => (EntityKind::Host, event.device_id),
         };
         if name.is_empty() {
             continue;
         }
         event.entity = match choice {
-            KeyChoice::Source => Entity { kind, key: EntityKey::of_address(event.source_ip), name },
-            KeyChoice::Dest => Entity { kind, key: EntityKey::of_address(event.dest_ip), name },
-            KeyChoice::User | KeyChoice::Device => named(kind, folded(name, arena)),
+            KeyPart::Source => Entity { kind, key: EntityKey::of_address(event.source_ip), name },
+            KeyPart::Destination => Entity { kind, key: EntityKey::of_address(event.dest_ip), name },
+            KeyPart::User | KeyPart::Device => named(kind, folded(name, arena)),
         };
         return;
     }

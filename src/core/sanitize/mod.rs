@@ -11,13 +11,12 @@ mod tests;
 mod text;
 mod time;
 
-pub use entity::KeyChoice;
-
 use std::net::IpAddr;
 
 use bumpalo::Bump;
 
 use crate::core::event::{Event, Field, FieldId, Geo, Outcome, RawEvent, Record, Repair, Repairs};
+use crate::core::settings::KeyPart;
 use crate::core::types::EventTime;
 use crate::limits::{
     EVENT_AHEAD_OF_RECORD_MICROS_MAX, EVENT_TIME_MIN_MICROS, EVENT_TYPE_CHARS_MAX, PROTOCOL_CHARS_MAX, STRING_CHARS_MAX,
@@ -29,7 +28,7 @@ use text::Rules;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sanitizer {
     /// What the entity is, most wanted first. Where none is present the event belongs to the one unknown entity.
-    pub key: Vec<KeyChoice>,
+    pub key: Vec<KeyPart>,
     /// Keeps `<...>` in text, for sources whose values are markup by nature.
     pub allow_markup: bool,
     /// The year of timestamps without one (RFC 3164) while no record time is known.
@@ -38,7 +37,7 @@ pub struct Sanitizer {
 
 impl Default for Sanitizer {
     fn default() -> Self {
-        Self { key: vec![KeyChoice::Source, KeyChoice::User, KeyChoice::Device], allow_markup: false, default_year: 2000 }
+        Self { key: vec![KeyPart::Source, KeyPart::User, KeyPart::Device], allow_markup: false, default_year: 2000 }
     }
 }
 

@@ -330,7 +330,7 @@ fn the_entity_is_the_first_preference_that_is_present() {
     assert_eq!((nobody.kind, nobody.name), (EntityKind::Unknown, "unknown"));
     let mut raw = RawEvent::default();
     raw.set(FieldId::DestIp, Field::Text("::ffff:10.0.0.9"));
-    let by_dest = Sanitizer { key: vec![KeyChoice::Dest], ..Sanitizer::default() };
+    let by_dest = Sanitizer { key: vec![KeyPart::Destination], ..Sanitizer::default() };
     let record = Record { at: Position::default(), payload: b"", time: None };
     let entity = by_dest.sanitize(&record, &raw, &arena).entity;
     assert_eq!((entity.name, entity.key), ("10.0.0.9", EntityKey::of_address("10.0.0.9".parse().unwrap())));
