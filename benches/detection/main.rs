@@ -94,9 +94,10 @@ fn explain(outcome: &Outcome) {
             Judgement::Neutral => "background",
             Judgement::False => "FALSE",
         };
-        let (time, lane, entity, kind, nats) = (threat.time, threat.lane, &threat.entity, threat.kind, threat.surprise);
+        let (lane, record, nats) = (&threat.lane, &threat.record, threat.surprise);
+        let (time, entity, kind) = (record.timestamp, &record.entity, &record.threat_type);
         println!("alert {what} revision {revision} risk {risk:.1}: {time} {lane} {entity} {kind} {nats:.1} nats");
-        println!("    {} | {}", parts(&threat.parts), threat.description);
+        println!("    {} | {}", parts(&threat.parts), record.description);
     }
 }
 

@@ -26,7 +26,7 @@ fn every_loud_campaign_is_found_and_few_alerts_are_false() {
     let table: Vec<String> = report.table().iter().map(|line| line.join("  ")).collect();
     eprintln!("{} events\n{}\n{}", outcome.events, table.join("\n"), report.summary());
     for (_, risk, threat, judged) in &outcome.raised {
-        eprintln!("{judged:?} risk {risk:.1} {} {} {}", threat.entity, threat.kind, threat.description);
+        eprintln!("{judged:?} risk {risk:.1} {} {} {}", threat.record.entity, threat.record.threat_type, threat.record.description);
     }
     for row in &report.rows {
         assert_eq!(row.found, row.campaigns, "{} was not found", row.kind.as_str());
@@ -43,10 +43,10 @@ fn ordinary_days_raise_next_to_nothing() {
 }
 
 /// Threats by type, and how many different entities they name.
-fn by_type(found: &[Found]) -> BTreeMap<&'static str, usize> {
+fn by_type(found: &[Found]) -> BTreeMap<&str, usize> {
     let mut types = BTreeMap::new();
     for threat in found {
-        *types.entry(threat.kind).or_default() += 1;
+        *types.entry(threat.record.threat_type.as_str()).or_default() += 1;
     }
     types
 }
@@ -72,7 +72,7 @@ fn real_logs_give_sensible_threats_with_the_same_settings() {
         let types = by_type(&found);
         eprintln!("{file}: {} threats in {events} events, {alerts} alerts, {types:?}", found.len());
         for threat in found.iter().take(3) {
-            eprintln!("    {} {:.1} nats: {}", threat.entity, threat.surprise, threat.description);
+            eprintln!("    {} {:.1} nats: {}", threat.record.entity, threat.surprise, threat.record.description);
         }
         assert!(expected.is_empty() || types.contains_key(expected), "{file}: {types:?}");
         assert!(found.len() as f64 <= share_max * events as f64, "{file}: {} of {events}", found.len());

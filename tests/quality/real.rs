@@ -8,7 +8,6 @@ use std::path::{Path, PathBuf};
 use bumpalo::Bump;
 use threatguard::codec::auto::by_name;
 use threatguard::codec::frame::{Framed, Framer, Stamper};
-use threatguard::codec::zeek::Zeek;
 use threatguard::core::event::Record;
 use threatguard::core::features::row::ModelRow;
 use threatguard::core::sanitize::Sanitizer;
@@ -57,8 +56,8 @@ pub fn framed(codec: &str, bytes: &[u8]) -> Vec<(Vec<u8>, Option<EventTime>)> {
 /// What the network pipeline says of a log when it learns from its first `learn` events: threats after that, and its alerts.
 #[must_use]
 pub fn threats(codec: &str, bytes: &[u8], learn: u64) -> (Vec<Found>, usize) {
-    let (codec, log) = (by_name(codec, None).unwrap(), framed(codec, bytes));
-    let (mut lane, mut correlation, mut arena) = (Lane::new("network", network()), Alerts::new(correlation()), Bump::new());
+    let log = framed(codec, bytes);
+    let (mut lane, mut correlation, mut arena) = (Lane::new(network(), codec), Alerts::new(correlation()), Bump::new());
     let (mut all, mut alerts) = (vec![], 0);
     for (number, part) in log.chunks(BATCH.min(learn as usize)).enumerate() {
         arena.reset();
@@ -66,7 +65,7 @@ pub fn threats(codec: &str, bytes: &[u8], learn: u64) -> (Vec<Found>, usize) {
         if lane.is_learning() && lane.seen() >= learn {
             lane.finish_learning();
         }
-        lane.process(codec.as_ref(), &records(part, first), &arena, |_| true, |_| {});
+        lane.process(&records(part, first), &arena, true, |_| {});
         if !lane.is_learning() {
             alerts += correlation.take(&lane.found, lane.watermark()).len();
             all.append(&mut lane.found);
@@ -108,11 +107,11 @@ pub fn labelled_days() -> Option<Vec<Flow>> {
     log.sort_by_key(|(_, time)| *time);
     let benign = log.iter().filter(|(payload, _)| label(payload) == Some("Benign")).count();
     let learned = (benign as f64 * LEARNED_SHARE) as usize;
-    let mut lane = Lane::new("network", network());
+    let mut lane = Lane::new(network(), "zeek");
     days(&mut lane, &log, learned);
     lane.finish_learning();
-    let mut second = Lane::new("network", network());
-    second.use_bundle(lane.bundle.take()?);
+    let mut second = Lane::new(network(), "zeek");
+    second.use_bundle(&*lane.bundle.take()?);
     Some(days(&mut second, &log, learned))
 }
 
@@ -124,15 +123,9 @@ fn days(lane: &mut Lane, log: &[(Vec<u8>, Option<EventTime>)], learned: usize) -
         let malicious = label(&part[0].0) != Some("Benign");
         benign += usize::from(!malicious);
         let learn = !malicious && benign <= learned;
-        lane.process(
-            &Zeek,
-            &records(part, number),
-            &arena,
-            |_| learn,
-            |scored| {
-                flows.push(Flow { row: *scored.model, surprise: scored.surprise, malicious, learned: learn });
-            },
-        );
+        lane.process(&records(part, number), &arena, learn, |scored| {
+            flows.push(Flow { row: *scored.model, surprise: scored.surprise, malicious, learned: learn });
+        });
     }
     flows
 }

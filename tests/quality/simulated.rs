@@ -3,9 +3,9 @@
 #![allow(dead_code, reason = "the tests and the bench each use a part of it")]
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use bumpalo::Bump;
-use threatguard::codec::threatguard::ThreatGuard;
 use threatguard::core::engine::PARTS;
 use threatguard::core::event::Record;
 use threatguard::core::types::{Offset, Partition, Position};
@@ -29,7 +29,7 @@ pub struct Outcome {
     pub raised: Vec<(u32, f64, Found, Judgement)>,
     /// The most surprising event of each campaign's own, by campaign and pipeline.
     pub best: BTreeMap<(u32, usize), Best>,
-    pub bundles: Vec<Bundle>,
+    pub bundles: Vec<Arc<Bundle>>,
 }
 
 /// How surprising an event was, in sum and by detector.
@@ -44,7 +44,7 @@ pub struct Best {
 #[must_use]
 pub fn run(scenario: &Scenario) -> Outcome {
     let mut simulator = Simulator::new(scenario).unwrap();
-    let mut lanes = [Lane::new("network", configured(network())), Lane::new("identity", configured(identity()))];
+    let mut lanes = [configured(network()), configured(identity())].map(|file| Lane::new(file, "threatguard"));
     let mut correlation = Alerts::new(correlation());
     let (mut found, mut raised) = (vec![], vec![]);
     let (mut text, mut ends, mut labels, mut offset) = (Vec::new(), Vec::new(), Vec::new(), 0);
@@ -70,22 +70,16 @@ pub fn run(scenario: &Scenario) -> Outcome {
                 lane.finish_learning();
             }
             let learned = !lane.is_learning();
-            lane.process(
-                &ThreatGuard,
-                &records,
-                &arena,
-                |_| true,
-                |scored| {
-                    let label = labels[(scored.event.at.offset.0 - first) as usize].filter(|_| learned);
-                    if let Some(label) = label {
-                        let now = Best { surprise: scored.surprise, parts: scored.parts, raw: scored.raw };
-                        let best = best.entry((label.0, place)).or_insert(now);
-                        if now.surprise > best.surprise {
-                            *best = now;
-                        }
+            lane.process(&records, &arena, true, |scored| {
+                let label = labels[(scored.event.at.offset.0 - first) as usize].filter(|_| learned);
+                if let Some(label) = label {
+                    let now = Best { surprise: scored.surprise, parts: scored.parts, raw: scored.raw };
+                    let best = best.entry((label.0, place)).or_insert(now);
+                    if now.surprise > best.surprise {
+                        *best = now;
                     }
-                },
-            );
+                }
+            });
             if lane.is_learning() {
                 continue;
             }
@@ -113,8 +107,9 @@ fn judge(scenario: &Scenario, campaigns: Vec<Campaign>, events: u64, found: Vec<
     let period = Period::after_learning(scenario);
     let (mut of_threats, mut of_alerts) = (Evaluator::new(&campaigns, period), Evaluator::new(&campaigns, period));
     let finding = |threat: &Found, evaluator: &mut Evaluator<'_>| {
-        let (kind, severity, p) = (threat.kind, threat.severity.as_str(), p_of(threat));
-        evaluator.add(&Finding { time: threat.time, entity: &threat.entity, kind, severity, p })
+        let (record, p) = (&threat.record, p_of(threat));
+        let (kind, severity) = (record.threat_type.as_str(), record.severity.as_str());
+        evaluator.add(&Finding { time: record.timestamp, entity: &record.entity, kind, severity, p })
     };
     let found = found
         .into_iter()
