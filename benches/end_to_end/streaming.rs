@@ -12,8 +12,8 @@ use threatguard::config::service::{ServiceSettings, Verdicts};
 use threatguard::core::correlate::CorrelationSettings;
 use threatguard::core::types::{Offset, Partition};
 use threatguard::edge::kafka::{ConsumerSettings, KafkaPublisher, ProducerSettings, TopicNames, TopicSpec, ensure_topics};
-use threatguard::edge::{Outgoing, Publisher, Records, TopicRole, clock};
-use threatguard::error::{Kind, Result};
+use threatguard::edge::{Publisher, Records, TopicRole, clock};
+use threatguard::error::Result;
 use threatguard::run::learning::Learning;
 use threatguard::run::outbox::Outbox;
 use threatguard::run::pipeline::Pipeline;
@@ -168,6 +168,13 @@ pub fn wait_for(metrics: &Metrics, events: u64, stop: &AtomicBool) -> Result<()>
     Ok(())
 }
 
+/// What the filling producer waits to fill a batch, whatever the pipeline waits: it stands for many producers elsewhere.
+const FILL_LINGER_MS: u64 = 5;
+/// A paced producer hands over so often what is due: a call for each event would cost a core that the pipeline needs.
+const FILL_EVERY: Duration = Duration::from_millis(5);
+/// Events handed over at a time without a pace.
+const FILL_EVENTS: u64 = 4_096;
+
 /// Writes events `numbers` of the traffic to `topic`, evenly paced where a rate is given, until `stop`. Returns events and bytes.
 pub fn fill(
     services: &Services,
@@ -178,26 +185,29 @@ pub fn fill(
     stop: &AtomicBool,
 ) -> Result<(u64, u64)> {
     let topics = TopicNames { rekeyed: topic.to_owned(), ..TopicNames::default() };
-    let publisher = KafkaPublisher::open(&services.kafka, &ProducerSettings { topics, linger_ms: 1, ..ProducerSettings::default() })?;
-    let (mut payload, mut key, mut bytes) = (String::new(), String::new(), 0);
-    let begun = clock::now();
-    for (done, number) in numbers.clone().enumerate() {
-        if let Some(rate) = per_second.filter(|_| done % 64 == 0) {
-            if stop.load(Ordering::Relaxed) {
-                return Ok((done as u64, bytes));
+    let settings = ProducerSettings { topics, linger_ms: FILL_LINGER_MS, ..ProducerSettings::default() };
+    let publisher = KafkaPublisher::open(&services.kafka, &settings)?;
+    let (mut payload, mut key, mut bytes, mut outbox) = (String::new(), String::new(), 0, Outbox::default());
+    let (begun, mut next) = (clock::now(), numbers.start);
+    while next < numbers.end && !stop.load(Ordering::Relaxed) {
+        let due = match per_second {
+            Some(rate) => {
+                let whole_ticks = begun.elapsed().as_micros() / FILL_EVERY.as_micros() + 1;
+                let tick = FILL_EVERY * u32::try_from(whole_ticks).unwrap_or(u32::MAX);
+                std::thread::sleep(tick.saturating_sub(begun.elapsed()));
+                numbers.start + (rate * begun.elapsed().as_secs_f64()) as u64
             }
-            std::thread::sleep(Duration::from_secs_f64(done as f64 / rate).saturating_sub(begun.elapsed()));
+            None => next + FILL_EVENTS,
+        };
+        outbox.clear();
+        for number in next..due.min(numbers.end) {
+            traffic.event(number, &mut payload, &mut key);
+            bytes += payload.len() as u64;
+            outbox.push(TopicRole::Rekeyed, key.as_bytes(), |out| out.extend_from_slice(payload.as_bytes()));
         }
-        traffic.event(number, &mut payload, &mut key);
-        bytes += payload.len() as u64;
-        let record =
-            Outgoing { role: TopicRole::Rekeyed, partition: None, key: Some(key.as_bytes()), payload: payload.as_bytes(), time: None };
-        while let Err(error) = publisher.publish(record) {
-            if error.kind != Kind::Transient {
-                return Err(error);
-            }
-        }
+        next = due.min(numbers.end);
+        outbox.publish(&publisher, || false)?;
     }
     publisher.flush(Duration::from_secs(60))?;
-    Ok((numbers.end - numbers.start, bytes))
+    Ok((next - numbers.start, bytes))
 }

@@ -124,6 +124,16 @@ impl Latencies {
         self.0.add(&other.0).expect("all have the same bounds");
     }
 
+    /// What was counted after `earlier`, which is an earlier state of this.
+    ///
+    /// # Panics
+    /// When it is not.
+    #[must_use]
+    pub fn since(mut self, earlier: &Self) -> Self {
+        self.0.subtract(&earlier.0).expect("what was counted earlier is part of it");
+        self
+    }
+
     #[must_use]
     pub fn percentiles(&self) -> Percentiles {
         let at = |quantile| self.0.value_at_quantile(quantile);
@@ -159,5 +169,8 @@ mod tests {
         assert!((50_000..50_100).contains(&read["latencyMicros"]["max"].as_u64().unwrap()), "three digits");
         assert!(summary.write(&folder.path().join("absent/summary.json")).is_err());
         assert_eq!(Latencies::default().percentiles(), Percentiles::default());
+        let earlier = latencies.clone();
+        latencies.add(7, 10);
+        assert_eq!(latencies.since(&earlier).percentiles(), Percentiles { p50: 7, p99: 7, p999: 7, max: 7 }, "what came between");
     }
 }

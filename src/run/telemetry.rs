@@ -29,6 +29,7 @@ use crate::core::event::RejectReason;
 use crate::core::output::Severity;
 use crate::core::types::Partition;
 use crate::error::{Error, Result};
+use crate::run::summary::Latencies;
 
 const REASONS: [RejectReason; 9] = [
     RejectReason::Empty,
@@ -277,6 +278,12 @@ impl Metrics {
         // Absent labels are what is wanted, whoever took them.
         drop(self.lag.remove_label_values(&[label.as_str()]));
         drop(self.checkpoint_age.remove_label_values(&[label.as_str()]));
+    }
+
+    /// Every latency so far, to three digits. The difference of two of these is what came between them ([`Latencies::since`]).
+    #[must_use]
+    pub fn latencies(&self) -> Latencies {
+        self.latency.latencies()
     }
 
     /// 0 unless something was lost or counted twice.

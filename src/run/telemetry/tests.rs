@@ -43,7 +43,12 @@ fn a_batch_is_counted_once_and_conserved() {
     ] {
         assert!((value(&text, series) - expected).abs() < 1e-9, "{series} in\n{text}");
     }
-    metrics.add(&Delta { counts: Counts { received: 2, scored: 1, ..Counts::default() }, ..Delta::default() });
+    let warm = metrics.latencies();
+    assert_eq!(warm.percentiles().p50, 900);
+    let mut delta = Delta { counts: Counts { received: 2, scored: 1, ..Counts::default() }, ..Delta::default() };
+    delta.latency.add(50, 1);
+    metrics.add(&delta);
+    assert_eq!(metrics.latencies().since(&warm).percentiles().max, 50, "without what came before");
     assert_eq!(metrics.conservation(), 1, "a lost record shows");
 }
 
