@@ -76,9 +76,12 @@ impl Sent {
     }
 }
 
+/// Partition and offset of an event, and when its verdict came.
+type Seen = Vec<(u64, u64, Instant)>;
+
 /// Reads a topic on a thread of its own, noting when it has seen each position.
 pub struct Subscriber {
-    seen: JoinHandle<Result<Vec<(u64, u64, Instant)>, String>>,
+    seen: JoinHandle<Result<Seen, String>>,
     count: Arc<std::sync::atomic::AtomicU64>,
     stop: Arc<AtomicBool>,
     first: Instant,
@@ -114,12 +117,7 @@ impl Subscriber {
     }
 }
 
-fn read(
-    kafka: &KafkaSettings,
-    topic: &str,
-    stop: &AtomicBool,
-    count: &std::sync::atomic::AtomicU64,
-) -> Result<Vec<(u64, u64, Instant)>, String> {
+fn read(kafka: &KafkaSettings, topic: &str, stop: &AtomicBool, count: &std::sync::atomic::AtomicU64) -> Result<Seen, String> {
     let settings = ConsumerSettings { topic: topic.to_owned(), group: format!("{topic}-reader"), ..ConsumerSettings::default() };
     let deadline = Deadline::after(Duration::from_secs(30));
     // The pipeline makes the topic.

@@ -17,7 +17,7 @@ use super::poison::Poison;
 use super::shared::{LaneReport, Shared};
 use super::store::patiently;
 use super::takeover::{self, Known};
-use super::task::{Batch, Fill, Out, States, Task};
+use super::task::{Batch, Out, States, Task};
 use crate::core::types::{Generation, Offset, Partition};
 use crate::edge::{Committed, LogEvent, Owner, PartitionBatch, Records, StateGeneration, StateStore, clock};
 use crate::error::{Error, Kind, Result};
@@ -25,8 +25,6 @@ use crate::run::outbox::Outbox;
 use crate::run::telemetry::Delta;
 
 const TRY_AGAIN: Duration = Duration::from_millis(100);
-/// Between two looks at whether time has passed in a silent partition.
-const TICK: Duration = Duration::from_secs(1);
 
 /// The ends of a lane's channels.
 pub struct Ends {
@@ -41,6 +39,8 @@ pub struct Lane<T> {
     pub(super) store: Box<dyn StateStore>,
     /// States survive this process, so that a lost one can be told from a new one.
     pub(super) durable: bool,
+    /// Its number among those whose lag and states are shown.
+    pub(super) shown: Option<usize>,
     pub(super) ends: Ends,
     pub(super) shared: Arc<Shared>,
     pub(super) holdings: BTreeMap<Partition, Holding>,
@@ -48,7 +48,7 @@ pub struct Lane<T> {
     pub(super) report: LaneReport,
     pub(super) delta: Delta,
     poison: Poison,
-    last_tick: Instant,
+    pub(super) last_tick: Instant,
 }
 
 impl<T: Task> Lane<T> {
@@ -58,6 +58,7 @@ impl<T: Task> Lane<T> {
             task,
             store,
             durable,
+            shown: None,
             ends,
             shared,
             holdings: BTreeMap::new(),
@@ -67,6 +68,12 @@ impl<T: Task> Lane<T> {
             poison: Poison::default(),
             last_tick: clock::now(),
         }
+    }
+
+    /// Shows its lag and its states as those of lane `number`.
+    #[must_use]
+    pub fn shown(self, number: Option<usize>) -> Self {
+        Self { shown: number, ..self }
     }
 
     #[must_use]
@@ -134,19 +141,6 @@ impl<T: Task> Lane<T> {
         }
     }
 
-    /// What is due by time: checkpoints, and time itself where a partition is silent.
-    ///
-    /// # Errors
-    /// Why settling stopped.
-    pub fn idle(&mut self) -> Result<()> {
-        self.checkpoint_due()?;
-        if clock::since(self.last_tick) >= TICK {
-            self.last_tick = clock::now();
-            self.tick_silent()?;
-        }
-        Ok(())
-    }
-
     pub(super) fn order(&self, work: Work) -> Result<()> {
         self.ends.work.send(Order { epoch: self.epoch, work }).map_err(|_| Error::bug("the settling thread ended"))
     }
@@ -205,7 +199,6 @@ impl<T: Task> Lane<T> {
             return Ok(());
         };
         holding.note_lag(high_watermark, records.last().map(|record| record.offset));
-        self.shared.metrics.set_partition(partition, holding.lag, clock::since(holding.last_checkpoint));
         self.report.begun.get_or_insert(read_at);
         self.shared.ended().remove(&partition);
         for piece in self.poison.pieces(partition, records) {
@@ -259,52 +252,6 @@ impl<T: Task> Lane<T> {
         Ok(true)
     }
 
-    /// Time passes where no record comes. What that leads to is settled before any other record is taken, so that a replay need not
-    /// know when it was.
-    fn tick_silent(&mut self) -> Result<()> {
-        let settled: Vec<Partition> = self.holdings.iter().filter(|(_, holding)| holding.is_settled()).map(|(p, _)| *p).collect();
-        for partition in settled {
-            if self.task.dirty_len(partition) > 0 {
-                continue;
-            }
-            let mut outbox = Outbox::default();
-            let ticked = self.task.tick(partition, &mut Out { outbox: &mut outbox, delta: &mut self.delta });
-            let (Some(time), Some(holding)) = (ticked, self.holdings.get_mut(&partition)) else { continue };
-            holding.is_blocked = true;
-            let (generation, next) = (holding.generation, Some(holding.handed_over));
-            let parcel = Parcel { partition, generation, outbox, next, ticked: Some(time), read_at: clock::now(), events: 0 };
-            self.report.alerts += self.delta.alerts;
-            self.shared.metrics.add(&self.delta);
-            self.delta.clear();
-            self.order(Work::Parcel(parcel))?;
-            self.checkpoint(partition, usize::MAX)?;
-        }
-        Ok(())
-    }
-
-    /// Evicts what is stored; far beyond the bound, stores everything and takes nothing in until that is done.
-    fn bound_memory(&mut self, partition: Partition) -> Result<()> {
-        let fill = self.task.fill(partition);
-        let Some(holding) = self.holdings.get_mut(&partition).filter(|_| fill > Fill::Within) else { return Ok(()) };
-        holding.complete = false;
-        if holding.is_stored() {
-            self.task.trim(partition);
-        }
-        if self.task.fill(partition) == Fill::Far {
-            holding.is_blocked = true;
-            self.checkpoint(partition, usize::MAX)?;
-        }
-        Ok(())
-    }
-
-    fn unblock(&mut self, partition: Partition) {
-        let Some(holding) = self.holdings.get_mut(&partition).filter(|holding| holding.is_blocked && holding.is_stored()) else { return };
-        holding.is_blocked = false;
-        if self.task.fill(partition) > Fill::Within {
-            self.task.trim(partition);
-        }
-    }
-
     /// The partition moves on: everything delivered before is published, committed and stored, then it is let go.
     fn leave(&mut self, partition: Partition, generation: Generation) -> Result<()> {
         match self.holdings.get(&partition).map(|holding| holding.phase) {
@@ -345,7 +292,9 @@ impl<T: Task> Lane<T> {
             self.task.revoke(partition);
         }
         self.shared.ended().remove(&partition);
-        self.shared.metrics.forget_partition(partition);
+        if self.shown.is_some() {
+            self.shared.metrics.forget_partition(partition);
+        }
         Some(holding)
     }
 

@@ -26,6 +26,7 @@ pub mod takeover;
 mod takeover_tests;
 pub mod task;
 pub mod threads;
+mod upkeep;
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -214,7 +215,15 @@ fn scoring(
         let worker = Worker::new(Arc::clone(pipeline), Arc::clone(learning), origin, options.verdicts, options.redis.is_some(), seed)?;
         Ok(Scoring::new(worker))
     };
-    let plan = Plan { name: "shard", topic, group, lanes: options.shards.max(1), durable: options.redis.is_some(), feeds_scoring: false };
+    let plan = Plan {
+        name: "shard",
+        topic,
+        group,
+        lanes: options.shards.max(1),
+        durable: options.redis.is_some(),
+        feeds_scoring: false,
+        is_scoring: true,
+    };
     Group::start(&plan, options, around, task, || stores.pair(&pipeline.file.name, topic))
 }
 
@@ -222,14 +231,23 @@ fn correlating(options: &Options, around: &Surroundings, stores: &Stores<'_>) ->
     let topic = &options.producer.topics.threats;
     let group = &options.correlate_group;
     let rules = || Rules { name: CORRELATION.to_owned(), topic: topic.clone(), settings: options.correlation };
-    let plan = Plan { name: CORRELATION, topic, group, lanes: 1, durable: options.redis.is_some(), feeds_scoring: false };
+    let plan =
+        Plan { name: CORRELATION, topic, group, lanes: 1, durable: options.redis.is_some(), feeds_scoring: false, is_scoring: false };
     Group::start(&plan, options, around, || Ok(Correlation::new(rules())), || stores.pair(CORRELATION, topic))
 }
 
 /// From the pipeline's source to the topic that is scored. It has no state, so nothing of it is kept but its offsets.
 fn rekeying(pipeline: &Arc<Pipeline>, options: &Options, around: &Surroundings) -> Result<Group> {
     let group = format!("{}.rekey", options.consumer.group);
-    let plan = Plan { name: "rekey", topic: &pipeline.file.source.topic, group: &group, lanes: 1, durable: false, feeds_scoring: true };
+    let plan = Plan {
+        name: "rekey",
+        topic: &pipeline.file.source.topic,
+        group: &group,
+        lanes: 1,
+        durable: false,
+        feeds_scoring: true,
+        is_scoring: false,
+    };
     Group::start(&plan, options, around, || Ok(Rekeying::new(Arc::clone(pipeline))), || Ok(in_memory()))
 }
 
@@ -241,6 +259,7 @@ struct Plan<'p> {
     lanes: usize,
     durable: bool,
     feeds_scoring: bool,
+    is_scoring: bool,
 }
 
 /// A source with its lanes.
@@ -288,6 +307,7 @@ impl Group {
                 events,
                 stores: stores()?,
                 durable: plan.durable,
+                shown: plan.is_scoring.then_some(number),
                 output,
                 commit_interval: options.commit_interval,
                 shared: Arc::clone(&shared),

@@ -32,6 +32,8 @@ pub struct LaneParts<T> {
     /// One handle to load by, one to store by.
     pub stores: (Box<dyn StateStore>, Box<dyn StateStore>),
     pub durable: bool,
+    /// Its number, where lag and states of the lane are shown.
+    pub shown: Option<usize>,
     pub output: Output,
     pub commit_interval: Duration,
     pub shared: Arc<Shared>,
@@ -48,7 +50,7 @@ pub struct Running {
 /// # Errors
 /// No thread can be started.
 pub fn start<T: Task + 'static>(parts: LaneParts<T>) -> Result<Running> {
-    let LaneParts { name, task, events, stores: (load, store), durable, output, commit_interval, shared } = parts;
+    let LaneParts { name, task, events, stores: (load, store), durable, shown, output, commit_interval, shared } = parts;
     let (work, orders) = bounded(WORK_MAX);
     let (keep, kept) = unbounded();
     let (reply, replies) = unbounded();
@@ -58,7 +60,7 @@ pub fn start<T: Task + 'static>(parts: LaneParts<T>) -> Result<Running> {
     let settling =
         Parts { output, source: Arc::clone(&shared.source), keep, replies: reply.clone(), spare, metrics, commit_interval, give_up };
     let settler = Settler::new(settling);
-    let lane = Lane::new(task, load, durable, Ends { work, spare: spares }, Arc::clone(&shared));
+    let lane = Lane::new(task, load, durable, Ends { work, spare: spares }, Arc::clone(&shared)).shown(shown);
     let failed = reply.clone();
     let keeper = spawn(&format!("store-{name}"), move || tell(&failed, keep_on(keeper, &kept)))?;
     let settler = spawn(&format!("settle-{name}"), move || tell(&reply, settle_on(settler, &orders)))?;
