@@ -6,6 +6,7 @@
 
 mod exempt;
 mod holdings;
+mod records;
 mod replay;
 mod scorer;
 pub mod traffic;
@@ -14,6 +15,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 pub use exempt::Exemptions;
+pub use records::VerdictRecords;
 pub use scorer::{PARTS, Rows, Scorer, Scores};
 
 use self::traffic::{Traffic, Window};
