@@ -26,7 +26,7 @@ use super::features::prevalence::place_of;
 use super::features::row::{SIGNAL_WIDTH, Schema, Signal};
 use super::intel::{IntelHit, IntelSet, Network};
 use super::settings::CoreSettings;
-use super::state::table::{Slot, Table};
+use super::state::table::{Announced, Slot, Table};
 use super::state::{EntityState, Lateness, Observed};
 use super::types::{EntityKey, Offset, Partition};
 use crate::error::{Error, Result};
@@ -87,6 +87,15 @@ pub struct Effects {
     pub counts: Counts,
 }
 
+/// What is looked up of an event some time before its turn.
+struct Ahead {
+    announced: Announced,
+    /// What its destination is counted as.
+    place: u64,
+    /// Where its state probably is.
+    slot: Option<Slot>,
+}
+
 struct Owned {
     table: Table,
     traffic: Traffic,
@@ -110,8 +119,8 @@ pub struct Engine {
     partitions: BTreeMap<Partition, Owned>,
     rows: Rows,
     scores: Scores,
-    /// Where each event of the batch probably finds its state, and what its destination is counted as; filled some events ahead.
-    ahead: Vec<(Option<Slot>, u64)>,
+    /// What is known of the batch's events ahead of their turn.
+    ahead: Vec<Ahead>,
     effects: Effects,
     totals: Counts,
     evicted_before: u64,
@@ -199,8 +208,20 @@ impl Engine {
     #[must_use]
     pub fn prefetch(&self, partition: Partition, events: &[Event<'_>]) -> Vec<EntityKey> {
         let Some(owned) = self.partitions.get(&partition) else { return vec![] };
-        let mut missing: Vec<EntityKey> =
-            events.iter().map(|event| event.entity.key).filter(|key| owned.table.find(*key).is_none()).collect();
+        let key = |event: &Event<'_>| event.entity.key;
+        let mut missing = vec![];
+        for (index, event) in events.iter().enumerate() {
+            // In the steps of `look_ahead`, but for keys only.
+            if let Some(later) = events.get(index + 2 * AHEAD) {
+                owned.table.announce(key(later));
+            }
+            if let Some(soon) = events.get(index + AHEAD) {
+                owned.table.expect_key(key(soon));
+            }
+            if owned.table.find(key(event)).is_none() {
+                missing.push(key(event));
+            }
+        }
         missing.sort_unstable();
         missing.dedup();
         missing
@@ -275,12 +296,11 @@ impl Engine {
         self.effects.windows.clear();
         self.effects.counts = Counts::default();
         self.ahead.clear();
-        self.look_ahead(owned, &events[..events.len().min(AHEAD)]);
+        self.look_ahead(owned, events, AHEAD);
         let mut rejects = rejects.iter().peekable();
         for (index, event) in events.iter().enumerate() {
             if index % AHEAD == 0 {
-                let ahead = index + AHEAD..(index + 2 * AHEAD).min(events.len());
-                self.look_ahead(owned, events.get(ahead).unwrap_or_default());
+                self.look_ahead(owned, events, index + 2 * AHEAD);
             }
             while let Some(at) = rejects.next_if(|at| **at < event.at.offset) {
                 self.reject(owned, *at);
@@ -292,12 +312,16 @@ impl Engine {
         }
     }
 
-    /// Asks for what events need some time before they are worked on, so that cache misses overlap with other work and each other.
-    fn look_ahead(&mut self, owned: &Owned, events: &[Event<'_>]) {
-        for event in events {
+    /// Asks for what events need some time before they are worked on, so that cache misses overlap with other work and each other:
+    /// states up to the event `upto`, and what is needed to find them for as many events after it.
+    fn look_ahead(&mut self, owned: &Owned, events: &[Event<'_>], upto: usize) {
+        for event in &events[self.ahead.len().min(events.len())..(upto + AHEAD).min(events.len())] {
             let place = place_of(event);
             self.scorer.prevalence().prefetch(place);
-            self.ahead.push((owned.table.expect(event.entity.key), place));
+            self.ahead.push(Ahead { announced: owned.table.announce(event.entity.key), place, slot: None });
+        }
+        for ahead in self.ahead.iter_mut().take(upto).skip(upto - AHEAD) {
+            ahead.slot = owned.table.expect(ahead.announced);
         }
     }
 
@@ -319,7 +343,7 @@ impl Engine {
             return self.passed_over(owned, slot, event.at.offset, observed);
         };
         signals[Signal::Exempt as usize] = f32::from(exempt);
-        let place = self.ahead[index].1;
+        let place = self.ahead[index].place;
         signals[Signal::DestinationCommon as usize] = self.scorer.prevalence().common(place);
         if let Some(hit) = look_up_intel(&self.intel, event) {
             signals[Signal::IntelList as usize] = f32::from(hit.list) + 1.0;
@@ -348,7 +372,7 @@ impl Engine {
 
     /// The slot found before, unless the entity is new or an eviction in the same batch took it.
     fn slot_of(&self, owned: &mut Owned, index: usize, event: &Event<'_>) -> Slot {
-        if let Some(slot) = self.ahead[index].0.filter(|slot| owned.table.holds(*slot, event.entity.key)) {
+        if let Some(slot) = self.ahead[index].slot.filter(|slot| owned.table.holds(*slot, event.entity.key)) {
             return slot;
         }
         owned.table.find(event.entity.key).unwrap_or_else(|| self.new_entity(owned, &event.entity))

@@ -7,6 +7,7 @@
 mod dns;
 pub mod facts;
 mod hours;
+mod index;
 mod login;
 mod novelty;
 mod periods;
