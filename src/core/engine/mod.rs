@@ -337,13 +337,13 @@ impl Engine {
         let exempt = owned.table.exempt_or(slot, || self.exemptions.mask(&event.entity));
         let travel_exempt = event.geo.coordinates.is_some() && self.is_travel_exempt(event);
         let signals = self.rows.signals.last_mut().expect("one was just pushed");
-        let observed = owned.table.state_mut(slot).observe(event, &self.lateness, travel_exempt, signals);
+        let place = self.ahead[index].place;
+        let observed = owned.table.state_mut(slot).observe(event, place, &self.lateness, travel_exempt, signals);
         let Observed::Applied(rarity) = observed else {
             self.rows.signals.pop();
             return self.passed_over(owned, slot, event.at.offset, observed);
         };
         signals[Signal::Exempt as usize] = f32::from(exempt);
-        let place = self.ahead[index].place;
         signals[Signal::DestinationCommon as usize] = self.scorer.prevalence().common(place);
         if let Some(hit) = look_up_intel(&self.intel, event) {
             signals[Signal::IntelList as usize] = f32::from(hit.list) + 1.0;

@@ -111,8 +111,8 @@ impl EntityState {
 
     /// Folds one event in and writes what the state knew of it into `signals`.
     ///
-    /// `travel_exempt` says that the event's place means nothing (VPN, relay, satellite).
-    pub fn observe(&mut self, event: &Event<'_>, limits: &Lateness, travel_exempt: bool, signals: &mut SignalRow) -> Observed {
+    /// `place` is the event's [`super::features::prevalence::place_of`], and `travel_exempt` says that the event's place means nothing (VPN, relay, satellite).
+    pub fn observe(&mut self, event: &Event<'_>, place: u64, limits: &Lateness, travel_exempt: bool, signals: &mut SignalRow) -> Observed {
         if event.at.offset.0 < self.next_offset {
             return Observed::Replayed;
         }
@@ -124,7 +124,7 @@ impl EntityState {
             *self = Self::default();
         }
         self.next_offset = event.at.offset.0 + 1;
-        let facts = Facts::of(event, (self.events > 0).then_some(self.newest_micros));
+        let facts = Facts::of(event, place, (self.events > 0).then_some(self.newest_micros));
         let rarity = self.fold(event, &facts, travel_exempt, signals);
         Observed::Applied(rarity)
     }

@@ -129,7 +129,23 @@ impl<const B: usize> Persist for Distinct<B> {
     }
 }
 
+/// More than the bits of any sketch that is set.
+const ONES: usize = 512;
+
 impl<const B: usize> Distinct<B> {
+    /// Estimates by the number of bits that are set: with a logarithm each they would be asked for six times an event.
+    const ESTIMATES: [f32; ONES] = {
+        assert!(8 * B < ONES, "every number of bits has its estimate");
+        let m = (8 * B) as f32;
+        let (mut estimates, mut ones) = ([0.0; ONES], 0);
+        while ones < ONES {
+            let zeros = if ones < 8 * B { (8 * B - ones) as f32 } else { 1.0 };
+            estimates[ones] = if ones <= 2 { ones as f32 } else { m * log2(m / zeros) * std::f32::consts::LN_2 };
+            ones += 1;
+        }
+        estimates
+    };
+
     /// Returns whether the value changed the sketch, that is, was surely not there before.
     pub fn insert(&mut self, hash: u64) -> bool {
         let bit = (hash % (8 * B as u64)) as usize;
@@ -142,12 +158,7 @@ impl<const B: usize> Distinct<B> {
     /// The estimate: `-m ln(zeros / m)`; a full sketch says what one zero would say.
     #[must_use]
     pub fn estimate(&self) -> f32 {
-        let m = (8 * B) as f32;
-        if self.ones <= 2 {
-            return f32::from(self.ones);
-        }
-        let zeros = (m - f32::from(self.ones)).max(1.0);
-        m * log2(m / zeros) * std::f32::consts::LN_2
+        Self::ESTIMATES[usize::from(self.ones).min(ONES - 1)]
     }
     pub fn clear(&mut self) {
         *self = Self::default();

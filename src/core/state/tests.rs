@@ -4,16 +4,20 @@
 use super::*;
 use crate::core::event::Outcome;
 use crate::core::features::row::SIGNAL_WIDTH;
+use crate::core::features::prevalence::place_of;
 use crate::core::samples::event;
 use crate::core::types::MICROS_PER_HOUR;
 
 const LIMITS: Lateness = Lateness { allowed_micros: 600_000_000, expire_micros: 30 * 24 * MICROS_PER_HOUR };
 
+/// Of a destination that does not matter.
+const PLACE: u64 = 1;
+
 fn feed(state: &mut EntityState, events: impl IntoIterator<Item = Event<'static>>) -> SignalRow {
     let mut signals = [0.0; SIGNAL_WIDTH];
     for event in events {
         signals = [0.0; SIGNAL_WIDTH];
-        assert!(matches!(state.observe(&event, &LIMITS, false, &mut signals), Observed::Applied(_)));
+        assert!(matches!(state.observe(&event, place_of(&event), &LIMITS, false, &mut signals), Observed::Applied(_)));
     }
     signals
 }
@@ -32,11 +36,11 @@ fn a_stored_state_goes_on_exactly_where_it_was() {
         event.port = (i * 7919 % 1024) as u16;
         event.bytes = i * i;
         let (mut a, mut b) = ([0.0; SIGNAL_WIDTH], [0.0; SIGNAL_WIDTH]);
-        straight.observe(&event, &LIMITS, false, &mut a);
+        straight.observe(&event, place_of(&event), &LIMITS, false, &mut a);
         value.clear();
         resumed.encode(&mut scratch, &mut value);
         resumed = EntityState::decode(&value, &mut scratch).unwrap();
-        resumed.observe(&event, &LIMITS, false, &mut b);
+        resumed.observe(&event, place_of(&event), &LIMITS, false, &mut b);
         assert_eq!(a, b, "event {i}");
     }
     assert_eq!(straight, resumed);
@@ -62,11 +66,11 @@ fn replayed_and_late_events_change_nothing_but_the_offset() {
     feed(&mut state, (0..10).map(|i| event(i, 1, i as i64 * 100)));
     let before = state;
     let mut signals = [0.0; SIGNAL_WIDTH];
-    assert_eq!(state.observe(&event(9, 1, 2_000), &LIMITS, false, &mut signals), Observed::Replayed);
+    assert_eq!(state.observe(&event(9, 1, 2_000), PLACE, &LIMITS, false, &mut signals), Observed::Replayed);
     assert_eq!(state, before);
-    assert_eq!(state.observe(&event(10, 1, 900 - 601), &LIMITS, false, &mut signals), Observed::Late);
+    assert_eq!(state.observe(&event(10, 1, 900 - 601), PLACE, &LIMITS, false, &mut signals), Observed::Late);
     assert_eq!((state.next_offset().0, state.events()), (11, 10));
-    assert!(matches!(state.observe(&event(11, 1, 900 - 599), &LIMITS, false, &mut signals), Observed::Applied(_)));
+    assert!(matches!(state.observe(&event(11, 1, 900 - 599), PLACE, &LIMITS, false, &mut signals), Observed::Applied(_)));
     feed(&mut state, [event(12, 1, 900 + 31 * 86_400)]);
     assert_eq!(state.events(), 1, "expired");
 }
@@ -143,7 +147,7 @@ fn travel_is_measured_between_successful_log_ins_only() {
         let mut state = EntityState::default();
         feed(&mut state, [login(0, 0, 1, berlin)]);
         let mut signals = [0.0; SIGNAL_WIDTH];
-        state.observe(&second, &LIMITS, exempt, &mut signals);
+        state.observe(&second, place_of(&second), &LIMITS, exempt, &mut signals);
         at(&signals, Signal::TravelSpeed)
     };
     assert!((speed(login(1, 3_600, 2, new_york), false) - 6_385.0).abs() < 20.0);
