@@ -3,8 +3,8 @@
 use crate::core::engine::{Engine, Verdict, VerdictRecords, traffic::Window};
 use crate::core::event::{Event, Reject};
 use crate::core::output::{
-    AnalyticsCounts, AnalyticsKind, AnalyticsRecord, AnomalyRecord, ContributionRecord, DeadLetterRecord, DetectorRecord,
-    Envelope, EvidenceRecord, MitreRecord, Severity, ThreatRecord, ThreatStatus, VerdictWriter, WindowRecord, output_id, write_record,
+    AnalyticsCounts, AnalyticsKind, AnalyticsRecord, AnomalyRecord, ContributionRecord, DeadLetterRecord, DetectorRecord, Envelope,
+    EvidenceRecord, MitreRecord, Severity, ThreatRecord, ThreatStatus, VerdictWriter, WindowRecord, output_id, write_record,
 };
 use crate::core::types::{EventTime, Partition, Position};
 use crate::core::verdict::{self, DetectorPart, Scored, Share, Technique, Threat, ThreatAnomaly};

@@ -166,8 +166,7 @@ impl<'b> Members<'b> {
 /// Most records are ASCII throughout, which takes a few vectors to see.
 #[inline]
 fn text_of(payload: &[u8]) -> Result<&str, Fault> {
-    let fault =
-        |error: std::str::Utf8Error| Fault { reason: RejectReason::InvalidUtf8, at: error.valid_up_to(), what: "not UTF-8" };
+    let fault = |error: std::str::Utf8Error| Fault { reason: RejectReason::InvalidUtf8, at: error.valid_up_to(), what: "not UTF-8" };
     ascii_text(payload).map_or_else(|| std::str::from_utf8(payload).map_err(fault), Ok)
 }
 

@@ -320,8 +320,8 @@ impl Engine {
             self.scorer.prevalence().prefetch(place);
             self.ahead.push(Ahead { announced: owned.table.announce(event.entity.key), place, slot: None });
         }
-        for ahead in self.ahead.iter_mut().take(upto).skip(upto - AHEAD) {
-            ahead.slot = owned.table.expect(ahead.announced);
+        for (ahead, event) in self.ahead.iter_mut().zip(events).take(upto).skip(upto - AHEAD) {
+            ahead.slot = owned.table.expect(ahead.announced, event);
         }
     }
 

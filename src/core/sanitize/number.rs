@@ -47,7 +47,9 @@ pub(super) fn few_digits(digits: &[u8]) -> Option<u32> {
         (Some(first), Some(last), _) if length <= 8 => {
             u64::from(u32::from_le_bytes(*first)) | u64::from(u32::from_le_bytes(*last)) << (8 * (length - 4))
         }
-        (None, _, [first, .., last]) => u64::from(*first) | u64::from(digits[length / 2]) << (8 * (length / 2)) | u64::from(*last) << (8 * (length - 1)),
+        (None, _, [first, .., last]) => {
+            u64::from(*first) | u64::from(digits[length / 2]) << (8 * (length / 2)) | u64::from(*last) << (8 * (length - 1))
+        }
         (None, _, [only]) => u64::from(*only),
         _ => return None,
     };

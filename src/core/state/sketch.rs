@@ -8,13 +8,14 @@ use crate::core::numeric::log2;
 /// Bins are bytes; when one is full all are halved, which lets the distant past fade. Median and MAD (times 1.4826, so that it
 /// estimates a standard deviation; Hampel 1974) are interpolated inside their bins and refreshed as the count grows.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[repr(C)]
 pub struct Histogram<const N: usize> {
-    bins: [u8; N],
-    /// Values since the cache was made.
-    stale: u8,
-    total: u16,
     median: f32,
     spread: f32,
+    total: u16,
+    /// Values since the cache was made.
+    stale: u8,
+    bins: [u8; N],
 }
 
 impl<const N: usize> Default for Histogram<N> {

@@ -12,6 +12,7 @@ use std::hash::BuildHasher;
 
 use super::EntityState;
 use super::index::{Index, Tag};
+use crate::core::event::Event;
 use crate::core::types::{EntityKey, Offset};
 use crate::native::{prefetch, use_huge_pages};
 
@@ -131,10 +132,10 @@ impl Table {
     /// the cache. [`Table::holds`] says whether it is.
     #[inline]
     #[must_use]
-    pub fn expect(&self, announced: Announced) -> Option<Slot> {
+    pub fn expect(&self, announced: Announced, event: &Event<'_>) -> Option<Slot> {
         let slot = self.index.find(announced.0, |_| true).map(Slot)?;
         prefetch(self.meta_of(slot));
-        prefetch(self.state(slot));
+        self.state(slot).prefetch(event);
         Some(slot)
     }
 

@@ -3,8 +3,8 @@
 
 use super::*;
 use crate::core::event::Outcome;
-use crate::core::features::row::SIGNAL_WIDTH;
 use crate::core::features::prevalence::place_of;
+use crate::core::features::row::SIGNAL_WIDTH;
 use crate::core::samples::event;
 use crate::core::types::MICROS_PER_HOUR;
 
@@ -160,4 +160,25 @@ fn travel_is_measured_between_successful_log_ins_only() {
     let mut nowhere = login(1, 3_600, 2, new_york);
     nowhere.geo.coordinates = None;
     assert_eq!(speed(nowhere, false), 0.0, "no place");
+}
+
+/// A value that another version stored must be read as it was meant: any change here needs a new [`FORMAT`].
+#[test]
+fn the_stored_form_is_pinned() {
+    let (mut state, mut scratch, mut all) = (EntityState::default(), vec![], vec![]);
+    for i in 0..3_000u64 {
+        let mut event = event(i, 1, i as i64 * 1_237 % 90_000 + i as i64 * 400);
+        event.port = (i * 7_919 % 1_024) as u16;
+        event.bytes = i * i;
+        event.dest_ip = std::net::Ipv4Addr::from_bits(0x0a00_0000 + (i * i % 23) as u32).into();
+        let name = format!("name{}-of-many-things.cdn{}.example.net", i % 11, i % 3);
+        (event.event_type, event.resource) = [("dns.query", name.as_str()), ("auth.login", "vpn"), ("http", "/x")][i as usize % 3];
+        event.outcome = if i % 5 == 0 { Outcome::Failure } else { Outcome::Success };
+        event.geo.coordinates = (i % 3 == 1).then_some(((i % 90) as f32, 10.0));
+        state.observe(&event, place_of(&event), &LIMITS, false, &mut [0.0; SIGNAL_WIDTH]);
+        if i % 100 == 0 {
+            state.encode(&mut scratch, &mut all);
+        }
+    }
+    assert_eq!((all.len(), crate::core::numeric::hash_bytes(&all)), (19_628, 14_752_332_977_877_022_267));
 }
