@@ -9,6 +9,8 @@ pub mod number;
 #[cfg(test)]
 mod tests;
 pub mod verdict;
+#[cfg(test)]
+mod verdict_tests;
 
 use std::collections::BTreeMap;
 

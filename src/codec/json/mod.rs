@@ -20,7 +20,6 @@ use self::stops::Stops;
 use super::DecodeError;
 use crate::core::event::{Field, RejectReason};
 use crate::limits::JSON_NUMBER_BYTES_MAX;
-use crate::native::ascii_text;
 
 /// One member of an object.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -62,7 +61,7 @@ impl<'b> Members<'b> {
     /// # Errors
     /// `Empty`, `InvalidUtf8`, or `NotAnEvent` for another JSON value; that value's own fault if it is broken.
     pub fn document(payload: &'b [u8], arena: &'b Bump) -> Result<Self, Fault> {
-        let text = text_of(payload)?;
+        let text = scan::text_of(payload)?;
         let mut cursor = Cursor { text, at: scan::skip_space(payload, 0), depth: 0, stops: Stops::of(payload, arena) };
         match payload.get(cursor.at) {
             Some(b'{') => {
@@ -161,13 +160,6 @@ impl<'b> Members<'b> {
         self.cursor.skip_value()?;
         Ok(&self.cursor.text[start..self.cursor.at])
     }
-}
-
-/// Most records are ASCII throughout, which takes a few vectors to see.
-#[inline]
-fn text_of(payload: &[u8]) -> Result<&str, Fault> {
-    let fault = |error: std::str::Utf8Error| Fault { reason: RejectReason::InvalidUtf8, at: error.valid_up_to(), what: "not UTF-8" };
-    ascii_text(payload).map_or_else(|| std::str::from_utf8(payload).map_err(fault), Ok)
 }
 
 impl<'b> Elements<'b> {

@@ -4,6 +4,7 @@
 //! by [`Engine::admit`], and calls [`Engine::apply`]. Every record comes out as scored, late, dead-lettered or replayed, and the
 //! engine asserts that of every batch.
 
+mod ahead;
 mod exempt;
 mod holdings;
 mod records;
@@ -18,21 +19,18 @@ pub use exempt::Exemptions;
 pub use records::VerdictRecords;
 pub use scorer::{PARTS, Rows, Scorer, Scores};
 
+use self::ahead::{AHEAD, Ahead};
 use self::traffic::{Traffic, Window};
 use super::ensemble::Severity;
 use super::event::{Entity, Event};
 use super::features::model_row;
-use super::features::prevalence::place_of;
 use super::features::row::{SIGNAL_WIDTH, Schema, Signal};
 use super::intel::{IntelHit, IntelSet, Network};
 use super::settings::CoreSettings;
-use super::state::table::{Announced, Slot, Table};
+use super::state::table::{Slot, Table};
 use super::state::{EntityState, Lateness, Observed};
 use super::types::{EntityKey, Offset, Partition};
 use crate::error::{Error, Result};
-
-/// States are fetched so many events ahead: enough misses to overlap, few enough states for the first-level cache.
-const AHEAD: usize = 16;
 
 /// What became of the records of a batch, and since the start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -85,15 +83,6 @@ pub struct Effects {
     pub verdicts: Vec<Verdict>,
     pub windows: Vec<Window>,
     pub counts: Counts,
-}
-
-/// What is looked up of an event some time before its turn.
-struct Ahead {
-    announced: Announced,
-    /// What its destination is counted as.
-    place: u64,
-    /// Where its state probably is.
-    slot: Option<Slot>,
 }
 
 struct Owned {
@@ -208,20 +197,7 @@ impl Engine {
     #[must_use]
     pub fn prefetch(&self, partition: Partition, events: &[Event<'_>]) -> Vec<EntityKey> {
         let Some(owned) = self.partitions.get(&partition) else { return vec![] };
-        let key = |event: &Event<'_>| event.entity.key;
-        let mut missing = vec![];
-        for (index, event) in events.iter().enumerate() {
-            // In the steps of `look_ahead`, but for keys only.
-            if let Some(later) = events.get(index + 2 * AHEAD) {
-                owned.table.announce(key(later));
-            }
-            if let Some(soon) = events.get(index + AHEAD) {
-                owned.table.expect_key(key(soon));
-            }
-            if owned.table.find(key(event)).is_none() {
-                missing.push(key(event));
-            }
-        }
+        let mut missing = ahead::missing(&owned.table, events);
         missing.sort_unstable();
         missing.dedup();
         missing
@@ -309,19 +285,6 @@ impl Engine {
         }
         for at in rejects {
             self.reject(owned, *at);
-        }
-    }
-
-    /// Asks for what events need some time before they are worked on, so that cache misses overlap with other work and each other:
-    /// states up to the event `upto`, and what is needed to find them for as many events after it.
-    fn look_ahead(&mut self, owned: &Owned, events: &[Event<'_>], upto: usize) {
-        for event in &events[self.ahead.len().min(events.len())..(upto + AHEAD).min(events.len())] {
-            let place = place_of(event);
-            self.scorer.prevalence().prefetch(place);
-            self.ahead.push(Ahead { announced: owned.table.announce(event.entity.key), place, slot: None });
-        }
-        for (ahead, event) in self.ahead.iter_mut().zip(events).take(upto).skip(upto - AHEAD) {
-            ahead.slot = owned.table.expect(ahead.announced, event);
         }
     }
 
