@@ -9,6 +9,7 @@ use super::number::{significant, write_number, write_unsigned};
 pub(super) const PLAIN_BYTES_MAX: usize = 128;
 const EIGHT: u64 = 100_000_000;
 const LOW_BITS: u64 = u64::from_ne_bytes([0x01; 8]);
+const ZEROS: u64 = u64::from_ne_bytes([b'0'; 8]);
 const HIGH_BITS: u64 = u64::from_ne_bytes([0x80; 8]);
 
 /// Text with room behind it, so that copying it is a few stores of a length known beforehand.
@@ -136,7 +137,7 @@ impl<'a, const N: usize> Line<'a, N> {
     #[inline(always)]
     fn put_leading(&mut self, digits: u64) {
         let zeros = (digits | 1 << 56).trailing_zeros() / 8;
-        let text = (digits | LOW_BITS * 0x30) >> (8 * zeros);
+        let text = (digits | ZEROS) >> (8 * zeros);
         self.put_start(&text.to_le_bytes(), 8 - zeros as usize);
     }
 
@@ -220,7 +221,7 @@ const fn four_digits(number: u32) -> u32 {
 /// Six digits and what follows them.
 #[inline(always)]
 pub(super) const fn six_digits_and(number: u32, last: u8) -> [u8; 7] {
-    let text = ((eight_digits(number) | LOW_BITS * 0x30) >> 16 | (last as u64) << 48).to_le_bytes();
+    let text = ((eight_digits(number) | ZEROS) >> 16 | (last as u64) << 48).to_le_bytes();
     [text[0], text[1], text[2], text[3], text[4], text[5], text[6]]
 }
 
@@ -247,7 +248,7 @@ mod tests {
     #[test]
     fn digits_are_those_of_the_number() {
         for number in (0..EIGHT as u32).step_by(9_973).chain([0, 9, 10, 99, 100, 9_999, 10_000, 99_999_999]) {
-            let text = (eight_digits(number) | LOW_BITS * 0x30).to_le_bytes();
+            let text = (eight_digits(number) | ZEROS).to_le_bytes();
             assert_eq!(text, *format!("{number:08}").as_bytes());
             assert_eq!(line(|line| line.put_unsigned(u64::from(number))), number.to_string().into_bytes());
         }
