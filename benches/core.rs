@@ -20,12 +20,11 @@ use support::traffic::{Keys, Payloads, Traffic};
 use support::{Arguments, Spread, timed};
 use threatguard::core::decode::{Decoded, decode_batch, decode_guarded};
 use threatguard::core::detect::NAMES;
-use threatguard::core::engine::PARTS;
-use threatguard::core::ensemble::{combine::p_value, threat_score};
+use threatguard::core::engine::VerdictRecords;
 use threatguard::core::event::{Event, Record};
 use threatguard::core::features::model_row;
 use threatguard::core::numeric::mix;
-use threatguard::core::output::{DetectorVerdict, VerdictRecord};
+use threatguard::core::output::VerdictWriter;
 use threatguard::core::state::{EntityState, Rarity};
 use threatguard::native::Kernel;
 
@@ -176,25 +175,10 @@ fn detectors(subject: &Subject, add: &mut impl FnMut(&'static str, Duration)) ->
 
 /// Every verdict as JSON, as `--verdicts json` writes it.
 fn serialise(subject: &Subject, events: &[Event<'_>], out: &mut Vec<u8>) {
-    let engine = &subject.engine;
+    let (engine, mut writer) = (&subject.engine, VerdictWriter::default());
+    let records = VerdictRecords::of(engine);
     for verdict in &engine.effects().verdicts {
-        let (event, row) = (&events[verdict.event as usize], verdict.row as usize);
-        let (raw, parts) = (engine.scores().raw(row), engine.scores().parts(row));
-        let detectors: [DetectorVerdict<'_>; PARTS] =
-            std::array::from_fn(|part| DetectorVerdict { name: NAMES[part], score: f64::from(raw[part]), p_value: p_value(parts[part]) });
-        let record = VerdictRecord {
-            position: event.at,
-            entity_kind: event.entity.kind,
-            entity_name: event.entity.name,
-            timestamp: event.time,
-            score: f64::from(threat_score(verdict.surprise)),
-            p_value: p_value(verdict.surprise),
-            threat: verdict.severity.is_some(),
-            learning: false,
-            repairs: event.repairs,
-            detectors: &detectors,
-        };
-        record.write_json(out);
+        writer.write(&records.record(&events[verdict.event as usize], verdict), out);
     }
 }
 

@@ -15,38 +15,86 @@ pub struct ThreatGuard;
 /// Bit of `geo` itself in the set of seen fields; those of [`FieldId`] come before it.
 const GEO_SLOT: usize = FieldId::COUNT;
 
-enum Known {
-    Field(FieldId),
-    Geo,
+/// A name this codec knows.
+#[derive(Clone, Copy)]
+struct Known {
+    name: &'static str,
+    /// Its field, or nothing for `geo`.
+    field: Option<FieldId>,
 }
 
-/// The field of a name. By length first: names of one length differ early, so nearly every look-up is one comparison.
+const KNOWN: [Known; 20] = [
+    of(FieldId::Timestamp),
+    of(FieldId::SourceIp),
+    of(FieldId::DestIp),
+    of(FieldId::Protocol),
+    of(FieldId::Port),
+    of(FieldId::BytesTransferred),
+    of(FieldId::EventType),
+    of(FieldId::UserAgent),
+    of(FieldId::UserId),
+    of(FieldId::Resource),
+    of(FieldId::Action),
+    of(FieldId::Outcome),
+    of(FieldId::DeviceId),
+    of(FieldId::SessionId),
+    of(FieldId::BytesOut),
+    of(FieldId::BytesIn),
+    of(FieldId::Packets),
+    of(FieldId::Duration),
+    of(FieldId::FileHash),
+    Known { name: "geo", field: None },
+];
+
+const fn of(field: FieldId) -> Known {
+    Known { name: FieldId::NAMES[field as usize], field: Some(field) }
+}
+
+/// A table in which every known name has a place of its own, so that a look-up compares with one name only.
+const PLACES: usize = 64;
+const FACTOR: usize = 9;
+const TABLE: [Known; PLACES] = {
+    let mut table = [Known { name: "", field: None }; PLACES];
+    let mut index = 0;
+    while index < KNOWN.len() {
+        let place = place_of(KNOWN[index].name.as_bytes());
+        assert!(table[place].name.is_empty(), "two names share a place: choose another factor");
+        table[place] = KNOWN[index];
+        index += 1;
+    }
+    table
+};
+
+#[inline(always)]
+const fn place_of(name: &[u8]) -> usize {
+    let first = if name.is_empty() { 0 } else { name[0] };
+    (first as usize + FACTOR * name.len()) % PLACES
+}
+
 #[inline]
 fn known(name: &str) -> Option<Known> {
-    let id = match (name.len(), name) {
-        (3, "geo") => return Some(Known::Geo),
-        (4, "port") => FieldId::Port,
-        (6, "action") => FieldId::Action,
-        (7, "dest_ip") => FieldId::DestIp,
-        (7, "outcome") => FieldId::Outcome,
-        (7, "user_id") => FieldId::UserId,
-        (7, "packets") => FieldId::Packets,
-        (8, "protocol") => FieldId::Protocol,
-        (8, "resource") => FieldId::Resource,
-        (8, "bytes_in") => FieldId::BytesIn,
-        (8, "duration") => FieldId::Duration,
-        (9, "timestamp") => FieldId::Timestamp,
-        (9, "source_ip") => FieldId::SourceIp,
-        (9, "device_id") => FieldId::DeviceId,
-        (9, "bytes_out") => FieldId::BytesOut,
-        (9, "file_hash") => FieldId::FileHash,
-        (10, "event_type") => FieldId::EventType,
-        (10, "user_agent") => FieldId::UserAgent,
-        (10, "session_id") => FieldId::SessionId,
-        (17, "bytes_transferred") => FieldId::BytesTransferred,
-        _ => return None,
-    };
-    Some(Known::Field(id))
+    let known = TABLE[place_of(name.as_bytes())];
+    (is_same(known.name, name) && !name.is_empty()).then_some(known)
+}
+
+/// Equality of short texts by a few loads that overlap, instead of a call.
+#[inline(always)]
+fn is_same(left: &str, right: &str) -> bool {
+    let (left, right) = (left.as_bytes(), right.as_bytes());
+    if left.len() != right.len() {
+        return false;
+    }
+    if let (Some(a), Some(b), Some(c), Some(d), ..=16) =
+        (left.first_chunk::<8>(), right.first_chunk::<8>(), left.last_chunk::<8>(), right.last_chunk::<8>(), left.len())
+    {
+        return a == b && c == d;
+    }
+    if let (Some(a), Some(b), Some(c), Some(d), ..=8) =
+        (left.first_chunk::<4>(), right.first_chunk::<4>(), left.last_chunk::<4>(), right.last_chunk::<4>(), left.len())
+    {
+        return a == b && c == d;
+    }
+    left == right
 }
 
 impl Codec for ThreatGuard {
@@ -60,13 +108,13 @@ impl Codec for ThreatGuard {
         let mut seen = 0;
         while let Some(name) = members.next_name(arena)? {
             match known(name) {
-                Some(Known::Field(id)) => {
+                Some(Known { field: Some(id), .. }) => {
                     if !claim(&mut seen, id as usize) {
                         return Err(DecodeError::duplicate(name));
                     }
                     members.value_into(arena, &mut out.fields[id as usize])?;
                 }
-                Some(Known::Geo) => {
+                Some(Known { field: None, .. }) => {
                     if !claim(&mut seen, GEO_SLOT) {
                         return Err(DecodeError::duplicate(name));
                     }
@@ -111,4 +159,24 @@ fn geo<'b>(name: &'b str, raw: &'b str, arena: &'b Bump, extra: &mut Extra<'b>, 
         extra.push(name, raw);
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_known_to_the_letter() {
+        for known_name in KNOWN {
+            let name = known_name.name;
+            assert_eq!(known(name).map(|known| known.field), Some(known_name.field), "{name}");
+            assert!(known(&name[1..]).is_none() && known(&format!("{name}x")).is_none() && known(&name.to_uppercase()).is_none(), "{name}");
+            for at in 0..name.len() {
+                let mut other = name.to_owned();
+                other.replace_range(at..=at, "#");
+                assert!(known(&other).is_none(), "{other}");
+            }
+        }
+        assert!(known("").is_none());
+    }
 }

@@ -18,13 +18,30 @@ pub fn exp_neg(x: f32) -> f32 {
     f32::from_bits((((whole as i32) + 127) as u32) << 23) * p
 }
 
+/// [`exp_neg`] of several, in vectors where the machine has them; the same bits.
+#[must_use]
+#[inline]
+pub fn exp_neg_each<const N: usize>(x: [f32; N]) -> [f32; N] {
+    x.map(|x| {
+        // Larger than 87 is found out at the end, so that nothing branches.
+        let y = -x.min(87.0) * std::f32::consts::LOG2_E;
+        let whole = y.floor();
+        let f = y - whole;
+        let p = 1.0 + f * (0.693_152_5 + f * (0.240_152_8 + f * (0.055_835_98 + f * (0.008_973_314 + f * 0.001_885_323_4))));
+        let value = f32::from_bits((((whole as i32) + 127) as u32) << 23) * p;
+        if x > 87.0 { 0.0 } else { value }
+    })
+}
+
 /// Base-2 logarithm for `x >= 1`, absolute error below 1e-5; anything smaller gives 0.
 #[must_use]
 #[inline]
-pub fn log2(x: f32) -> f32 {
-    if x <= 1.0 {
-        return 0.0;
-    }
+pub const fn log2(x: f32) -> f32 {
+    if x <= 1.0 { 0.0 } else { log2_above_one(x) }
+}
+
+#[inline(always)]
+const fn log2_above_one(x: f32) -> f32 {
     let bits = x.to_bits();
     let exponent = ((bits >> 23) as i32 - 127) as f32;
     let m = f32::from_bits((bits & 0x007f_ffff) | 0x3f80_0000) - 1.0;
@@ -32,6 +49,16 @@ pub fn log2(x: f32) -> f32 {
     let high = 0.194_287_03 + m * (-0.079_552_81 + m * 0.015_528_594);
     let p = m * (1.442_667_8 + m * (-0.720_585_05 + m * (0.473_551_3 + m * (-0.325_896_53 + m * high))));
     exponent + p
+}
+
+/// [`log2`] of several, in vectors where the machine has them; the same bits.
+#[must_use]
+#[inline]
+pub fn log2_each<const N: usize>(x: [f32; N]) -> [f32; N] {
+    x.map(|x| {
+        let value = log2_above_one(x);
+        if x <= 1.0 { 0.0 } else { value }
+    })
 }
 
 /// Natural logarithm for `x >= 1`, by [`log2`].
@@ -103,6 +130,11 @@ mod tests {
             assert!((f64::from(exp_neg(x)) - exact).abs() <= exact * 4e-6 + 1e-37, "exp_neg({x})");
             let y = 1.0 + x * x * x * 1000.0;
             assert!((f64::from(log2(y)) - libm::log2(f64::from(y))).abs() < 1e-5, "log2({y})");
+        }
+        for i in 0..5_000 {
+            let x = [i as f32 * 0.02, i as f32 * 1e-5, i as f32 * i as f32 * 0.7, 1.0 / i as f32];
+            assert_eq!(exp_neg_each(x).map(f32::to_bits), x.map(|x| exp_neg(x).to_bits()), "{x:?}");
+            assert_eq!(log2_each(x).map(f32::to_bits), x.map(|x| log2(x).to_bits()), "{x:?}");
         }
         assert!((exp_neg(0.0) - 1.0).abs() < 1e-6);
         assert!(exp_neg(1e9).abs() < 1e-30);

@@ -4,10 +4,13 @@
 //! `schemas/` describes every record; a test holds the two together. Text is published as it is: whoever shows it on a terminal
 //! uses [`super::printable::printable`].
 
+mod digits;
 pub mod number;
 #[cfg(test)]
 mod tests;
 pub mod verdict;
+#[cfg(test)]
+mod verdict_tests;
 
 use std::collections::BTreeMap;
 
@@ -17,7 +20,7 @@ use self::number::{base64, parse_time, quantised, quantised_p, write_time};
 use super::types::{EventTime, Offset, Partition, Position};
 use crate::limits::DEAD_LETTER_BYTES_MAX;
 
-pub use self::verdict::{DetectorVerdict, VerdictRecord};
+pub use self::verdict::{Part, VerdictRecord, VerdictWriter};
 
 /// The deterministic id of an output: 128 bits as 32 hex digits, from the input that caused it. Equal inputs give equal ids in
 /// every run, so a receiver can remove duplicates. `kind` keeps outputs of one input apart: `threat`, `alert`, `dead_letter`.

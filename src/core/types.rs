@@ -149,7 +149,8 @@ impl EntityKey {
     #[must_use]
     pub fn of_address(address: std::net::IpAddr) -> Self {
         match address {
-            std::net::IpAddr::V4(v4) => Self(u128::from(v4.to_ipv6_mapped())),
+            // By arithmetic: reading back the bytes of a mapped address waits for their stores.
+            std::net::IpAddr::V4(v4) => Self(0xffff_0000_0000 | u128::from(v4.to_bits())),
             std::net::IpAddr::V6(v6) => Self(u128::from(v6)),
         }
     }

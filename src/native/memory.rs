@@ -3,17 +3,23 @@
 /// Asks for the cache lines of `value` ahead of their use. Unlike a read this waits for nothing, so that many misses overlap.
 #[inline(always)]
 pub fn prefetch<T>(value: &T) {
+    prefetch_lines(value, 0..size_of::<T>().div_ceil(64));
+}
+
+/// [`prefetch`] of some lines only, counted from where the value begins.
+#[inline(always)]
+pub fn prefetch_lines<T>(value: &T, lines: std::ops::Range<usize>) {
     #[cfg(target_arch = "x86_64")]
     {
         use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
         let start = std::ptr::from_ref(value).cast::<i8>();
-        for line in 0..size_of::<T>().div_ceil(64) {
+        for line in lines {
             // SAFETY: prefetching is a hint that never faults; `wrapping_add` makes no claim about the pointer.
             unsafe { _mm_prefetch::<_MM_HINT_T0>(start.wrapping_add(64 * line)) };
         }
     }
     #[cfg(not(target_arch = "x86_64"))]
-    let _ = value;
+    let _ = (value, lines);
 }
 
 /// Asks the kernel to back the storage of a large vector with huge pages, before it is filled: random access to many small pages

@@ -15,8 +15,8 @@ mod memory;
 pub mod produce; // the same for its producer
 mod text;
 
-pub use memory::{prefetch, use_huge_pages};
-pub use text::{FAST_STRING_STOPS, string_stops};
+pub use memory::{prefetch, prefetch_lines, use_huge_pages};
+pub use text::{FAST_STRING_STOPS, ascii_text, string_stops};
 
 use crate::core::detect::forest::layout::{Row, Tree, path_sums_portable};
 

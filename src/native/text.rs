@@ -1,7 +1,21 @@
-//! Where JSON strings may stop, 64 bytes at a time. Decides nothing about what it finds there.
+//! Where JSON strings may stop, 64 bytes at a time, and whether text is plain ASCII. Decides nothing about what it finds there.
 
 /// Whether [`string_stops`] is worth calling: without vector instructions it is slower than searching for one stop at a time.
 pub const FAST_STRING_STOPS: bool = cfg!(all(target_arch = "x86_64", target_feature = "avx2"));
+
+/// The bytes as text if all of them are ASCII. The whole is looked at before anything is decided, so that vectors can do it.
+#[inline]
+#[must_use]
+pub fn ascii_text(bytes: &[u8]) -> Option<&str> {
+    let (chunks, rest) = bytes.as_chunks::<32>();
+    let mut seen = [0u8; 32];
+    for chunk in chunks {
+        seen.iter_mut().zip(chunk).for_each(|(seen, byte)| *seen |= byte);
+    }
+    let high = seen.iter().chain(rest).fold(0, |high, byte| high | byte);
+    // SAFETY: no byte has its high bit set, so all are ASCII, which is UTF-8.
+    (high < 0x80).then(|| unsafe { std::str::from_utf8_unchecked(bytes) })
+}
 
 /// One bit for each byte: set for a quote, a backslash and a control character.
 #[inline(always)]
@@ -41,6 +55,19 @@ fn string_stops_portable(bytes: &[u8; 64]) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn text_is_ascii_up_to_its_last_byte() {
+        for length in 0..200 {
+            let mut bytes = vec![0x7f; length];
+            assert_eq!(ascii_text(&bytes).map(str::as_bytes), Some(bytes.as_slice()));
+            for at in 0..length {
+                bytes[at] = 0x80;
+                assert_eq!(ascii_text(&bytes), None, "{at} of {length}");
+                bytes[at] = 0x7f;
+            }
+        }
+    }
 
     #[test]
     fn both_ways_find_the_same_stops() {

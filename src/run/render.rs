@@ -1,12 +1,10 @@
 //! From what a batch led to, to the records that are published: the same bytes for files and for Kafka.
 
-use crate::core::detect::NAMES;
-use crate::core::engine::{Engine, PARTS, Verdict, traffic::Window};
-use crate::core::ensemble::{combine::p_value, threat_score};
+use crate::core::engine::{Engine, Verdict, VerdictRecords, traffic::Window};
 use crate::core::event::{Event, Reject};
 use crate::core::output::{
-    AnalyticsCounts, AnalyticsKind, AnalyticsRecord, AnomalyRecord, ContributionRecord, DeadLetterRecord, DetectorRecord, DetectorVerdict,
-    Envelope, EvidenceRecord, MitreRecord, Severity, ThreatRecord, ThreatStatus, VerdictRecord, WindowRecord, output_id, write_record,
+    AnalyticsCounts, AnalyticsKind, AnalyticsRecord, AnomalyRecord, ContributionRecord, DeadLetterRecord, DetectorRecord, Envelope,
+    EvidenceRecord, MitreRecord, Severity, ThreatRecord, ThreatStatus, VerdictWriter, WindowRecord, output_id, write_record,
 };
 use crate::core::types::{EventTime, Partition, Position};
 use crate::core::verdict::{self, DetectorPart, Scored, Share, Technique, Threat, ThreatAnomaly};
@@ -93,24 +91,12 @@ impl Origin {
     /// One JSON verdict for each scored event, keyed by its entity, to the partition that the event came from: an entity's verdicts
     /// stay together and in order without a hash of every key.
     pub fn verdicts(&self, engine: &Engine, events: &[Event<'_>], verdicts: &[Verdict], outbox: &mut Outbox) {
-        let learning = engine.scorer().is_learning();
-        let mut parts = PartTexts::default();
+        let mut writer = VerdictWriter::default();
+        let records = VerdictRecords::of(engine);
         for verdict in verdicts {
             let event = &events[verdict.event as usize];
-            parts.set(&engine.scores().raw(verdict.row as usize), &engine.scores().parts(verdict.row as usize));
-            let record = VerdictRecord {
-                position: event.at,
-                entity_kind: event.entity.kind,
-                entity_name: event.entity.name,
-                timestamp: event.time,
-                score: f64::from(threat_score(verdict.surprise)),
-                p_value: p_value(verdict.surprise),
-                threat: verdict.severity.is_some(),
-                learning,
-                repairs: event.repairs,
-                detectors: &[],
-            };
-            let write = |out: &mut Vec<u8>| record.write_json_with(out, |out| parts.write(out));
+            let record = records.record(event, verdict);
+            let write = |out: &mut Vec<u8>| writer.write(&record, out);
             outbox.push_at(TopicRole::Verdicts, event.at.partition, event.entity.name.as_bytes(), write);
         }
     }
@@ -145,38 +131,6 @@ impl Origin {
                 by_protocol: owned(window.by_protocol.sorted()),
                 by_severity: std::collections::BTreeMap::new(),
             },
-        }
-    }
-}
-
-/// The detectors' parts of a verdict as JSON. Most detectors say the same of most events, so each one's last text is kept.
-#[derive(Default)]
-struct PartTexts([PartText; PARTS]);
-
-#[derive(Default)]
-struct PartText {
-    /// Raw score and surprise, bit by bit, that `json` shows.
-    shown: Option<(u32, u32)>,
-    json: Vec<u8>,
-}
-
-impl PartTexts {
-    fn set(&mut self, raw: &[f32; PARTS], surprises: &[f32; PARTS]) {
-        for (((text, raw), surprise), name) in self.0.iter_mut().zip(raw).zip(surprises).zip(NAMES) {
-            let shown = Some((raw.to_bits(), surprise.to_bits()));
-            if text.shown != shown {
-                text.shown = shown;
-                text.json.clear();
-                DetectorVerdict { name, score: f64::from(*raw), p_value: p_value(*surprise) }.write_json(&mut text.json);
-            }
-        }
-    }
-    fn write(&self, out: &mut Vec<u8>) {
-        for (index, text) in self.0.iter().enumerate() {
-            if index > 0 {
-                out.push(b',');
-            }
-            out.extend_from_slice(&text.json);
         }
     }
 }

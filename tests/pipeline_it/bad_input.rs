@@ -102,7 +102,7 @@ fn hostile_lines_are_repaired_or_counted_and_take_no_good_line_along() {
     for (number, (line, expected)) in hostile.iter().enumerate() {
         let offset = 2 * number as u64 + 1;
         let shown = String::from_utf8_lossy(&line[..line.len().min(120)]).into_owned();
-        assert_eq!(verdicts[&(offset - 1)]["repairs"], serde_json::json!([]), "the good line before {shown}");
+        assert_eq!(verdicts[&(offset - 1)].get("repairs"), None, "the good line before {shown}");
         match expected {
             Dead(reason) => {
                 assert_eq!(dead[&offset]["reason"], *reason, "{shown}: {}", dead[&offset]["detail"]);
@@ -110,7 +110,7 @@ fn hostile_lines_are_repaired_or_counted_and_take_no_good_line_along() {
             }
             Scored(entity, repairs) => {
                 assert_eq!(verdicts[&offset]["entity"], *entity, "{shown}");
-                let listed = verdicts[&offset]["repairs"].as_array().unwrap();
+                let listed = verdicts[&offset].get("repairs").and_then(Value::as_array).cloned().unwrap_or_default();
                 assert!(repairs.iter().all(|repair| listed.contains(&Value::from(*repair))), "{shown}: {listed:?}");
             }
         }

@@ -61,11 +61,7 @@ impl<'b> Members<'b> {
     /// # Errors
     /// `Empty`, `InvalidUtf8`, or `NotAnEvent` for another JSON value; that value's own fault if it is broken.
     pub fn document(payload: &'b [u8], arena: &'b Bump) -> Result<Self, Fault> {
-        let text = std::str::from_utf8(payload).map_err(|error| Fault {
-            reason: RejectReason::InvalidUtf8,
-            at: error.valid_up_to(),
-            what: "not UTF-8",
-        })?;
+        let text = scan::text_of(payload)?;
         let mut cursor = Cursor { text, at: scan::skip_space(payload, 0), depth: 0, stops: Stops::of(payload, arena) };
         match payload.get(cursor.at) {
             Some(b'{') => {
@@ -110,6 +106,10 @@ impl<'b> Members<'b> {
     #[inline(always)]
     pub fn next_name(&mut self, arena: &'b Bump) -> Result<Option<&'b str>, Fault> {
         let cursor = &mut self.cursor;
+        if let Some(name) = cursor.plain_name(usize::from(!self.first)) {
+            self.first = false;
+            return Ok(Some(name));
+        }
         cursor.space();
         match cursor.peek() {
             Some(b',') if !self.first => {
@@ -221,6 +221,24 @@ impl<'b> Cursor<'b> {
         if self.at == self.text.len() { Ok(()) } else { Err(self.malformed("something follows the value")) }
     }
 
+    /// A comma, if there is to be one, a member's name without escapes, and the colon, with nothing between them. Moves only if that
+    /// is what there is: what nearly every producer writes.
+    #[inline(always)]
+    fn plain_name(&mut self, commas: usize) -> Option<&'b str> {
+        let (bytes, open) = (self.bytes(), self.at + commas);
+        let (first, end) = self.stops.pair(open)?;
+        let colon = *bytes.get(end + 1)?;
+        let plain = first == open && bytes[open] == b'"' && bytes[end] == b'"' && colon == b':' && (commas == 0 || bytes[self.at] == b',');
+        if !plain {
+            return None;
+        }
+        let name = self.text.get(open + 1..end)?;
+        self.stops.take_pair();
+        self.at = end + 2;
+        self.space();
+        Some(name)
+    }
+
     /// A member's name and the colon after it, up to its value.
     #[inline(always)]
     fn name(&mut self, arena: &'b Bump) -> Result<&'b str, Fault> {
@@ -286,7 +304,13 @@ impl<'b> Cursor<'b> {
     #[inline(always)]
     fn string(&mut self, arena: &'b Bump) -> Result<&'b str, Fault> {
         let start = self.at + 1;
-        let stop = self.stops.find(self.text.as_bytes(), start);
+        let stop = match self.stops.pair(self.at) {
+            Some((open, end)) if open == self.at => {
+                self.stops.take_pair();
+                end
+            }
+            _ => self.stops.find(self.text.as_bytes(), start),
+        };
         if self.bytes().get(stop) == Some(&b'"') {
             self.at = stop + 1;
             return Ok(&self.text[start..stop]);

@@ -1,6 +1,7 @@
-//! Finding the end of JSON strings and numbers, eight bytes at a time. Reads bytes only; decides nothing about values.
+//! Bytes as text, and the ends of JSON strings and numbers, eight bytes at a time. Reads bytes only; decides nothing about values.
 
 use crate::core::event::RejectReason;
+use crate::native::ascii_text;
 
 /// What is wrong with a JSON text and where. Becomes a [`crate::codec::DecodeError`] at the codec's edge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +34,20 @@ const fn string_stops(word: u64) -> u64 {
     zero_bytes(word ^ repeat(b'"')) | zero_bytes(word ^ repeat(b'\\')) | control
 }
 
+/// High bit of every byte that is no decimal digit, and no other.
+#[inline(always)]
+const fn no_digits(word: u64) -> u64 {
+    let offset = word ^ repeat(b'0');
+    (((offset & !HIGH_BITS) + repeat(0x76)) | offset) & HIGH_BITS
+}
+
+/// Most records are ASCII throughout, which takes a few vectors to see.
+#[inline]
+pub(super) fn text_of(payload: &[u8]) -> Result<&str, Fault> {
+    let fault = |error: std::str::Utf8Error| Fault { reason: RejectReason::InvalidUtf8, at: error.valid_up_to(), what: "not UTF-8" };
+    ascii_text(payload).map_or_else(|| std::str::from_utf8(payload).map_err(fault), Ok)
+}
+
 /// Index of the first quote, backslash or control character from `at` on, or the length.
 #[inline]
 pub(super) fn string_stop(bytes: &[u8], mut at: usize) -> usize {
@@ -62,6 +77,14 @@ pub(super) fn skip_space(bytes: &[u8], mut at: usize) -> usize {
 
 #[inline]
 fn skip_digits(bytes: &[u8], mut at: usize) -> usize {
+    // Nearly all numbers end within eight bytes, and a loop over digits mispredicts at each end.
+    if let Some(chunk) = bytes.get(at..).and_then(|rest| rest.first_chunk::<8>()) {
+        let others = no_digits(u64::from_le_bytes(*chunk));
+        if others != 0 {
+            return at + (others.trailing_zeros() / 8) as usize;
+        }
+        at += 8;
+    }
     while bytes.get(at).is_some_and(u8::is_ascii_digit) {
         at += 1;
     }

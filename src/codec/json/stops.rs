@@ -34,6 +34,24 @@ impl<'b> Stops<'b> {
         }
     }
 
+    /// The next two stops at or after `at`, if both are known: of a string from its opening quote on, these are where it begins and where
+    /// it may end. Taken once they are used, by [`Stops::take_pair`].
+    #[inline(always)]
+    pub(super) fn pair(&mut self, at: usize) -> Option<(usize, usize)> {
+        while usize::from(*self.places.get(self.next)?) < at {
+            self.next += 1;
+        }
+        match self.places.get(self.next..)? {
+            [first, second, ..] => Some((usize::from(*first), usize::from(*second))),
+            _ => None,
+        }
+    }
+
+    #[inline(always)]
+    pub(super) fn take_pair(&mut self) {
+        self.next += 2;
+    }
+
     /// The first stop of `text` at or after `at`, or its length. Asked for in ascending order.
     #[inline(always)]
     pub(super) fn find(&mut self, text: &[u8], at: usize) -> usize {

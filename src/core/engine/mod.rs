@@ -4,8 +4,10 @@
 //! by [`Engine::admit`], and calls [`Engine::apply`]. Every record comes out as scored, late, dead-lettered or replayed, and the
 //! engine asserts that of every batch.
 
+mod ahead;
 mod exempt;
 mod holdings;
+mod records;
 mod replay;
 mod scorer;
 pub mod traffic;
@@ -14,13 +16,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 pub use exempt::Exemptions;
+pub use records::VerdictRecords;
 pub use scorer::{PARTS, Rows, Scorer, Scores};
 
+use self::ahead::{AHEAD, Ahead};
 use self::traffic::{Traffic, Window};
 use super::ensemble::Severity;
 use super::event::{Entity, Event};
 use super::features::model_row;
-use super::features::prevalence::place_of;
 use super::features::row::{SIGNAL_WIDTH, Schema, Signal};
 use super::intel::{IntelHit, IntelSet, Network};
 use super::settings::CoreSettings;
@@ -28,9 +31,6 @@ use super::state::table::{Slot, Table};
 use super::state::{EntityState, Lateness, Observed};
 use super::types::{EntityKey, Offset, Partition};
 use crate::error::{Error, Result};
-
-/// States are fetched so many events ahead: enough misses to overlap, few enough states for the first-level cache.
-const AHEAD: usize = 16;
 
 /// What became of the records of a batch, and since the start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -108,8 +108,8 @@ pub struct Engine {
     partitions: BTreeMap<Partition, Owned>,
     rows: Rows,
     scores: Scores,
-    /// Where each event of the batch probably finds its state, and what its destination is counted as; filled some events ahead.
-    ahead: Vec<(Option<Slot>, u64)>,
+    /// What is known of the batch's events ahead of their turn.
+    ahead: Vec<Ahead>,
     effects: Effects,
     totals: Counts,
     evicted_before: u64,
@@ -197,8 +197,7 @@ impl Engine {
     #[must_use]
     pub fn prefetch(&self, partition: Partition, events: &[Event<'_>]) -> Vec<EntityKey> {
         let Some(owned) = self.partitions.get(&partition) else { return vec![] };
-        let mut missing: Vec<EntityKey> =
-            events.iter().map(|event| event.entity.key).filter(|key| owned.table.find(*key).is_none()).collect();
+        let mut missing = ahead::missing(&owned.table, events);
         missing.sort_unstable();
         missing.dedup();
         missing
@@ -273,12 +272,11 @@ impl Engine {
         self.effects.windows.clear();
         self.effects.counts = Counts::default();
         self.ahead.clear();
-        self.look_ahead(owned, &events[..events.len().min(AHEAD)]);
+        self.look_ahead(owned, events, AHEAD);
         let mut rejects = rejects.iter().peekable();
         for (index, event) in events.iter().enumerate() {
             if index % AHEAD == 0 {
-                let ahead = index + AHEAD..(index + 2 * AHEAD).min(events.len());
-                self.look_ahead(owned, events.get(ahead).unwrap_or_default());
+                self.look_ahead(owned, events, index + 2 * AHEAD);
             }
             while let Some(at) = rejects.next_if(|at| **at < event.at.offset) {
                 self.reject(owned, *at);
@@ -287,15 +285,6 @@ impl Engine {
         }
         for at in rejects {
             self.reject(owned, *at);
-        }
-    }
-
-    /// Asks for what events need some time before they are worked on, so that cache misses overlap with other work and each other.
-    fn look_ahead(&mut self, owned: &Owned, events: &[Event<'_>]) {
-        for event in events {
-            let place = place_of(event);
-            self.scorer.prevalence().prefetch(place);
-            self.ahead.push((owned.table.expect(event.entity.key), place));
         }
     }
 
@@ -311,13 +300,13 @@ impl Engine {
         let exempt = owned.table.exempt_or(slot, || self.exemptions.mask(&event.entity));
         let travel_exempt = event.geo.coordinates.is_some() && self.is_travel_exempt(event);
         let signals = self.rows.signals.last_mut().expect("one was just pushed");
-        let observed = owned.table.state_mut(slot).observe(event, &self.lateness, travel_exempt, signals);
+        let place = self.ahead[index].place;
+        let observed = owned.table.state_mut(slot).observe(event, place, &self.lateness, travel_exempt, signals);
         let Observed::Applied(rarity) = observed else {
             self.rows.signals.pop();
             return self.passed_over(owned, slot, event.at.offset, observed);
         };
         signals[Signal::Exempt as usize] = f32::from(exempt);
-        let place = self.ahead[index].1;
         signals[Signal::DestinationCommon as usize] = self.scorer.prevalence().common(place);
         if let Some(hit) = look_up_intel(&self.intel, event) {
             signals[Signal::IntelList as usize] = f32::from(hit.list) + 1.0;
@@ -346,7 +335,7 @@ impl Engine {
 
     /// The slot found before, unless the entity is new or an eviction in the same batch took it.
     fn slot_of(&self, owned: &mut Owned, index: usize, event: &Event<'_>) -> Slot {
-        if let Some(slot) = self.ahead[index].0.filter(|slot| owned.table.holds(*slot, event.entity.key)) {
+        if let Some(slot) = self.ahead[index].slot.filter(|slot| owned.table.holds(*slot, event.entity.key)) {
             return slot;
         }
         owned.table.find(event.entity.key).unwrap_or_else(|| self.new_entity(owned, &event.entity))

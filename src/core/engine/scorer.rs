@@ -120,6 +120,19 @@ impl Scores {
     pub fn raw(&self, row: usize) -> [f32; PARTS] {
         std::array::from_fn(|part| self.raw[part * self.rows + row])
     }
+    /// One detector's raw score of a row and its calibrated surprise, nats.
+    #[inline]
+    #[must_use]
+    pub fn part(&self, part: usize, row: usize) -> (f32, f32) {
+        (self.raw[part * self.rows + row], self.parts[part * self.rows + row])
+    }
+    /// Whether a detector says anything other than 0 of any row.
+    #[must_use]
+    pub fn is_heard(&self, part: usize) -> bool {
+        let column = part * self.rows..(part + 1) * self.rows;
+        let bits = |scores: &[f32]| scores.iter().fold(0, |bits, score| bits | score.to_bits());
+        bits(&self.raw[column.clone()]) | bits(&self.parts[column]) != 0
+    }
     /// Calibrated surprises of a row in the order of [`NAMES`], nats.
     #[must_use]
     pub fn parts(&self, row: usize) -> [f32; PARTS] {

@@ -113,7 +113,10 @@ pub struct Traffic {
     grace_micros: i64,
     watermark_micros: i64,
     next_offset: u64,
-    windows: BTreeMap<i64, Window>,
+    /// By their start. They are few.
+    windows: Vec<Window>,
+    /// Where the last event was counted: the next one mostly goes there too.
+    last: usize,
 }
 
 impl Traffic {
@@ -160,7 +163,7 @@ impl Traffic {
 
     /// Closes everything, at the end of a finite input.
     pub fn finish(&mut self, closed: &mut Vec<Window>) {
-        closed.extend(std::mem::take(&mut self.windows).into_values());
+        closed.append(&mut self.windows);
     }
 
     /// A partition-level value follows the same rule as an entity's: an event counts once, at or past its next offset.
@@ -171,27 +174,39 @@ impl Traffic {
     }
 
     fn window(&mut self, micros: i64) -> &mut Window {
+        // A stored window may have another length, and then be the wrong one for what lies in it.
+        let length = self.length_micros;
+        let holds = |window: &Window| {
+            (window.start_micros..window.end_micros).contains(&micros) && window.end_micros - window.start_micros == length
+        };
+        if !self.windows.get(self.last).is_some_and(holds) {
+            self.last = self.place_of(micros);
+        }
+        &mut self.windows[self.last]
+    }
+
+    /// The place of the window that an event of this time counts in, which is opened if need be.
+    fn place_of(&mut self, micros: i64) -> usize {
         let length = self.length_micros;
         let mut start = micros.div_euclid(length) * length;
         // What belongs to a window that has closed counts in the oldest open one.
         if start.saturating_add(length).saturating_add(self.grace_micros) <= self.watermark_micros {
-            start = self.windows.keys().next().copied().unwrap_or(self.watermark_micros.div_euclid(length) * length);
+            start = self.windows.first().map_or(self.watermark_micros.div_euclid(length) * length, |oldest| oldest.start_micros);
         }
-        self.windows.entry(start).or_insert_with(|| Window { start_micros: start, end_micros: start + length, ..Window::default() })
+        self.windows.binary_search_by_key(&start, |window| window.start_micros).unwrap_or_else(|place| {
+            self.windows.insert(place, Window { start_micros: start, end_micros: start + length, ..Window::default() });
+            place
+        })
     }
 
     fn advance(&mut self, micros: i64, closed: &mut Vec<Window>) {
         self.watermark_micros = self.watermark_micros.max(micros);
         let micros = self.watermark_micros;
-        while let Some(entry) = self.windows.first_entry() {
-            let over = entry.get().end_micros.saturating_add(self.grace_micros) <= micros;
-            if !over {
-                break;
-            }
-            closed.push(entry.remove());
+        while self.windows.first().is_some_and(|oldest| oldest.end_micros.saturating_add(self.grace_micros) <= micros) {
+            closed.push(self.windows.remove(0));
         }
         while self.windows.len() > WINDOWS_MAX {
-            closed.extend(self.windows.pop_first().map(|(_, window)| window));
+            closed.push(self.windows.remove(0));
         }
     }
 
@@ -201,7 +216,7 @@ impl Traffic {
         self.watermark_micros.write(out);
         self.next_offset.write(out);
         (self.windows.len() as u32).write(out);
-        for window in self.windows.values() {
+        for window in &self.windows {
             window.write(out);
         }
     }
@@ -217,9 +232,9 @@ impl Traffic {
         self.next_offset.read(&mut input)?;
         count.read(&mut input)?;
         for _ in 0..count.min(2 * WINDOWS_MAX as u32) {
-            let window = Window::read(&mut input)?;
-            self.windows.insert(window.start_micros, window);
+            self.windows.push(Window::read(&mut input)?);
         }
+        self.windows.sort_by_key(|window| window.start_micros);
         Some(())
     }
 }

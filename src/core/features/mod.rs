@@ -8,7 +8,7 @@ pub mod row;
 
 use self::row::{ModelRow, Schema, Signal, SignalRow};
 use super::event::Event;
-use super::numeric::{log2, log2_count};
+use super::numeric::{log2, log2_each};
 use super::state::{EntityState, GAP, Rarity};
 
 /// The model part of one row. `state` already includes the event.
@@ -23,19 +23,22 @@ pub fn model_row(schema: Schema, event: &Event<'_>, state: &EntityState, rarity:
 fn network(event: &Event<'_>, state: &EntityState, rarity: Rarity, signals: &SignalRow) -> ModelRow {
     let at = |which: Signal| signals[which as usize];
     let (hour, day) = state.rates();
+    let (packets, duration) = (event.flow.packets as f32, event.flow.duration.max(0.0));
+    let counts = [signals[GAP], hour, day, packets, duration, at(Signal::Hosts), at(Signal::Ports), 0.0];
+    let [gap, hour, day, packets, duration, hosts, ports, _] = log2_each(counts.map(|count| 1.0 + count));
     [
         event.time.hour_of_day(),
         f32::from(event.time.day_of_week()),
-        log2(1.0 + signals[GAP]),
-        log2(1.0 + hour),
-        log2(1.0 + day),
+        gap,
+        hour,
+        day,
         at(Signal::Bytes),
         deviation(signals, Signal::Bytes, Signal::BytesMedian, Signal::BytesSpread),
         at(Signal::OutShare),
-        log2_count(event.flow.packets),
-        log2(1.0 + event.flow.duration.max(0.0)),
-        log2(1.0 + at(Signal::Hosts)),
-        log2(1.0 + at(Signal::Ports)),
+        packets,
+        duration,
+        hosts,
+        ports,
         rarity.port,
         rarity.action,
         at(Signal::FailureShare),

@@ -60,7 +60,8 @@ fn pair(number: usize) -> [u8; 2] {
 }
 
 /// A p-value as four significant digits: `mantissa * 10^-places`, mantissa 1000 ..= 9999.
-fn significant(p_value: f64) -> (u32, u32) {
+#[inline]
+pub(super) fn significant(p_value: f64) -> (u32, u32) {
     // NaN is no evidence at all.
     let p_value = if p_value.is_nan() { 1.0 } else { p_value.clamp(P_VALUE_MIN, 1.0) };
     // log10(2) * the binary exponent is at most one below the decimal exponent.
@@ -142,9 +143,14 @@ pub fn write_unsigned(out: &mut Vec<u8>, mut number: u64) {
     out.extend_from_slice(&digits[at..]);
 }
 
+/// The time within what four digits of a year can say.
+pub(super) fn writable(time: EventTime) -> EventTime {
+    EventTime(time.0.clamp(-62_167_219_200_000_000, 253_402_300_799_999_999))
+}
+
 /// Appends the time as `EventTime` displays it, without quotes. Years outside 0 ..= 9999 are clamped to them.
 pub fn write_time(out: &mut Vec<u8>, time: EventTime) {
-    let time = time.0.clamp(-62_167_219_200_000_000, 253_402_300_799_999_999);
+    let EventTime(time) = writable(time);
     let (year, month, day) = civil_from_days(time.div_euclid(MICROS_PER_DAY));
     let micros = time.rem_euclid(MICROS_PER_DAY);
     let seconds = (micros / MICROS_PER_SECOND) as usize;

@@ -28,11 +28,57 @@ fn read(field: &Field<'_>) -> Read {
 #[inline]
 fn digits_of(text: &str) -> Read {
     let bytes = text.as_bytes();
+    if let Some(value) = few_digits(bytes) {
+        return Read::Whole(u64::from(value));
+    }
     // Up to 19 digits cannot overflow.
     if !bytes.is_empty() && bytes.len() <= 19 && bytes.iter().all(u8::is_ascii_digit) {
         return Read::Whole(bytes.iter().fold(0, |value, byte| value * 10 + u64::from(byte - b'0')));
     }
-    other_number(text)
+    decimal(bytes).map_or_else(|| other_number(text), Read::Real)
+}
+
+/// The value of one to eight digits, all of them in one word; `None` for anything else.
+#[inline(always)]
+pub(super) fn few_digits(digits: &[u8]) -> Option<u32> {
+    const ZEROS: u64 = u64::from_ne_bytes([b'0'; 8]);
+    let length = digits.len();
+    let word = match (digits.first_chunk::<4>(), digits.last_chunk::<4>(), digits) {
+        (Some(first), Some(last), _) if length <= 8 => {
+            u64::from(u32::from_le_bytes(*first)) | u64::from(u32::from_le_bytes(*last)) << (8 * (length - 4))
+        }
+        (None, _, [first, .., last]) => {
+            u64::from(*first) | u64::from(digits[length / 2]) << (8 * (length / 2)) | u64::from(*last) << (8 * (length - 1))
+        }
+        (None, _, [only]) => u64::from(*only),
+        _ => return None,
+    };
+    // Zeros in front; what is no digit has a bit outside the low four, or a low half beyond nine.
+    let missing = 8 * (8 - length);
+    let word = if missing == 0 { word } else { word << missing | ZEROS >> (64 - missing) };
+    let values = word ^ ZEROS;
+    if (values | (values + u64::from_ne_bytes([6; 8]))) & u64::from_ne_bytes([0xf0; 8]) != 0 {
+        return None;
+    }
+    // Neighbours are put together three times: to pairs, to fours, to all eight.
+    let pairs = (values * 10 + (values >> 8)) & 0x00ff_00ff_00ff_00ff;
+    let fours = (pairs * 100 + (pairs >> 16)) & 0x0000_ffff_0000_ffff;
+    Some((fours * 10_000 + (fours >> 32)) as u32)
+}
+
+/// Up to eight digits, a point, and up to eight digits: two whole numbers that a double holds exactly, so that one division gives the
+/// nearest double, as parsing does.
+#[inline]
+fn decimal(text: &[u8]) -> Option<f64> {
+    const POWERS: [f64; 9] = [1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8];
+    let point = text.iter().take(9).position(|byte| *byte == b'.')?;
+    let (whole, fraction) = (&text[..point], &text[point + 1..]);
+    // 15 digits stay below 2^53.
+    if point + fraction.len() > 15 {
+        return None;
+    }
+    let power = POWERS[fraction.len().min(8)];
+    Some((f64::from(few_digits(whole)?) * power + f64::from(few_digits(fraction)?)) / power)
 }
 
 #[cold]
@@ -135,5 +181,32 @@ pub(super) fn autonomous_system(field: &Field<'_>) -> Result<u32, ()> {
         Read::Absent => Ok(0),
         Read::Whole(number) => u32::try_from(number).map_err(|_| ()),
         Read::Real(_) | Read::Unreadable => Err(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn short_ways_read_what_parsing_reads(text in "[0-9]{0,21}|[0-9]{0,10}[.][0-9]{0,10}|[-+.e0-9]{0,9}|[0-9]{0,4}[ -~\u{e9}][0-9]{0,4}") {
+            if let Some(value) = few_digits(text.as_bytes()) {
+                prop_assert_eq!(text.parse::<u32>(), Ok(value));
+            } else {
+                prop_assert!(text.len() > 8 || text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()));
+            }
+            if let Some(value) = decimal(text.as_bytes()) {
+                prop_assert_eq!(text.parse::<f64>().map(f64::to_bits), Ok(value.to_bits()));
+            }
+            prop_assert_eq!(digits_of(&text), by_the_book(&text));
+        }
+    }
+
+    /// What a number is, without short ways.
+    fn by_the_book(text: &str) -> Read {
+        let digits = !text.is_empty() && text.len() <= 19 && text.bytes().all(|byte| byte.is_ascii_digit());
+        if digits { Read::Whole(text.parse().unwrap()) } else { other_number(text) }
     }
 }

@@ -32,6 +32,10 @@ pub(super) fn clean<'b>(text: &'b str, rules: Rules, arena: &'b Bump, repairs: &
 /// Printable ASCII without `<`.
 #[inline]
 fn is_plain(bytes: &[u8]) -> bool {
+    if let Some(last) = bytes.last_chunk::<32>() {
+        let (chunks, _) = bytes.as_chunks::<32>();
+        return chunks.iter().fold(unusual_of(last), |unusual, chunk| unusual | unusual_of(chunk)) == 0;
+    }
     if let Some(last) = bytes.last_chunk::<8>() {
         let mut unusual = unusual_bytes(u64::from_le_bytes(*last));
         let (chunks, _) = bytes.as_chunks::<8>();
@@ -48,6 +52,12 @@ fn is_plain(bytes: &[u8]) -> bool {
         _ => return true,
     };
     unusual_bytes(word) == 0
+}
+
+/// [`unusual_bytes`] of a vector.
+#[inline(always)]
+fn unusual_of(chunk: &[u8; 32]) -> u8 {
+    chunk.iter().fold(0, |unusual, byte| unusual | u8::from((byte.wrapping_sub(0x20) >= 0x5f) | (*byte == b'<')))
 }
 
 /// Not zero if any byte is a control character, DEL, `<` or not ASCII. Exact as a whole, not for each byte.

@@ -1,5 +1,6 @@
 //! Event times: every usual way to write one, and what is done with those that cannot be true. Never reads a clock.
 
+use super::number::few_digits;
 use crate::core::event::Field;
 use crate::core::types::{EventTime, MICROS_PER_DAY, MICROS_PER_SECOND, days_from_civil};
 use crate::limits::{EVENT_TIME_MAX_MICROS, EVENT_TIME_MIN_MICROS};
@@ -64,14 +65,31 @@ pub(super) fn with_year(month: u32, day: u32, micros_of_day: i64, near: Option<E
 #[inline]
 fn extended(text: &[u8]) -> Option<Written> {
     let head: &[u8; 19] = text.first_chunk()?;
-    let separators = head[4] == b'-' && head[7] == b'-' && head[13] == b':' && head[16] == b':' && matches!(head[10], b'T' | b' ' | b't');
-    if !separators {
+    let word = |at: usize| head[at..].first_chunk().map(|bytes| u64::from_le_bytes(*bytes));
+    let (date, clock) = (word(0)?, word(11)?);
+    let separators = date & DATE_MARKS == DATE_SHAPE & DATE_MARKS && clock & CLOCK_MARKS == CLOCK_SHAPE & CLOCK_MARKS;
+    if !separators || !matches!(head[10], b'T' | b' ' | b't') {
         return None;
     }
-    let year = two(head, 0)? * 100 + two(head, 2)?;
-    let clock = [two(head, 11)?, two(head, 14)?, two(head, 17)?];
+    // The digits of all pairs at once: the marks between them become zeros.
+    let ([century, year, month], [hour, minute, second]) = (pairs(date ^ DATE_SHAPE, [0, 2, 5])?, pairs(clock ^ CLOCK_SHAPE, [0, 3, 6])?);
     let (micros, rest) = fraction(&text[19..])?;
-    assemble([year, two(head, 5)?, two(head, 8)?], clock, micros, zone(rest)?)
+    assemble([century * 100 + year, month, two(head, 8)?], [hour, minute, second], micros, zone(rest)?)
+}
+
+const DATE_SHAPE: u64 = u64::from_le_bytes(*b"0000-00-");
+const DATE_MARKS: u64 = u64::from_le_bytes([0, 0, 0, 0, 0xff, 0, 0, 0xff]);
+const CLOCK_SHAPE: u64 = u64::from_le_bytes(*b"00:00:00");
+const CLOCK_MARKS: u64 = u64::from_le_bytes([0, 0, 0xff, 0, 0, 0xff, 0, 0]);
+
+/// Numbers of two digits at these bytes of a word of values; `None` where one of its bytes is no digit's value.
+#[inline(always)]
+fn pairs(values: u64, at: [u32; 3]) -> Option<[u32; 3]> {
+    if (values | (values + u64::from_ne_bytes([6; 8]))) & u64::from_ne_bytes([0xf0; 8]) != 0 {
+        return None;
+    }
+    let pairs = values * 10 + (values >> 8);
+    Some(at.map(|at| (pairs >> (8 * at)) as u32 & 0xff))
 }
 
 #[inline(always)]
@@ -84,6 +102,10 @@ fn two(text: &[u8], at: usize) -> Option<u32> {
 #[inline]
 fn fraction(text: &[u8]) -> Option<(i64, &[u8])> {
     let (b'.' | b',') = *text.first().unwrap_or(&b' ') else { return Some((0, text)) };
+    // Microseconds and a letter behind them are what most producers write.
+    if let ([_, rest @ ..], Some(micros), Some(b'Z')) = (text, text.get(1..7).and_then(few_digits), text.get(7)) {
+        return Some((i64::from(micros), &rest[6..]));
+    }
     let digits = text[1..].iter().take_while(|byte| byte.is_ascii_digit()).count();
     let micros = micros_of_fraction(&text[1..=digits]);
     (digits > 0).then_some((micros, &text[digits + 1..]))
@@ -254,4 +276,39 @@ fn epoch_of_float(number: f64) -> Option<EventTime> {
     }
     let whole = number as i64;
     scaled(whole, libm::round((number - whole as f64) * 1e6) as i64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// [`extended`] digit by digit.
+    fn by_the_book(text: &[u8]) -> Option<Written> {
+        let head: &[u8; 19] = text.first_chunk()?;
+        let marks = [(4, b'-'), (7, b'-'), (13, b':'), (16, b':')];
+        if marks.iter().any(|(at, mark)| head[*at] != *mark) || !matches!(head[10], b'T' | b' ' | b't') {
+            return None;
+        }
+        let year = two(head, 0)? * 100 + two(head, 2)?;
+        let clock = [two(head, 11)?, two(head, 14)?, two(head, 17)?];
+        let (mut micros, mut rest) = (0, &text[19..]);
+        if let [b'.' | b',', behind @ ..] = rest {
+            let digits = behind.iter().take_while(|byte| byte.is_ascii_digit()).count();
+            (micros, rest) = (micros_of_fraction(&behind[..digits]), if digits > 0 { &behind[digits..] } else { b"?" });
+        }
+        assemble([year, two(head, 5)?, two(head, 8)?], clock, micros, zone(rest)?)
+    }
+
+    proptest! {
+        #[test]
+        fn the_usual_shape_is_read_as_digit_by_digit(text in "20[0-9]{2}-(0[0-9]|1[0-2])-[0-3][0-9][Tt ][0-2][0-9]:[0-6][0-9]:[0-6][0-9]([.,][0-9]{0,9})?(Z|z|[+-]0[0-9]:?30|x)?", at in any::<prop::sample::Index>(), other in prop_oneof![Just(b'0'), b' '..=b'~', any::<u8>()], times in 0..2) {
+            let mut text = text.into_bytes();
+            for _ in 0..times {
+                let at = at.index(text.len());
+                text[at] = other;
+            }
+            prop_assert_eq!(extended(&text), by_the_book(&text), "{}", String::from_utf8_lossy(&text));
+        }
+    }
 }

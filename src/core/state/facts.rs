@@ -2,7 +2,6 @@
 
 use std::net::IpAddr;
 
-use super::dns::split_registered;
 use crate::core::event::{Event, Outcome};
 use crate::core::numeric::{hash_bytes, hash_key, log2_count};
 use crate::core::types::{EntityKey, EntityKind};
@@ -27,8 +26,8 @@ pub struct Facts {
     /// Event type and action.
     pub action: u64,
     pub protocol: u64,
-    /// Who else takes part: the user for an address, the source for a user.
-    pub party: u64,
+    /// Who else takes part in a log-in that failed: the user for an address, the source for a user; 0 for anything else.
+    pub failed_party: u64,
     pub bytes_log2: f32,
     pub bytes_out: u64,
     /// What the volume of an hour counts: bytes sent by a host, bytes moved by a user, who reads more than they send.
@@ -41,39 +40,56 @@ pub struct Facts {
 
 impl Facts {
     #[must_use]
-    pub fn of(event: &Event<'_>, newest_micros: Option<i64>) -> Self {
+    pub fn of(event: &Event<'_>, place: u64, newest_micros: Option<i64>) -> Self {
         let gap = newest_micros.map_or(0, |newest| (event.reached.0 - newest).max(0));
         let gap_seconds = (gap as f64 / 1e6) as f32;
+        let [fade_5m, fade_1h, fade_24h] = fades(gap_seconds);
+        let authentication = is_authentication(event);
+        // Names below one domain are one resource: some are made up for every question. That is the event's place then.
+        let dns = event.event_type.starts_with("dns") && !event.resource.is_empty();
         let bytes_out = if event.flow.bytes_out == 0 && event.flow.bytes_in == 0 { event.bytes } else { event.flow.bytes_out };
         Self {
             micros: event.reached.0,
             gap_seconds,
-            fade_5m: fade(gap_seconds, 300.0),
-            fade_1h: fade(gap_seconds, 3_600.0),
-            fade_24h: fade(gap_seconds, 86_400.0),
-            destination: address_hash(event.dest_ip),
+            fade_5m,
+            fade_1h,
+            fade_24h,
+            destination: if dns { address_hash(event.dest_ip) } else { place },
             external: is_public(event.dest_ip),
             port: event.port,
-            // Names below one domain are one resource: some are made up for every question.
-            resource: text_hash(if event.event_type.starts_with("dns") { split_registered(event.resource).1 } else { event.resource }),
+            resource: if dns { named_place(event.resource, place) } else { text_hash(event.resource) },
             device: text_hash(event.device_id),
             country: text_hash(event.geo.country),
             action: text_hash(event.event_type) ^ text_hash(event.action).rotate_left(17),
             protocol: text_hash(event.protocol),
-            party: if event.entity.kind == EntityKind::User { address_hash(event.source_ip) } else { text_hash(event.user_id) },
+            failed_party: if authentication && event.outcome == Outcome::Failure { party(event) } else { 0 },
             bytes_log2: log2_count(event.bytes),
             bytes_out,
             volume: if event.entity.kind == EntityKind::User { event.bytes } else { bytes_out },
             out_share: if event.bytes == 0 { 0.0 } else { (bytes_out as f32 / event.bytes as f32).min(1.0) },
             outcome: event.outcome,
-            authentication: is_authentication(event),
+            authentication,
             user: event.entity.kind == EntityKind::User,
         }
     }
 }
 
-fn fade(gap_seconds: f32, tau_seconds: f32) -> f32 {
-    if gap_seconds == 0.0 { 1.0 } else { crate::core::numeric::exp_neg(gap_seconds / tau_seconds) }
+fn fades(gap_seconds: f32) -> [f32; 3] {
+    if gap_seconds == 0.0 {
+        return [1.0; 3];
+    }
+    // Four at once are as quick as one; the last is not used.
+    let [a, b, c, _] = crate::core::numeric::exp_neg_each([300.0, 3_600.0, 86_400.0, 86_400.0].map(|tau| gap_seconds / tau));
+    [a, b, c]
+}
+
+/// Nothing but dots names nothing.
+fn named_place(name: &str, place: u64) -> u64 {
+    if name.bytes().all(|byte| byte == b'.') { 0 } else { place }
+}
+
+fn party(event: &Event<'_>) -> u64 {
+    if event.entity.kind == EntityKind::User { address_hash(event.source_ip) } else { text_hash(event.user_id) }
 }
 
 fn text_hash(text: &str) -> u64 {
@@ -88,8 +104,8 @@ fn address_hash(address: IpAddr) -> u64 {
 fn is_authentication(event: &Event<'_>) -> bool {
     let names_it = |text: &str| {
         let bytes = text.as_bytes();
-        // These words are short: comparing at every place takes less than a search that has to be set up.
-        bytes.starts_with(b"auth") || bytes.windows(4).any(|part| part == b"ogin" || part == b"ogon")
+        // These words are short: comparing at every place takes less than a search that has to be set up. Most have no `g` at all.
+        bytes.starts_with(b"auth") || (bytes.contains(&b'g') && bytes.windows(4).any(|part| part == b"ogin" || part == b"ogon"))
     };
     names_it(event.event_type) || event.event_type.starts_with("ssh") || names_it(event.action)
 }

@@ -7,36 +7,35 @@ use crate::core::features::row::{Signal, SignalRow};
 use crate::core::numeric::{ln, log2_count};
 use crate::core::types::{EventTime, MICROS_PER_HOUR};
 
+/// In how many weeks the entity was active in each hour of the week, half a byte each; fades by halving. Apart from [`Hours`] because
+/// it is looked at when an hour begins, not at every event.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Hours {
-    /// In how many weeks the entity was active in this hour of the week, half a byte each; fades by halving.
+pub struct Profile {
     slots: [u8; 84],
-    active_hours: u16,
+}
+persist_fields!(Profile { slots });
+
+impl Default for Profile {
+    fn default() -> Self {
+        Self { slots: [0; 84] }
+    }
+}
+
+/// What every event looks at comes first, and fills a cache line.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[repr(C)]
+pub struct Hours {
+    volume: u64,
     /// Clock hours since the epoch.
     hour: u32,
     events: u32,
-    volume: u64,
     rarity: f32,
+    active_hours: u16,
     /// log2(count + 1) and log2(bytes + 1) of closed hours, in octaves.
     counts: Histogram<20>,
     volumes: Histogram<36>,
 }
-persist_fields!(Hours { slots, active_hours, hour, events, volume, rarity, counts, volumes });
-
-impl Default for Hours {
-    fn default() -> Self {
-        Self {
-            slots: [0; 84],
-            active_hours: 0,
-            hour: 0,
-            events: 0,
-            volume: 0,
-            rarity: 0.0,
-            counts: Histogram::default(),
-            volumes: Histogram::default(),
-        }
-    }
-}
+persist_fields!(Hours { active_hours, hour, events, volume, rarity, counts, volumes });
 
 /// Active hours before an hour can be called unusual: the second working day.
 const ACTIVE_HOURS_MIN: u16 = 12;
@@ -46,12 +45,12 @@ const PRIOR_MASS: f32 = 0.05;
 const PRIOR_HOURS: f32 = 6.0;
 
 impl Hours {
-    pub fn observe(&mut self, facts: &Facts, signals: &mut SignalRow) {
+    pub fn observe(&mut self, facts: &Facts, profile: &mut Profile, signals: &mut SignalRow) {
         let hour = (facts.micros / MICROS_PER_HOUR) as u32;
         if hour > self.hour {
-            self.close();
+            self.close(profile);
             self.hour = hour;
-            self.rarity = self.rarity_of(EventTime(facts.micros).hour_of_week());
+            self.rarity = self.rarity_of(profile, EventTime(facts.micros).hour_of_week());
         }
         self.events = self.events.saturating_add(1);
         self.volume = self.volume.saturating_add(facts.volume);
@@ -64,17 +63,14 @@ impl Hours {
         signals[Signal::HourVolumeSpread as usize] = self.volumes.spread();
     }
 
-    fn close(&mut self) {
+    fn close(&mut self, profile: &mut Profile) {
         if self.events == 0 {
             return;
         }
         self.counts.add(log2_count(u64::from(self.events)));
         self.volumes.add(log2_count(self.volume));
         let slot = EventTime(i64::from(self.hour) * MICROS_PER_HOUR).hour_of_week();
-        if self.weeks(slot) == WEEKS_MAX {
-            self.slots.iter_mut().for_each(|pair| *pair = (*pair >> 1) & 0x77);
-        }
-        self.slots[slot / 2] += 1 << (4 * (slot % 2));
+        profile.add(slot);
         self.active_hours = self.active_hours.saturating_add(1);
         (self.events, self.volume) = (0, 0);
     }
@@ -83,16 +79,25 @@ impl Hours {
     ///
     /// A slot borrows from its neighbours in time and from the same hour of the other days of its kind (working day or weekend),
     /// so that a few days of history already say something.
-    fn rarity_of(&self, slot: usize) -> f32 {
+    fn rarity_of(&self, profile: &Profile, slot: usize) -> f32 {
         if self.active_hours < ACTIVE_HOURS_MIN {
             return 0.0;
         }
-        let mass = self.mass(slot);
+        let mass = profile.mass(slot);
         // An hour with the average mass of active hours is usual. The prior bounds the surprise: an hour that did not occur in two days
         // may yet be one of the entity's.
         let prior = PRIOR_MASS + PRIOR_HOURS / f32::from(self.active_hours);
-        let usual = self.usual_mass();
+        let usual = profile.usual_mass();
         if mass >= usual { 0.0 } else { ln((usual + prior) / (mass + prior)) }
+    }
+}
+
+impl Profile {
+    fn add(&mut self, slot: usize) {
+        if self.weeks(slot) == WEEKS_MAX {
+            self.slots.iter_mut().for_each(|pair| *pair = (*pair >> 1) & 0x77);
+        }
+        self.slots[slot / 2] += 1 << (4 * (slot % 2));
     }
 
     fn weeks(&self, slot: usize) -> u8 {

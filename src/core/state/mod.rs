@@ -7,6 +7,7 @@
 mod dns;
 pub mod facts;
 mod hours;
+mod index;
 mod login;
 mod novelty;
 mod periods;
@@ -28,33 +29,41 @@ use self::persist::{Persist, expand, persist_fields, squeeze};
 use super::event::Event;
 use super::features::row::{Signal, SignalRow};
 use super::types::Offset;
+use crate::native::prefetch_lines;
 
 /// Version of the binary form; a newer one is refused, an older one read by its own rules.
 pub const FORMAT: u8 = 2;
 
-/// Everything remembered of one entity. On whole cache lines, so that fetching one fetches nothing of its neighbours.
+/// Everything remembered of one entity. On whole cache lines, so that fetching one fetches nothing of its neighbours, and in order of
+/// how often it is needed, so that what most events do not need need not be fetched.
 #[derive(Clone, Copy, Debug, PartialEq)]
-#[repr(align(64))]
+#[repr(C, align(64))]
 pub struct EntityState {
     next_offset: u64,
     first_micros: i64,
     newest_micros: i64,
+    hours: hours::Hours,
     events: u32,
     rates: rates::Rates,
-    hours: hours::Hours,
     volume: volume::Volume,
     windows: windows::Windows,
     novelty: novelty::Novelty,
     periods: periods::Periods,
-    login: login::Login,
+    profile: hours::Profile,
     dns: dns::Dns,
+    login: login::Login,
 }
+
+/// Cache lines of a state that every event may need.
+const USUAL_LINES: usize = std::mem::offset_of!(EntityState, profile).div_ceil(64);
+
 persist_fields!(EntityState {
     next_offset,
     first_micros,
     newest_micros,
     events,
     rates,
+    profile,
     hours,
     volume,
     windows,
@@ -72,6 +81,7 @@ impl Default for EntityState {
             newest_micros: i64::MIN,
             events: 0,
             rates: rates::Rates::default(),
+            profile: hours::Profile::default(),
             hours: hours::Hours::default(),
             volume: volume::Volume::default(),
             windows: windows::Windows::default(),
@@ -98,6 +108,15 @@ pub enum Observed {
 }
 
 impl EntityState {
+    /// Asks for what an event will need of the state, some time before it is observed.
+    #[inline]
+    pub fn prefetch(&self, event: &Event<'_>) {
+        prefetch_lines(self, 0..USUAL_LINES);
+        // Names asked for and log-ins with a place; what begins an hour waits for the hour's profile.
+        if event.geo.coordinates.is_some() || event.event_type.starts_with("dns") {
+            prefetch_lines(self, USUAL_LINES..size_of::<Self>() / 64);
+        }
+    }
     /// First offset not yet seen.
     #[must_use]
     pub fn next_offset(&self) -> Offset {
@@ -110,8 +129,8 @@ impl EntityState {
 
     /// Folds one event in and writes what the state knew of it into `signals`.
     ///
-    /// `travel_exempt` says that the event's place means nothing (VPN, relay, satellite).
-    pub fn observe(&mut self, event: &Event<'_>, limits: &Lateness, travel_exempt: bool, signals: &mut SignalRow) -> Observed {
+    /// `place` is the event's [`super::features::prevalence::place_of`], and `travel_exempt` says that the event's place means nothing (VPN, relay, satellite).
+    pub fn observe(&mut self, event: &Event<'_>, place: u64, limits: &Lateness, travel_exempt: bool, signals: &mut SignalRow) -> Observed {
         if event.at.offset.0 < self.next_offset {
             return Observed::Replayed;
         }
@@ -123,7 +142,7 @@ impl EntityState {
             *self = Self::default();
         }
         self.next_offset = event.at.offset.0 + 1;
-        let facts = Facts::of(event, (self.events > 0).then_some(self.newest_micros));
+        let facts = Facts::of(event, place, (self.events > 0).then_some(self.newest_micros));
         let rarity = self.fold(event, &facts, travel_exempt, signals);
         Observed::Applied(rarity)
     }
@@ -135,7 +154,7 @@ impl EntityState {
         signals[Signal::Events as usize] = self.events as f32;
         signals[Signal::AgeHours as usize] = ((facts.micros - self.first_micros).max(0) as f64 / 3.6e9) as f32;
         self.rates.observe(facts, signals);
-        self.hours.observe(facts, signals);
+        self.hours.observe(facts, &mut self.profile, signals);
         self.volume.observe(facts, signals);
         self.windows.observe(facts, signals);
         let rarity = self.novelty.observe(facts, self.events, signals);

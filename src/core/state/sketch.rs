@@ -8,13 +8,14 @@ use crate::core::numeric::log2;
 /// Bins are bytes; when one is full all are halved, which lets the distant past fade. Median and MAD (times 1.4826, so that it
 /// estimates a standard deviation; Hampel 1974) are interpolated inside their bins and refreshed as the count grows.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[repr(C)]
 pub struct Histogram<const N: usize> {
-    bins: [u8; N],
-    /// Values since the cache was made.
-    stale: u8,
-    total: u16,
     median: f32,
     spread: f32,
+    total: u16,
+    /// Values since the cache was made.
+    stale: u8,
+    bins: [u8; N],
 }
 
 impl<const N: usize> Default for Histogram<N> {
@@ -129,7 +130,23 @@ impl<const B: usize> Persist for Distinct<B> {
     }
 }
 
+/// More than the bits of any sketch that is set.
+const ONES: usize = 512;
+
 impl<const B: usize> Distinct<B> {
+    /// Estimates by the number of bits that are set: with a logarithm each they would be asked for six times an event.
+    const ESTIMATES: [f32; ONES] = {
+        assert!(8 * B < ONES, "every number of bits has its estimate");
+        let m = (8 * B) as f32;
+        let (mut estimates, mut ones) = ([0.0; ONES], 0);
+        while ones < ONES {
+            let zeros = if ones < 8 * B { (8 * B - ones) as f32 } else { 1.0 };
+            estimates[ones] = if ones <= 2 { ones as f32 } else { m * log2(m / zeros) * std::f32::consts::LN_2 };
+            ones += 1;
+        }
+        estimates
+    };
+
     /// Returns whether the value changed the sketch, that is, was surely not there before.
     pub fn insert(&mut self, hash: u64) -> bool {
         let bit = (hash % (8 * B as u64)) as usize;
@@ -142,12 +159,7 @@ impl<const B: usize> Distinct<B> {
     /// The estimate: `-m ln(zeros / m)`; a full sketch says what one zero would say.
     #[must_use]
     pub fn estimate(&self) -> f32 {
-        let m = (8 * B) as f32;
-        if self.ones <= 2 {
-            return f32::from(self.ones);
-        }
-        let zeros = (m - f32::from(self.ones)).max(1.0);
-        m * log2(m / zeros) * std::f32::consts::LN_2
+        Self::ESTIMATES[usize::from(self.ones).min(ONES - 1)]
     }
     pub fn clear(&mut self) {
         *self = Self::default();

@@ -8,10 +8,11 @@
 use std::collections::VecDeque;
 
 use foldhash::fast::FixedState;
-use hashbrown::HashTable;
 use std::hash::BuildHasher;
 
 use super::EntityState;
+use super::index::{Index, Tag};
+use crate::core::event::Event;
 use crate::core::types::{EntityKey, Offset};
 use crate::native::{prefetch, use_huge_pages};
 
@@ -26,6 +27,10 @@ const CHUNK: usize = 32_768;
 /// A slot of the slab.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Slot(u32);
+
+/// An entity whose place in the index was asked for.
+#[derive(Clone, Copy, Debug)]
+pub struct Announced(Tag);
 
 #[derive(Clone, Copy, Debug)]
 struct Meta {
@@ -48,20 +53,8 @@ struct Dirty {
     first: Offset,
 }
 
-/// What the index keeps: half of the key's hash settles nearly every look-up without a visit to the slot.
-#[derive(Clone, Copy)]
-struct Entry {
-    slot: u32,
-    tag: u32,
-}
-
-/// Bits of a hash that the index itself looks at neither for the place nor for its own seven-bit tag.
-fn tag_of(hash: u64) -> u32 {
-    (hash >> 25) as u32
-}
-
 pub struct Table {
-    index: HashTable<Entry>,
+    index: Index,
     hasher: FixedState,
     meta: Vec<Vec<Meta>>,
     states: Vec<Vec<EntityState>>,
@@ -81,7 +74,7 @@ impl Table {
     #[must_use]
     pub fn new(capacity: usize, stored: bool, seed: u64) -> Self {
         Self {
-            index: HashTable::new(),
+            index: Index::new(),
             hasher: FixedState::with_seed(seed),
             meta: vec![],
             states: vec![],
@@ -123,20 +116,40 @@ impl Table {
 
     #[must_use]
     pub fn find(&self, key: EntityKey) -> Option<Slot> {
-        let hash = self.hasher.hash_one(key.0);
-        let is = |entry: &Entry| entry.tag == tag_of(hash) && self.meta_of(Slot(entry.slot)).key == key;
-        self.index.find(hash, is).map(|entry| Slot(entry.slot))
+        self.index.find(self.tag(key), |slot| self.meta_of(Slot(slot)).key == key).map(Slot)
+    }
+
+    /// Asks for the part of the index where the entity is to be found. The first of three steps of which each leaves the cache
+    /// misses of the one before some time to overlap.
+    #[inline]
+    pub fn announce(&self, key: EntityKey) -> Announced {
+        let tag = self.tag(key);
+        self.index.prefetch(tag);
+        Announced(tag)
     }
 
     /// The slot that most probably is the entity's, without waiting for anything but the index; what lies there is on its way to
     /// the cache. [`Table::holds`] says whether it is.
+    #[inline]
     #[must_use]
-    pub fn expect(&self, key: EntityKey) -> Option<Slot> {
-        let hash = self.hasher.hash_one(key.0);
-        let slot = self.index.find(hash, |entry| entry.tag == tag_of(hash)).map(|entry| Slot(entry.slot))?;
+    pub fn expect(&self, announced: Announced, event: &Event<'_>) -> Option<Slot> {
+        let slot = self.index.find(announced.0, |_| true).map(Slot)?;
         prefetch(self.meta_of(slot));
-        prefetch(self.state(slot));
+        self.state(slot).prefetch(event);
         Some(slot)
+    }
+
+    /// Asks for what [`Table::find`] reads after the index.
+    #[inline]
+    pub fn expect_key(&self, key: EntityKey) {
+        if let Some(slot) = self.index.find(self.tag(key), |_| true) {
+            prefetch(self.meta_of(Slot(slot)));
+        }
+    }
+
+    #[inline]
+    fn tag(&self, key: EntityKey) -> Tag {
+        Tag((self.hasher.hash_one(key.0) >> 32) as u32)
     }
 
     /// Adds an entity that is not there. Without a store the table evicts to keep its bound, so that what stays depends on the
@@ -150,10 +163,7 @@ impl Table {
         self.probation += usize::from(!established);
         *self.meta_mut(slot) = Meta { key, occupied: true, established, seen: true, dirty: false, exempt };
         *self.state_mut(slot) = state;
-        let hash = self.hasher.hash_one(key.0);
-        let (hasher, meta) = (&self.hasher, &self.meta);
-        let hash_of = |other: &Entry| hasher.hash_one(meta[other.slot as usize / CHUNK][other.slot as usize % CHUNK].key.0);
-        self.index.insert_unique(hash, Entry { slot: slot.0, tag: tag_of(hash) }, hash_of);
+        self.index.insert(self.tag(key), slot.0);
         slot
     }
 
@@ -249,10 +259,7 @@ impl Table {
 
     fn remove(&mut self, slot: Slot) {
         let Meta { key, established, .. } = *self.meta_of(slot);
-        let hash = self.hasher.hash_one(key.0);
-        if let Ok(entry) = self.index.find_entry(hash, |entry| entry.slot == slot.0) {
-            entry.remove();
-        }
+        self.index.remove(self.tag(key), slot.0);
         self.probation -= usize::from(!established);
         *self.meta_mut(slot) = EMPTY;
         self.free.push(slot.0);

@@ -3,17 +3,21 @@
 
 use super::*;
 use crate::core::event::Outcome;
+use crate::core::features::prevalence::place_of;
 use crate::core::features::row::SIGNAL_WIDTH;
 use crate::core::samples::event;
 use crate::core::types::MICROS_PER_HOUR;
 
 const LIMITS: Lateness = Lateness { allowed_micros: 600_000_000, expire_micros: 30 * 24 * MICROS_PER_HOUR };
 
+/// Of a destination that does not matter.
+const PLACE: u64 = 1;
+
 fn feed(state: &mut EntityState, events: impl IntoIterator<Item = Event<'static>>) -> SignalRow {
     let mut signals = [0.0; SIGNAL_WIDTH];
     for event in events {
         signals = [0.0; SIGNAL_WIDTH];
-        assert!(matches!(state.observe(&event, &LIMITS, false, &mut signals), Observed::Applied(_)));
+        assert!(matches!(state.observe(&event, place_of(&event), &LIMITS, false, &mut signals), Observed::Applied(_)));
     }
     signals
 }
@@ -32,11 +36,11 @@ fn a_stored_state_goes_on_exactly_where_it_was() {
         event.port = (i * 7919 % 1024) as u16;
         event.bytes = i * i;
         let (mut a, mut b) = ([0.0; SIGNAL_WIDTH], [0.0; SIGNAL_WIDTH]);
-        straight.observe(&event, &LIMITS, false, &mut a);
+        straight.observe(&event, place_of(&event), &LIMITS, false, &mut a);
         value.clear();
         resumed.encode(&mut scratch, &mut value);
         resumed = EntityState::decode(&value, &mut scratch).unwrap();
-        resumed.observe(&event, &LIMITS, false, &mut b);
+        resumed.observe(&event, place_of(&event), &LIMITS, false, &mut b);
         assert_eq!(a, b, "event {i}");
     }
     assert_eq!(straight, resumed);
@@ -62,11 +66,11 @@ fn replayed_and_late_events_change_nothing_but_the_offset() {
     feed(&mut state, (0..10).map(|i| event(i, 1, i as i64 * 100)));
     let before = state;
     let mut signals = [0.0; SIGNAL_WIDTH];
-    assert_eq!(state.observe(&event(9, 1, 2_000), &LIMITS, false, &mut signals), Observed::Replayed);
+    assert_eq!(state.observe(&event(9, 1, 2_000), PLACE, &LIMITS, false, &mut signals), Observed::Replayed);
     assert_eq!(state, before);
-    assert_eq!(state.observe(&event(10, 1, 900 - 601), &LIMITS, false, &mut signals), Observed::Late);
+    assert_eq!(state.observe(&event(10, 1, 900 - 601), PLACE, &LIMITS, false, &mut signals), Observed::Late);
     assert_eq!((state.next_offset().0, state.events()), (11, 10));
-    assert!(matches!(state.observe(&event(11, 1, 900 - 599), &LIMITS, false, &mut signals), Observed::Applied(_)));
+    assert!(matches!(state.observe(&event(11, 1, 900 - 599), PLACE, &LIMITS, false, &mut signals), Observed::Applied(_)));
     feed(&mut state, [event(12, 1, 900 + 31 * 86_400)]);
     assert_eq!(state.events(), 1, "expired");
 }
@@ -143,7 +147,7 @@ fn travel_is_measured_between_successful_log_ins_only() {
         let mut state = EntityState::default();
         feed(&mut state, [login(0, 0, 1, berlin)]);
         let mut signals = [0.0; SIGNAL_WIDTH];
-        state.observe(&second, &LIMITS, exempt, &mut signals);
+        state.observe(&second, place_of(&second), &LIMITS, exempt, &mut signals);
         at(&signals, Signal::TravelSpeed)
     };
     assert!((speed(login(1, 3_600, 2, new_york), false) - 6_385.0).abs() < 20.0);
@@ -156,4 +160,25 @@ fn travel_is_measured_between_successful_log_ins_only() {
     let mut nowhere = login(1, 3_600, 2, new_york);
     nowhere.geo.coordinates = None;
     assert_eq!(speed(nowhere, false), 0.0, "no place");
+}
+
+/// A value that another version stored must be read as it was meant: any change here needs a new [`FORMAT`].
+#[test]
+fn the_stored_form_is_pinned() {
+    let (mut state, mut scratch, mut all) = (EntityState::default(), vec![], vec![]);
+    for i in 0..3_000u64 {
+        let mut event = event(i, 1, i as i64 * 1_237 % 90_000 + i as i64 * 400);
+        event.port = (i * 7_919 % 1_024) as u16;
+        event.bytes = i * i;
+        event.dest_ip = std::net::Ipv4Addr::from_bits(0x0a00_0000 + (i * i % 23) as u32).into();
+        let name = format!("name{}-of-many-things.cdn{}.example.net", i % 11, i % 3);
+        (event.event_type, event.resource) = [("dns.query", name.as_str()), ("auth.login", "vpn"), ("http", "/x")][i as usize % 3];
+        event.outcome = if i % 5 == 0 { Outcome::Failure } else { Outcome::Success };
+        event.geo.coordinates = (i % 3 == 1).then_some(((i % 90) as f32, 10.0));
+        state.observe(&event, place_of(&event), &LIMITS, false, &mut [0.0; SIGNAL_WIDTH]);
+        if i % 100 == 0 {
+            state.encode(&mut scratch, &mut all);
+        }
+    }
+    assert_eq!((all.len(), crate::core::numeric::hash_bytes(&all)), (19_628, 14_752_332_977_877_022_267));
 }

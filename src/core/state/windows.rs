@@ -3,7 +3,6 @@
 use super::facts::Facts;
 use super::persist::persist_fields;
 use super::sketch::{WindowClock, Windowed};
-use crate::core::event::Outcome;
 use crate::core::features::row::{Signal, SignalRow};
 use crate::core::types::{MICROS_PER_HOUR, MICROS_PER_SECOND};
 
@@ -73,9 +72,9 @@ impl Windows {
                 self.admin_hosts.insert(facts.destination);
             }
         }
-        if facts.authentication && facts.outcome == Outcome::Failure && facts.party != 0 {
-            self.failed_parties.insert(facts.party);
-            self.failed_parties_day.insert(facts.party);
+        if facts.failed_party != 0 {
+            self.failed_parties.insert(facts.failed_party);
+            self.failed_parties_day.insert(facts.failed_party);
         }
         if facts.resource != 0 {
             self.resources.insert(facts.resource);
