@@ -31,7 +31,7 @@ mod upkeep;
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::Receiver;
 
@@ -59,6 +59,8 @@ use crate::run::worker::Worker;
 use crate::serve::{Readiness, State};
 
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
+/// How long a share of nothing has to last before `--once` takes it for the whole.
+const EMPTY_SHARE: Duration = Duration::from_secs(5);
 /// At the end of `--once`, correlation has read everything when it has been at the end for so long after the last threat.
 const QUIET: Duration = Duration::from_secs(1);
 
@@ -268,6 +270,8 @@ struct Group {
     shared: Arc<Shared>,
     lanes: Vec<Running>,
     feeds_scoring: bool,
+    /// Rebalances seen, and since when there was no further one without a share.
+    settled: Mutex<(u64, Instant)>,
 }
 
 impl Group {
@@ -314,7 +318,7 @@ impl Group {
             })
         };
         let lanes = channels.into_iter().enumerate().zip(outputs).map(lane).collect::<Result<_>>()?;
-        Ok(Self { source, shared, lanes, feeds_scoring: plan.feeds_scoring })
+        Ok(Self { source, shared, lanes, feeds_scoring: plan.feeds_scoring, settled: Mutex::new((0, clock::now())) })
     }
 
     fn is_over(&self) -> bool {
@@ -326,8 +330,15 @@ impl Group {
         self.source.counts().rebalances > 0 && self.shared.held.load(Ordering::Relaxed) >= self.source.owned()
     }
 
+    /// A share of nothing is believed only when it stays so: a client that has not heard of a new topic yet is given nothing at first.
     fn is_at_end(&self) -> bool {
-        self.source.counts().rebalances > 0 && self.shared.ended().len() >= self.source.owned()
+        let (rebalances, owned) = (self.source.counts().rebalances, self.source.owned());
+        let mut settled = self.settled.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if settled.0 != rebalances || owned > 0 {
+            *settled = (rebalances, clock::now());
+        }
+        let has_share = owned > 0 || settled.1.elapsed() >= EMPTY_SHARE;
+        rebalances > 0 && has_share && self.shared.ended().len() >= owned
     }
 
     /// Waits until a log that was written to just now has been at its end for a while, or there is a reason not to wait.
