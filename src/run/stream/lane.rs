@@ -92,6 +92,10 @@ impl<T: Task> Lane<T> {
     pub fn event(&mut self, event: LogEvent) -> Result<()> {
         match event {
             LogEvent::Assigned { partition, generation, committed, start } => {
+                // It comes back before it was let go: what is still on its way of it belongs to the ownership before.
+                if self.holdings.contains_key(&partition) {
+                    self.forget(partition)?;
+                }
                 self.take_over(partition, generation, committed.as_ref(), start)
             }
             LogEvent::Batch(batch) => self.batch(batch),
