@@ -162,7 +162,11 @@ impl<T: Task> Lane<T> {
             exactly_once: self.shared.exactly_once,
             now: StateGeneration(clock::wall().0.unsigned_abs()),
         };
-        let plan = takeover::plan(known)?;
+        let plan = match takeover::plan(known) {
+            // What was committed was read before what is stored, and a later owner may have done both between the two.
+            Err(_) => takeover::plan(Known { committed: self.committed(partition)?.as_ref(), ..known })?,
+            plan => plan?,
+        };
         let (next, note) = (plan.live, plan.note.clone());
         self.holdings.insert(partition, Holding::new(generation, plan, start));
         self.order(Work::Claim { partition, generation, next, note })
