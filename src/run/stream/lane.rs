@@ -182,6 +182,10 @@ impl<T: Task> Lane<T> {
             Err(error) if error.kind == Kind::Fenced => return Err(taken_by_another(partition, error)),
             other => other?,
         };
+        if meta.as_ref().map_or(!plan.fresh, |meta| meta.state != plan.note.state) {
+            tracing::warn!(partition = partition.0, "the stored state was lost while it was claimed; taking it over anew");
+            return self.order(Work::Rewind);
+        }
         // An older owner may have stored a little more before the claim.
         if let Some(meta) = &meta {
             (plan.from, plan.fresh) = (meta.checkpoint, false);
