@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender};
 
 use super::holding::{Holding, Phase};
+use super::note::Note;
 use super::orders::{Order, Parcel, Reply, Work};
 use super::poison::Poison;
 use super::shared::{LaneReport, Shared};
@@ -178,8 +179,7 @@ impl<T: Task> Lane<T> {
         let (generation, owner, mut plan) = (holding.generation, holding.claim.owner, holding.plan.clone());
         let claimed = patiently(self.store.as_mut(), &self.shared.give_up, |store| store.claim(partition, owner));
         let meta = match claimed {
-            Err(error) if error.kind == Kind::Fenced && !self.shared.source.owns(partition, generation) => return self.forget(partition),
-            Err(error) if error.kind == Kind::Fenced => return Err(taken_by_another(partition, error)),
+            Err(error) if error.kind == Kind::Fenced => return self.claimed_by_another(partition, generation, owner, error),
             other => other?,
         };
         if meta.as_ref().map_or(!plan.fresh, |meta| meta.state != plan.note.state) {
@@ -202,6 +202,16 @@ impl<T: Task> Lane<T> {
             self.shared.held.fetch_add(1, Ordering::Relaxed);
         }
         Ok(())
+    }
+
+    /// Either this process was away for so long that the partition has moved on without it, or another group uses the same store.
+    fn claimed_by_another(&mut self, partition: Partition, generation: Generation, owner: Owner, error: Error) -> Result<()> {
+        let is_ours = |committed: Committed| Note::parse(&committed.note).is_some_and(|note| note.owner == owner);
+        if self.committed(partition)?.is_some_and(is_ours) && self.shared.source.owns(partition, generation) {
+            return Err(taken_by_another(partition, error));
+        }
+        tracing::warn!(partition = partition.0, %error, "another has claimed the partition meanwhile");
+        self.order(Work::Rewind)
     }
 
     fn batch(&mut self, batch: PartitionBatch) -> Result<()> {
