@@ -142,7 +142,10 @@ fn rebuild(known: Known<'_>, live: Offset, last: Note) -> Result<Plan> {
 
 fn anew(known: Known<'_>, at: Offset, last: Owner) -> Plan {
     let owner = known.meta.map_or(last, |meta| meta.owner.max(last));
-    Plan { from: at, live: at, note: note(known, owner, known.now, at), fresh: true }
+    // A state that was begun and has nothing in it yet is taken up; the store would refuse another one.
+    let begun = known.meta.filter(|meta| known.durable && meta.checkpoint == Offset(0));
+    let state = begun.map_or(known.now, |meta| meta.state);
+    Plan { from: at, live: at, note: note(known, owner, state, at), fresh: true }
 }
 
 fn note(known: Known<'_>, last: Owner, state: StateGeneration, base: Offset) -> Note {
