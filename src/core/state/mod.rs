@@ -14,6 +14,7 @@ mod periods;
 pub mod persist;
 mod rates;
 mod sketch;
+mod summary;
 pub mod table;
 #[cfg(test)]
 mod tests;
@@ -23,6 +24,7 @@ mod windows;
 pub use dns::split_registered;
 pub use login::great_circle_km;
 pub use novelty::Rarity;
+pub use summary::{LoginSummary, ProfileSummary, RatesSummary, StateSummary};
 
 use self::facts::Facts;
 use self::persist::{Persist, expand, persist_fields, squeeze};

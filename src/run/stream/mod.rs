@@ -45,7 +45,7 @@ use self::threads::{LaneParts, Running};
 use crate::config::service::Verdicts;
 use crate::core::types::Partition;
 use crate::edge::clock::{self, Deadline};
-use crate::edge::kafka::{ConsumerSettings, KafkaPublisher, KafkaSettings, KafkaSource, KafkaTransactions, ProducerSettings, TopicSpec};
+use crate::edge::kafka::{ConsumerSettings, KafkaPublisher, KafkaSettings, KafkaSource, KafkaTransactions, ProducerSettings, TopicSpec, topic_id};
 use crate::edge::memory::MemoryStore;
 use crate::edge::redis::{RedisSettings, RedisStore};
 use crate::edge::{LogEvent, LogSource, StateStore};
@@ -297,6 +297,7 @@ impl Group {
             metrics: Arc::clone(&around.metrics),
             checkpoint_interval: options.checkpoint_interval,
             partitions: source.partitions(),
+            topic: topic_id(&options.kafka, plan.topic)?,
             exactly_once: options.exactly_once,
             ended: Mutex::new(BTreeSet::<Partition>::new()),
             give_up: Arc::new(AtomicBool::new(false)),
