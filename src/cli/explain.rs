@@ -149,7 +149,7 @@ mod tests {
     fn json_on_a_terminal_is_inert_and_says_the_same() {
         let record = serde_json::json!({ "name": "a\u{9b}31m\u{202e}b\u{7f}", "plain": "\u{e4}\n" });
         let shown = output::inert(&format!("{record:#}\n"));
-        assert!(!shown.chars().any(|character| is_unsafe(character) && character != '\n'), "{shown:?}");
+        assert!(!shown.chars().any(|character| crate::core::printable::is_unsafe(character) && character != '\n'), "{shown:?}");
         assert_eq!(serde_json::from_str::<Value>(&shown).unwrap(), record);
     }
 }

@@ -30,7 +30,10 @@ pub(super) fn run(args: &StateArgs) -> Result<Outcome> {
         }
         StateVerb::Drop { yes: false, flags } => {
             let file = pipeline::load(&flags.pipeline)?;
-            Err(Error::config(format!("this removes everything that is remembered by pipeline '{}': say --yes if that is meant", file.name)))
+            Err(Error::config(format!(
+                "this removes everything that is remembered by pipeline '{}': say --yes if that is meant",
+                file.name
+            )))
         }
         StateVerb::Drop { flags, .. } => {
             let dropped = open(flags)?.drop_states()?;
@@ -54,7 +57,11 @@ fn target(flags: &StateFlags) -> Result<Target> {
 }
 
 fn show(flags: &StateFlags, record: &impl Serialize, text: impl FnOnce() -> String) -> Result<Outcome> {
-    if flags.json { output::json(record)? } else { output::print(&text())? }
+    if flags.json {
+        output::json(record)?
+    } else {
+        output::print(&text())?
+    }
     Ok(Outcome::Clean)
 }
 

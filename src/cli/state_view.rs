@@ -136,7 +136,8 @@ pub(super) fn adopted(adopted: &[Adopted]) -> String {
 pub(super) fn deployment(found: &Deployment) -> String {
     let delivery = if found.exactly_once { "exactly once" } else { "at least once" };
     let (pipeline, topic, group) = (printable(&found.pipeline), printable(&found.topic), printable(&found.group));
-    let head = format!("{pipeline} on {topic}, group {group}: {} ({} members), {delivery}\n\n", printable(&found.group_state), found.members);
+    let head =
+        format!("{pipeline} on {topic}, group {group}: {} ({} members), {delivery}\n\n", printable(&found.group_state), found.members);
     let input = found.input.iter().map(|row| {
         let lag = or_none(row.checkpoint_lag);
         let log = format!("{}..{}", row.log_start, row.log_end);

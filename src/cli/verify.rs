@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use super::args_state::VerifyArgs;
 use super::{Outcome, output, state_view};
-use crate::config::pipeline::{self, PipelineFile};
 use crate::config::clients;
+use crate::config::pipeline::{self, PipelineFile};
 use crate::config::service::ServiceSettings;
 use crate::core::sanitize::parse_time;
 use crate::edge::snapshot::Place;
 use crate::error::{Error, Result};
-use crate::run::state::{Target, rewind};
 use crate::run::state::deployment::{Asked, check};
+use crate::run::state::{Target, rewind};
 
 pub(super) fn run(args: &VerifyArgs) -> Result<Outcome> {
     let settings = args.service.resolve()?.settings;
@@ -25,7 +25,11 @@ pub(super) fn run(args: &VerifyArgs) -> Result<Outcome> {
         patience: Duration::from_secs(args.patience),
     };
     let report = check(&asked)?;
-    if args.json { output::json(&report)? } else { output::print(&state_view::deployment(&report))? }
+    if args.json {
+        output::json(&report)?
+    } else {
+        output::print(&state_view::deployment(&report))?
+    }
     Ok(if report.findings.is_empty() { Outcome::Clean } else { Outcome::Findings })
 }
 

@@ -12,8 +12,8 @@ use super::consumer::committed_of;
 use super::settings::KafkaSettings;
 use super::{QuietContext, kind_of, refuse, unreachable};
 use crate::core::types::{EventTime, Offset, Partition};
-use crate::edge::{Committed, TopicId};
 use crate::edge::clock::{self, Deadline};
+use crate::edge::{Committed, TopicId};
 use crate::error::{Error, Kind, Result};
 use crate::native::describe;
 
@@ -238,11 +238,7 @@ impl GroupOutside {
             Some(RDKafkaErrorCode::UnknownMemberId | RDKafkaErrorCode::IllegalGeneration | RDKafkaErrorCode::RebalanceInProgress) => {
                 Error::config(format!("group {} is not idle: stop every `threatguard run` of it and try again", self.group))
             }
-            code => refuse(
-                code.map_or(Kind::Transient, kind_of),
-                format!("the offsets of group {} could not be set", self.group),
-                &error,
-            ),
+            code => refuse(code.map_or(Kind::Transient, kind_of), format!("the offsets of group {} could not be set", self.group), &error),
         })
     }
 

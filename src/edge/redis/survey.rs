@@ -42,8 +42,7 @@ impl RedisStore {
     /// As for [`crate::edge::StateStore`].
     pub fn stored(&mut self, partition: Partition) -> Result<Option<Stored>> {
         let key = self.meta_key(partition);
-        let fields: BTreeMap<String, Vec<u8>> =
-            self.connection.query(|connection| ::redis::cmd("HGETALL").arg(&key).query(connection))?;
+        let fields: BTreeMap<String, Vec<u8>> = self.connection.query(|connection| ::redis::cmd("HGETALL").arg(&key).query(connection))?;
         if fields.is_empty() {
             return Ok(None);
         }

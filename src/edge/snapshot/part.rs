@@ -60,8 +60,7 @@ impl PartWriter {
         let shown = path.display().to_string();
         let begin = || {
             let file = BufWriter::with_capacity(1 << 18, File::create_new(path)?);
-            let mut out =
-                zstd::stream::write::Encoder::new(Hashing { file, hasher: blake3::Hasher::new(), bytes: 0 }, ZSTD_LEVEL)?;
+            let mut out = zstd::stream::write::Encoder::new(Hashing { file, hasher: blake3::Hasher::new(), bytes: 0 }, ZSTD_LEVEL)?;
             out.write_all(MAGIC)?;
             Ok(out)
         };

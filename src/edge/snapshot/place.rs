@@ -236,6 +236,10 @@ fn runtime() -> Result<Runtime> {
 async fn upload(store: &dyn ObjectStore, key: &Key, path: &Path) -> Result<()> {
     let shown = key.to_string();
     let mut file = File::open(path).map_err(|error| disk(path, error))?;
+    if file.metadata().is_ok_and(|data| data.len() <= PIECE_BYTES as u64) {
+        let bytes = std::fs::read(path).map_err(|error| disk(path, error))?;
+        return store.put(key, bytes.into()).await.map(drop).map_err(|error| away(&shown, error));
+    }
     let mut upload = WriteMultipart::new_with_chunk_size(store.put_multipart(key).await.map_err(|error| away(&shown, error))?, PIECE_BYTES);
     let mut buffer = vec![0; PIECE_BYTES];
     loop {
@@ -273,7 +277,9 @@ fn sync(folder: &Path) -> std::io::Result<()> {
 
 fn disk(path: &Path, error: std::io::Error) -> Error {
     let what = match error.kind() {
-        std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => ": the disk is full; free some space or choose another place",
+        std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => {
+            ": the disk is full; free some space or choose another place"
+        }
         _ => "",
     };
     Error::permanent(format!("{}{what}", path.display())).because(error)

@@ -221,14 +221,13 @@ impl Check<'_> {
         let (mut gaps, mut first) = (0, None);
         for (number, standing) in self.standing.iter().enumerate() {
             let partition = Partition(number as u32);
-            let (Some(next), Some(Coverage { seen, missing })) = (standing.next(), outputs.coverage(partition, standing.next())) else { continue };
+            let (Some(next), Some(Coverage { seen, missing })) = (standing.next(), outputs.coverage(partition, standing.next())) else {
+                continue;
+            };
             self.report.covered += seen;
             // What the log no longer has cannot be looked at.
-            let looked: BTreeSet<Offset> = missing
-                .into_iter()
-                .filter(|offset| *offset >= standing.ends.start && *offset < next)
-                .take(GAPS_LOOKED_AT_MAX)
-                .collect();
+            let looked: BTreeSet<Offset> =
+                missing.into_iter().filter(|offset| *offset >= standing.ends.start && *offset < next).take(GAPS_LOOKED_AT_MAX).collect();
             if looked.len() == GAPS_LOOKED_AT_MAX {
                 self.report.notes.push(format!("partition {number}: only the first {GAPS_LOOKED_AT_MAX} gaps were looked at"));
             }
@@ -274,7 +273,8 @@ impl Check<'_> {
         }
         for (topic, partition, ends) in self.still_open(open)? {
             let (seconds, held) = (self.asked.patience.as_secs(), ends.end.0 - ends.stable.0);
-            let text = format!("{topic}: {held} records have waited for {seconds} s behind the end of a transaction at offset {}", ends.stable.0);
+            let text =
+                format!("{topic}: {held} records have waited for {seconds} s behind the end of a transaction at offset {}", ends.stable.0);
             let advice = "is its producer still at work? Brokers end it after its time-out; `kafka-transactions.sh find-hanging` names \
                           one that they do not";
             self.report.findings.push(Finding::new("transaction", Some(partition), text, advice));

@@ -75,6 +75,8 @@ struct Data<'a> {
     id: &'a str,
     pipeline: Option<&'a str>,
     kind: Option<&'a str>,
+    /// An alert comes again under its id when its severity has risen.
+    revision: Option<u32>,
     counts: Option<LateCount>,
 }
 
@@ -126,7 +128,8 @@ impl Outputs {
 
     fn enveloped(&mut self, payload: &[u8], ids: &mut Ids) -> Option<()> {
         let Envelope { kind, data } = serde_json::from_slice(payload).ok()?;
-        let is_new = ids.note(kind, data.id);
+        let kind = data.revision.map_or_else(|| kind.to_owned(), |revision| format!("{kind}/{revision}"));
+        let is_new = ids.note(&kind, data.id);
         if is_new && data.kind == Some("traffic") && data.pipeline == Some(self.pipeline.as_str()) {
             self.late += data.counts.map_or(0, |counts| counts.late);
         }
@@ -219,5 +222,10 @@ mod tests {
             outputs.take(TopicRole::Threats, payload.as_bytes(), &mut ids);
         }
         assert_eq!((ids.duplicates, ids.first.as_deref()), (1, Some("a")));
+        for revision in [1, 2] {
+            let payload = format!(r#"{{"type":"alert.created","data":{{"id":"b","revision":{revision}}}}}"#);
+            outputs.take(TopicRole::Alerts, payload.as_bytes(), &mut ids);
+        }
+        assert_eq!(ids.duplicates, 1, "an alert that escalates is no repetition");
     }
 }

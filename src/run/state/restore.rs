@@ -74,11 +74,8 @@ impl Desk {
             ToOffsets::Snapshot => Some(Offset(part.as_of)),
             ToOffsets::Keep => standing.next(),
         };
-        let targets: Vec<Option<Offset>> = manifest
-            .parts
-            .iter()
-            .map(|part| standing.get(part.partition as usize).and_then(|standing| live(part, standing)))
-            .collect();
+        let targets: Vec<Option<Offset>> =
+            manifest.parts.iter().map(|part| standing.get(part.partition as usize).and_then(|standing| live(part, standing))).collect();
         self.restore_at(place, manifest, &standing, &targets)
     }
 
@@ -120,7 +117,9 @@ impl Desk {
             format!("its states have format {theirs}, this version reads {ours}: use the version that made it, or a later one")
         } else if manifest.state_format < FORMAT {
             let (theirs, ours) = (manifest.state_format, FORMAT);
-            format!("its states have format {theirs}, which nobody can carry over to {ours}: start from a point in time (`threatguard run --from TIME`)")
+            format!(
+                "its states have format {theirs}, which nobody can carry over to {ours}: start from a point in time (`threatguard run --from TIME`)"
+            )
         } else if manifest.partitions != partitions {
             format!("the topic had {} partitions then and has {partitions} now: entities have moved", manifest.partitions)
         } else if manifest.topic_id.is_some() && topic_id.is_some() && manifest.topic_id != topic_id {
@@ -135,8 +134,7 @@ impl Desk {
 
     fn order<'m>(&mut self, part: &'m Part, standing: &Standing, live: Option<Offset>) -> Result<Order<'m>> {
         let partition = Partition(part.partition);
-        let refuse =
-            |what: String| Err(Error::config(format!("partition {}: {what}. Nothing was changed", partition.0)));
+        let refuse = |what: String| Err(Error::config(format!("partition {}: {what}. Nothing was changed", partition.0)));
         let Some(live) = live else {
             return refuse(
                 "the group has committed no offset; set its offsets to the snapshot's as well (`--to-offsets snapshot`)".to_owned(),

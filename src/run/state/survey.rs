@@ -37,7 +37,8 @@ impl Found {
 
     #[must_use]
     pub fn bytes(&self) -> u64 {
-        self.values.iter().map(|(_, _, bytes)| u64::from(*bytes)).sum::<u64>() + self.before.as_ref().map_or(0, |meta| meta.value.len() as u64)
+        self.values.iter().map(|(_, _, bytes)| u64::from(*bytes)).sum::<u64>()
+            + self.before.as_ref().map_or(0, |meta| meta.value.len() as u64)
     }
 
     /// Entities, readable or not.

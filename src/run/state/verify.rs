@@ -130,7 +130,8 @@ pub(crate) fn check_meta(partition: Partition, standing: &Standing, found: &Foun
     }
     let Some(checkpoint) = meta.checkpoint else { return };
     if standing.ends.start > checkpoint && standing.next() != Some(checkpoint) {
-        let text = format!("the log begins at {}, past the checkpoint {}: what is between is in no state", standing.ends.start.0, checkpoint.0);
+        let text =
+            format!("the log begins at {}, past the checkpoint {}: what is between is in no state", standing.ends.start.0, checkpoint.0);
         add("log_start", text, AWAY);
     }
     let Some(committed) = standing.next() else {

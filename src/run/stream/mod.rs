@@ -45,7 +45,9 @@ use self::threads::{LaneParts, Running};
 use crate::config::service::Verdicts;
 use crate::core::types::Partition;
 use crate::edge::clock::{self, Deadline};
-use crate::edge::kafka::{ConsumerSettings, KafkaPublisher, KafkaSettings, KafkaSource, KafkaTransactions, ProducerSettings, TopicSpec, topic_id};
+use crate::edge::kafka::{
+    ConsumerSettings, KafkaPublisher, KafkaSettings, KafkaSource, KafkaTransactions, ProducerSettings, TopicSpec, topic_id,
+};
 use crate::edge::memory::MemoryStore;
 use crate::edge::redis::{RedisSettings, RedisStore};
 use crate::edge::{LogEvent, LogSource, StateStore};

@@ -125,7 +125,12 @@ fn an_offset_without_a_note() {
         // The state ends where the offset is: it is the one.
         Case::fitting().text(90, text).goes_on(90, 90, false, (6, 7, 0));
         // Anything else was set by somebody who knew nothing of the state.
-        Case::fitting().text(100, text).is_refused(&["set to 100 by something else", "the state goes to 90", "state restore", "run --from"]);
+        Case::fitting().text(100, text).is_refused(&[
+            "set to 100 by something else",
+            "the state goes to 90",
+            "state restore",
+            "run --from",
+        ]);
         Case::fitting().text(80, text).is_refused(&["set to 80 by something else"]);
         // States that end with the process do not count.
         Case::fitting().text(100, text).in_memory().goes_on(100, 100, true, (6, 900, 100));
@@ -200,6 +205,7 @@ fn a_store_that_is_empty() {
     Case::fitting().no_meta().noted(100, |note| note.base = Offset(0)).goes_on(0, 100, true, (6, 7, 0));
     // In memory nothing is expected: a new state where the group is.
     Case::fitting().no_meta().in_memory().goes_on(100, 100, true, (6, 900, 100));
-    let note = Case::fitting().no_meta().in_memory().noted(100, |note| note.ticked = Some(EventTime(7))).goes_on(100, 100, true, (6, 900, 100));
+    let note =
+        Case::fitting().no_meta().in_memory().noted(100, |note| note.ticked = Some(EventTime(7))).goes_on(100, 100, true, (6, 900, 100));
     assert_eq!(note.ticked, None, "what passed belongs to a state that is gone");
 }
