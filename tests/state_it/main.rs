@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)] // a failed expectation is a failed test
 #![allow(clippy::disallowed_methods)] // addresses of the services come from the environment
 #![allow(clippy::print_stdout)] // what is skipped is said
+#![allow(dead_code)] // the helpers are shared with other tests, which use the rest of them
 
 mod damage;
 mod deployment;

@@ -3,9 +3,9 @@
 
 use super::{Desk, Standing, Target};
 use crate::core::types::{EventTime, Offset, Partition};
-use crate::edge::Committed;
 use crate::edge::kafka::{GroupOutside, topic_id};
 use crate::edge::snapshot::{Manifest, Place};
+use crate::edge::{Committed, TopicId};
 use crate::error::{Error, Result};
 use crate::run::stream::note::Note;
 
@@ -32,7 +32,7 @@ pub fn rewind(target: Target, time: EventTime, place: Option<&Place>) -> Result<
     desk.outside.must_be_idle()?;
     let standing = desk.standing()?;
     let first = desk.outside.first_at(time)?;
-    let goals: Vec<Option<Offset>> = standing.iter().zip(&first).map(|(standing, first)| goal(standing, *first)).collect();
+    let goals: Vec<Option<Offset>> = standing.iter().zip(&first).map(|(standing, first)| goal(standing, *first, desk.topic_id)).collect();
     let moved: Vec<(Partition, Option<Offset>, Offset)> = desk
         .each_partition()
         .zip(standing.iter().zip(&goals))
@@ -48,10 +48,12 @@ pub fn rewind(target: Target, time: EventTime, place: Option<&Place>) -> Result<
     Ok(Rewound { moved, snapshot })
 }
 
-/// Where a partition begins; nothing where it stays.
-fn goal(standing: &Standing, first: Offset) -> Option<Offset> {
-    let at = standing.next().map_or(first, |next| first.min(next.max(standing.ends.start)));
-    (standing.next() != Some(at)).then_some(at)
+/// Where a partition begins; nothing where it stays. Offsets of a topic that is gone mean nothing, and one without a note gets one.
+fn goal(standing: &Standing, first: Offset, topic: Option<TopicId>) -> Option<Offset> {
+    let is_other = |note: &Note| note.topic.zip(topic).is_some_and(|(then, now)| then != now);
+    let Some(next) = standing.next().filter(|_| !standing.note.as_ref().is_some_and(is_other)) else { return Some(first) };
+    let at = first.min(next.max(standing.ends.start));
+    (next != at || standing.note.is_none()).then_some(at)
 }
 
 impl Desk {
@@ -116,7 +118,7 @@ fn without_store(target: &Target, time: EventTime, place: Option<&Place>) -> Res
         let partition = Partition(number as u32);
         let note = committed.as_ref().and_then(|committed| Note::parse(&committed.note));
         let standing = Standing { committed, note, ends: outside.ends(partition)? };
-        let Some(at) = goal(&standing, first) else { continue };
+        let Some(at) = goal(&standing, first, topic) else { continue };
         let last = standing.note.as_ref().map_or(0, |note| note.owner.0);
         let note = Note {
             owner: crate::edge::Owner(last + 1),
@@ -142,9 +144,15 @@ mod tests {
     #[test]
     fn nothing_unread_is_skipped_unless_it_is_gone() {
         let check = |next: Option<u64>, start: u64, first: u64, expected: Option<u64>| {
+            let note = next.and_then(|_| Note::parse("tg1 n=1 t=1"));
             let committed = next.map(|next| Committed { next: Offset(next), note: String::new() });
             let ends = LogEnds { start: Offset(start), stable: Offset(900), end: Offset(900) };
-            assert_eq!(goal(&Standing { committed, note: None, ends }, Offset(first)).map(|goal| goal.0), expected);
+            let mut standing = Standing { committed, note, ends };
+            let goal = |standing: &Standing, topic| goal(standing, Offset(first), Some(TopicId(topic))).map(|goal| goal.0);
+            assert_eq!(goal(&standing, 1), expected);
+            assert_eq!(goal(&standing, 2), if next.is_some() { Some(first) } else { expected }, "of a topic that is gone");
+            standing.note = None;
+            assert_eq!(goal(&standing, 1), expected.or(next), "without a note it gets one");
         };
         check(Some(500), 0, 300, Some(300));
         check(Some(500), 0, 500, None);

@@ -65,7 +65,12 @@ fn begin(known: Known<'_>) -> Result<Plan> {
             ),
             "go on with the group that the state belongs to, or remove the state (`threatguard state drop`)",
         )),
-        _ => Ok(anew(known, known.start, Owner(0))),
+        // A state that holds nothing yet is as good as a new one, under its own name: the store takes no other beside it.
+        Some(meta) => {
+            let plan = anew(known, known.start, Owner(0));
+            Ok(Plan { note: Note { state: meta.state, ..plan.note }, ..plan })
+        }
+        None => Ok(anew(known, known.start, Owner(0))),
     }
 }
 

@@ -109,8 +109,8 @@ fn a_group_that_never_committed() {
     // Nothing anywhere: a new state where the settings say.
     Case::fitting().never_committed().no_meta().goes_on(10, 10, true, (1, 900, 10));
     Case::fitting().never_committed().no_meta().in_memory().goes_on(10, 10, true, (1, 900, 10));
-    // A claim of somebody before, who stored nothing: above that owner.
-    Case::fitting().never_committed().meta(|meta| meta.checkpoint = Offset(0)).goes_on(10, 10, true, (6, 900, 10));
+    // A state of somebody before that holds nothing: above that owner, under its generation, which the store insists on.
+    Case::fitting().never_committed().meta(|meta| meta.checkpoint = Offset(0)).goes_on(10, 10, true, (6, 7, 10));
     Case::fitting().never_committed().in_memory().goes_on(10, 10, true, (6, 900, 10));
     // A state without offsets belongs to somebody else, or the topic was made anew.
     Case::fitting().never_committed().is_refused(&["state up to offset 90", "no offset", "state drop"]);
