@@ -181,6 +181,7 @@ fn the_stored_form_is_pinned() {
         }
     }
     assert_eq!((all.len(), crate::core::numeric::hash_bytes(&all)), (19_628, 14_752_332_977_877_022_267));
+}
 
 #[test]
 fn a_value_of_another_format_says_what_to_do() {
