@@ -99,7 +99,7 @@ fn a_time_between_with_the_state_of_then() {
     site.run(&JSON);
     site.state(&["snapshot", "--to", &place]).ok();
     // The records' own times decide: the first one behind the snapshot that is later than the one before it.
-    let time = |number: usize| json(event(number))["timestamp"].as_str().unwrap().to_owned();
+    let time = |number: usize| format!("{}Z", &json(event(number))["timestamp"].as_str().unwrap()[..23]);
     let first = (1_500..3_000).find(|number| time(*number) > time(number - 1)).unwrap();
     let between = time(first);
     site.send(1);

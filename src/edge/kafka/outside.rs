@@ -202,7 +202,8 @@ impl GroupOutside {
         let what = || format!("cannot look up the time {time} in topic {}", self.topic);
         let mut list = TopicPartitionList::with_capacity(self.partitions as usize);
         for partition in 0..self.partitions {
-            let millis = KafkaOffset::Offset(time.0.div_euclid(1_000) + i64::from(time.0.rem_euclid(1_000) > 0));
+            // Records keep milliseconds: one of the same millisecond may be later, so it belongs to what was asked for.
+            let millis = KafkaOffset::Offset(time.0.div_euclid(1_000));
             list.add_partition_offset(&self.topic, partition as i32, millis).map_err(|error| refuse(Kind::Config, what(), &error))?;
         }
         let found = self.plain.offsets_for_times(list, self.timeout).map_err(|error| refuse(Kind::Transient, what(), &error))?;

@@ -51,7 +51,7 @@ use crate::edge::kafka::{
 use crate::edge::memory::MemoryStore;
 use crate::edge::redis::{RedisSettings, RedisStore};
 use crate::edge::{LogEvent, LogSource, StateStore};
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::run::learning::Learning;
 use crate::run::pipeline::Pipeline;
 use crate::run::render::Origin;
@@ -371,7 +371,11 @@ impl Group {
                     report.merge(&lane);
                     latencies.merge(&its);
                 }
-                Err(error) => first = first.and(Err(error)),
+                // A lane that ends takes the source along, and the others report that: what it said itself counts.
+                Err(error) => match &first {
+                    Err(before) if before.kind != Kind::Bug || error.kind == Kind::Bug => {}
+                    _ => first = Err(error),
+                },
             }
         }
         first.map(|()| (report, latencies))
