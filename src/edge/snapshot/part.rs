@@ -167,7 +167,7 @@ impl PartReader {
     ///
     /// # Errors
     /// `Permanent`: it is damaged.
-    pub fn next(&mut self) -> Result<Option<Item>> {
+    pub fn next_item(&mut self) -> Result<Option<Item>> {
         let item = self.read();
         item.map_err(|error| Error::permanent(format!("{} is damaged; use another snapshot", self.shown)).because(error))
     }
@@ -210,7 +210,7 @@ mod tests {
 
     fn items(path: &Path) -> Result<Vec<Item>> {
         let mut reader = PartReader::open(path)?;
-        std::iter::from_fn(|| reader.next().transpose()).collect()
+        std::iter::from_fn(|| reader.next_item().transpose()).collect()
     }
 
     #[test]

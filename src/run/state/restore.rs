@@ -172,7 +172,7 @@ impl Desk {
         let Order { part, partition, live, note } = order;
         let mut reader = PartReader::open(&stage.path(&part.file))?;
         let (mut page, mut entities, mut value) = (vec![], 0, vec![]);
-        while let Some(item) = reader.next()? {
+        while let Some(item) = reader.next_item()? {
             match item {
                 Item::Entity(key, bytes) => page.push((key, bytes)),
                 Item::Value(bytes) => value = bytes,

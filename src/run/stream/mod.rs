@@ -364,7 +364,7 @@ impl Group {
         }
         close(self.source.as_ref(), &self.shared, options, deadline);
         let (mut report, mut latencies) = (LaneReport::default(), Latencies::default());
-        let mut first = Ok(());
+        let mut first: Result<()> = Ok(());
         for lane in self.lanes {
             match lane.join(deadline) {
                 Ok((lane, its)) => {
