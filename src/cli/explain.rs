@@ -10,7 +10,7 @@ use super::args::{ExplainArgs, ServiceFlags};
 use super::explain_view;
 use super::progress::Progress;
 use super::{Outcome, output};
-use crate::core::printable::{is_unsafe, printable};
+use crate::core::printable::printable;
 use crate::error::{Error, Result};
 
 /// Shorter beginnings of an id name too many threats.
@@ -24,7 +24,7 @@ pub(super) fn run(args: &ExplainArgs) -> Result<Outcome> {
     };
     let found = search(&file, &args.id)?;
     match found.chosen() {
-        Some(threat) if args.json => output::print(&inert(&format!("{:#}\n", threat.record)))?,
+        Some(threat) if args.json => output::print(&output::inert(&format!("{:#}\n", threat.record)))?,
         Some(threat) => output::print(&explain_view::render(&threat.record, threat.resolved))?,
         None => {
             output::print(&found.hints(&args.id, &file))?;
@@ -32,19 +32,6 @@ pub(super) fn run(args: &ExplainArgs) -> Result<Outcome> {
         }
     }
     Ok(Outcome::Clean)
-}
-
-/// JSON that says the same and does nothing to a terminal: what JSON leaves as it is (C1, DEL, bidirectional marks) is escaped.
-fn inert(json: &str) -> String {
-    let mut text = String::with_capacity(json.len());
-    for character in json.chars() {
-        if is_unsafe(character) && character != '\n' {
-            character.encode_utf16(&mut [0; 2]).iter().for_each(|unit| text.push_str(&format!("\\u{unit:04x}")));
-        } else {
-            text.push(character);
-        }
-    }
-    text
 }
 
 fn default_file(args: &ExplainArgs) -> Result<PathBuf> {
@@ -161,8 +148,8 @@ mod tests {
     #[test]
     fn json_on_a_terminal_is_inert_and_says_the_same() {
         let record = serde_json::json!({ "name": "a\u{9b}31m\u{202e}b\u{7f}", "plain": "\u{e4}\n" });
-        let shown = inert(&format!("{record:#}\n"));
-        assert!(!shown.chars().any(|character| is_unsafe(character) && character != '\n'), "{shown:?}");
+        let shown = output::inert(&format!("{record:#}\n"));
+        assert!(!shown.chars().any(|character| crate::core::printable::is_unsafe(character) && character != '\n'), "{shown:?}");
         assert_eq!(serde_json::from_str::<Value>(&shown).unwrap(), record);
     }
 }

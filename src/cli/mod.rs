@@ -8,6 +8,7 @@
 //! | 3 | something failed while running |
 
 pub mod args;
+pub mod args_state;
 pub mod live;
 pub mod output;
 pub mod progress;
@@ -23,12 +24,15 @@ mod replay;
 mod run;
 mod show;
 mod simulate;
+mod state;
+mod state_view;
 mod stop;
 pub mod test;
 #[cfg(test)]
 mod tests;
 mod train;
 mod validate;
+mod verify;
 
 use std::process::ExitCode;
 
@@ -65,6 +69,8 @@ pub enum Verb {
     Validate(args::ValidateArgs),
     Test(args::TestArgs),
     Explain(args::ExplainArgs),
+    State(Box<args_state::StateArgs>),
+    Verify(args_state::VerifyArgs),
     Config(args::ConfigArgs),
     Completions(args::CompletionsArgs),
 }
@@ -108,6 +114,8 @@ fn dispatch(verb: Verb) -> Result<Outcome> {
         Verb::Simulate(args) => simulate::run(&args),
         Verb::Validate(args) => validate::run(&args),
         Verb::Explain(args) => explain::run(&args),
+        Verb::State(args) => state::run(&args),
+        Verb::Verify(args) => verify::run(&args),
         Verb::Config(args) => show::run(&args),
         Verb::Completions(args) => completions::run(&args),
     }

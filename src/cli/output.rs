@@ -2,7 +2,7 @@
 
 use std::io::{ErrorKind, Write};
 
-use crate::core::printable::printable;
+use crate::core::printable::{is_unsafe, printable};
 use crate::error::{Error, Result};
 
 /// Prints text that was made here, or was made [`printable`] before.
@@ -24,6 +24,29 @@ pub fn written(result: std::io::Result<()>) -> Result<()> {
         }
         _ => Ok(()),
     }
+}
+
+/// JSON that says the same and does nothing to a terminal: what JSON leaves as it is (C1, DEL, bidirectional marks) is escaped.
+#[must_use]
+pub fn inert(json: &str) -> String {
+    let mut text = String::with_capacity(json.len());
+    for character in json.chars() {
+        if is_unsafe(character) && character != '\n' {
+            character.encode_utf16(&mut [0; 2]).iter().for_each(|unit| text.push_str(&format!("\\u{unit:04x}")));
+        } else {
+            text.push(character);
+        }
+    }
+    text
+}
+
+/// Prints a record for programs, on several lines.
+///
+/// # Errors
+/// As for [`print`].
+pub fn json(record: &impl serde::Serialize) -> Result<()> {
+    let text = serde_json::to_string_pretty(record).map_err(|failure| Error::bug("a record is no JSON").because(failure))?;
+    print(&inert(&format!("{text}\n")))
 }
 
 /// Shows an error, every line of it made inert, because it may quote a file.

@@ -165,6 +165,9 @@ fn one_stream(args: &RunArgs, settings: &ServiceSettings, file: PipelineFile, ar
     let pipeline = Arc::new(Pipeline::open(file, Some(&codec))?);
     let learning: Arc<Learning> = Arc::new(models::learning(&pipeline, settings.models.as_deref(), &settings.output.join("models"), true)?);
     let options = options(args, settings, &pipeline);
+    if let Some(time) = &args.from {
+        super::verify::rewind(settings, &pipeline.file, time, args.snapshot.as_deref())?;
+    }
     stream::run(&pipeline, &learning, &options, around)
 }
 

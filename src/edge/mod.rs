@@ -20,6 +20,7 @@ pub mod memory;
 pub mod records;
 pub mod redis;
 pub mod secret;
+pub mod snapshot;
 
 use std::any::Any;
 use std::sync::Arc;
@@ -81,6 +82,10 @@ pub struct PartitionBatch {
     /// the last record of this batch plus one.
     pub high_watermark: Option<Offset>,
 }
+
+/// The id that a topic gets when it is made: one that was deleted and made anew has another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TopicId(pub u128);
 
 /// Counts the starts of deliveries, so that records of an older start are recognised on their way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Default)]

@@ -6,6 +6,8 @@
 
 #[cfg(feature = "app")]
 pub mod consume; // librdkafka's batch calls, which the wrapper crate lacks
+#[cfg(feature = "app")]
+pub mod describe; // topic ids
 #[cfg(target_arch = "x86_64")]
 mod forest_avx2;
 #[cfg(target_arch = "x86_64")]

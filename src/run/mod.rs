@@ -16,6 +16,7 @@ pub mod framed;
 
 pub mod embedded;
 
+pub mod state;
 pub mod stream;
 
 pub mod replay;

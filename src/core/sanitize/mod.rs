@@ -11,6 +11,8 @@ mod tests;
 mod text;
 mod time;
 
+pub use time::parse_time;
+
 use std::net::IpAddr;
 
 use bumpalo::Bump;

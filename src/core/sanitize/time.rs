@@ -50,6 +50,15 @@ pub(super) fn read(field: &Field<'_>) -> Option<Written> {
     }
 }
 
+/// A point in time that somebody typed: RFC 3339 or ISO 8601 with a date and a time, UTC where no zone is given.
+#[must_use]
+pub fn parse_time(text: &str) -> Option<EventTime> {
+    match extended(text.trim().as_bytes())? {
+        Written::At(time) | Written::LeapSecond(time) => Some(time),
+        Written::Yearless { .. } => None,
+    }
+}
+
 /// The point in time that is nearest to `near`, or the one in `default_year`.
 pub(super) fn with_year(month: u32, day: u32, micros_of_day: i64, near: Option<EventTime>, default_year: i64) -> Option<EventTime> {
     let (centre, years) = match near {

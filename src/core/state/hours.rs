@@ -63,6 +63,11 @@ impl Hours {
         signals[Signal::HourVolumeSpread as usize] = self.volumes.spread();
     }
 
+    /// Active hours, and the medians of events and bytes in one, in octaves.
+    pub fn profile(&self) -> (u16, f32, f32) {
+        (self.active_hours, self.counts.median(), self.volumes.median())
+    }
+
     fn close(&mut self, profile: &mut Profile) {
         if self.events == 0 {
             return;

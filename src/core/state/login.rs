@@ -4,7 +4,7 @@ use super::persist::persist_fields;
 use crate::core::event::{Event, Outcome};
 use crate::core::features::row::{Signal, SignalRow};
 use crate::core::numeric::hash_key;
-use crate::core::types::EntityKey;
+use crate::core::types::{EntityKey, EventTime};
 
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Login {
@@ -44,6 +44,11 @@ impl Login {
             }
         }
         *self = Self { latitude, longitude, micros: event.time.0, address, known: 1 };
+    }
+
+    /// When and where the last one was.
+    pub fn last(&self) -> Option<(EventTime, (f32, f32))> {
+        (self.known != 0).then_some((EventTime(self.micros), (self.latitude, self.longitude)))
     }
 }
 

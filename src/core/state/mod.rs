@@ -14,6 +14,7 @@ mod periods;
 pub mod persist;
 mod rates;
 mod sketch;
+mod summary;
 pub mod table;
 #[cfg(test)]
 mod tests;
@@ -23,6 +24,7 @@ mod windows;
 pub use dns::split_registered;
 pub use login::great_circle_km;
 pub use novelty::Rarity;
+pub use summary::{LoginSummary, ProfileSummary, RatesSummary, StateSummary};
 
 use self::facts::Facts;
 use self::persist::{Persist, expand, persist_fields, squeeze};
@@ -31,7 +33,7 @@ use super::features::row::{Signal, SignalRow};
 use super::types::Offset;
 use crate::native::prefetch_lines;
 
-/// Version of the binary form; a newer one is refused, an older one read by its own rules.
+/// Version of the binary form. Any other is refused: 1 was never released, and holds other sketches than can be made into these.
 pub const FORMAT: u8 = 2;
 
 /// Everything remembered of one entity. On whole cache lines, so that fetching one fetches nothing of its neighbours, and in order of
@@ -190,8 +192,17 @@ impl EntityState {
     /// Says what to do about a value that is damaged or of a newer format.
     pub fn decode(value: &[u8], scratch: &mut Vec<u8>) -> Result<Self, String> {
         let (format, rest) = value.split_first().ok_or("an entity's state is empty; restore it from a snapshot")?;
-        if *format != FORMAT {
-            return Err(format!("an entity's state has format {format}, this version reads {FORMAT}; run the version that wrote it"));
+        if *format > FORMAT {
+            return Err(format!(
+                "an entity's state has format {format}, which is newer than {FORMAT}, the newest this version reads; run the version that \
+                 wrote it or a later one"
+            ));
+        }
+        if *format < FORMAT {
+            return Err(format!(
+                "an entity's state has format {format}, which this version cannot carry over to {FORMAT}; run the version that wrote it, \
+                 or score again from a point in time (`threatguard run --from TIME`)"
+            ));
         }
         scratch.clear();
         let mut state = Self::default();

@@ -62,6 +62,11 @@ impl Rates {
         }
     }
 
+    /// Failures in an hour and in a day, and their long-run share.
+    #[must_use]
+    pub fn failures(&self) -> (f32, f32, f32) {
+        (self.failures_1h, self.failures_24h, self.failure_share)
+    }
     #[must_use]
     pub fn events_1h(&self) -> f32 {
         self.events_1h

@@ -182,3 +182,16 @@ fn the_stored_form_is_pinned() {
     }
     assert_eq!((all.len(), crate::core::numeric::hash_bytes(&all)), (19_628, 14_752_332_977_877_022_267));
 }
+
+#[test]
+fn a_value_of_another_format_says_what_to_do() {
+    let (mut scratch, mut value) = (vec![], vec![]);
+    EntityState::default().encode(&mut scratch, &mut value);
+    let mut said = |format: u8| {
+        value[0] = format;
+        EntityState::decode(&value, &mut scratch).map_or_else(|error| error, |_| "read".to_owned())
+    };
+    assert_eq!(said(FORMAT), "read");
+    assert!(said(FORMAT + 1).contains("newer than 2") && said(FORMAT + 1).contains("a later one"));
+    assert!(said(1).contains("format 1, which this version cannot carry over") && said(1).contains("run --from TIME"));
+}

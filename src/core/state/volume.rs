@@ -36,6 +36,11 @@ impl Volume {
         signals[Signal::DayVolumeMean as usize] = self.day_mean;
     }
 
+    /// Median and spread of single events, in octaves.
+    pub fn profile(&self) -> (f32, f32) {
+        (self.sizes.median(), self.sizes.spread())
+    }
+
     /// Moves the average towards the current level by the share of a day that passed, and lets the level fade.
     fn follow(&mut self, facts: &Facts) {
         let days = (facts.gap_seconds / 86_400.0).min(1.0);

@@ -6,24 +6,29 @@
 mod admin;
 mod consumer;
 mod group;
+mod outside;
 mod overrides;
 mod producer;
 mod reader;
 mod settings;
+mod tail;
 mod transactions;
 mod window;
 
 pub use admin::{CleanupPolicy, Finding, Problem, TimestampType, TopicSpec, check_topics, ensure_topics, partition_count};
 pub use consumer::{KafkaSource, SourceCounts};
+pub use outside::{GroupOutside, GroupState, LogEnds, topic_id};
 pub use overrides::RESERVED;
 pub use producer::KafkaPublisher;
 pub use settings::{
     Compression, ConsumerSettings, KafkaSettings, ProducerSettings, Protocol, SaslMechanism, Security, StartAt, TopicNames,
 };
+pub use tail::{Tail, existing, read_tail};
 pub use transactions::KafkaTransactions;
 
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::ConsumerContext;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
 use crate::error::{Error, Kind};
@@ -51,6 +56,8 @@ impl ClientContext for QuietContext {
         tracing::warn!("kafka client: {error}: {reason}");
     }
 }
+
+impl ConsumerContext for QuietContext {}
 
 /// What a code of the client or the broker means for us.
 fn kind_of(code: RDKafkaErrorCode) -> Kind {

@@ -97,7 +97,9 @@ impl Connection {
     pub(super) fn check_server(&mut self) -> Result<()> {
         let info: String = self.query(|connection| ::redis::cmd("INFO").query(connection))?;
         check_info(&info, &self.address)?;
-        self.query(|connection| script::CLAIM.load(connection).and_then(|_| script::STORE.load(connection)))?;
+        self.query(|connection| {
+            script::CLAIM.load(connection).and_then(|_| script::STORE.load(connection)).and_then(|_| script::FILL.load(connection))
+        })?;
         Ok(())
     }
 

@@ -6,12 +6,14 @@
 
 mod connection;
 mod script;
+mod survey;
 
 use std::path::PathBuf;
 
 use ::redis::{Cmd, Pipeline, Value};
 
 use self::connection::Connection;
+pub use self::survey::{Stored, Values};
 use super::memory::{fenced_by_checkpoint, fenced_by_owner, fenced_by_state, gone};
 use super::secret::Secret;
 use super::{Checkpoint, Claim, Owner, PartitionMeta, StateGeneration, StateStore};

@@ -26,22 +26,39 @@ return {'OK', ARGV[1], m[2], m[3], m[4]}
 ///
 /// Checkpoints of a claim are numbered: where the one before is missing, the server has lost what it had acknowledged (a restart
 /// with an older file, a failover to a replica that was behind), and so perhaps values that are no longer going to be written.
+///
+/// `n` counts the partition's values, so that one that vanishes behind our back is found. It is begun with the state: one that an
+/// older version has begun goes on without it. The keys of a checkpoint differ, so one look at all of them says how many are new.
 pub(super) static STORE: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
         r"
-local m = redis.call('HMGET', KEYS[1], 'own', 'gen', 'R', 'seq')
+local m = redis.call('HMGET', KEYS[1], 'own', 'gen', 'R', 'seq', 'n')
 if m[1] and tonumber(m[1]) > tonumber(ARGV[1]) then return {'OWNER', m[1]} end
 local seq, number = tonumber(m[4] or -1), tonumber(ARGV[4])
 if m[1] ~= ARGV[1] or (seq ~= number and seq + 1 ~= number) then return {'GONE'} end
 if m[2] and m[2] ~= ARGV[2] then return {'STATE', m[2]} end
 if m[3] and tonumber(m[3]) > tonumber(ARGV[3]) then return {'BEHIND', m[3]} end
 redis.call('HSET', KEYS[1], 'gen', ARGV[2])
+local change = 0
+if #KEYS > 1 then change = -redis.call('EXISTS', unpack(KEYS, 2)) end
 for i = 2, #KEYS do
   local value = ARGV[i + 4]
-  if value == '' then redis.call('DEL', KEYS[i]) else redis.call('SET', KEYS[i], value) end
+  if value == '' then redis.call('DEL', KEYS[i]) else redis.call('SET', KEYS[i], value); change = change + 1 end
 end
 redis.call('HSET', KEYS[1], 'seq', ARGV[4], 'R', ARGV[3], 'value', ARGV[5])
+if m[5] or not m[3] then redis.call('HSET', KEYS[1], 'n', string.format('%d', tonumber(m[5] or 0) + change)) end
 return {'OK'}
+",
+    )
+});
+
+/// KEYS: entities of one partition that hold nothing yet or may be overwritten. ARGV: a value for each. Answers how many are new.
+pub(super) static FILL: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(
+        r"
+local before = redis.call('EXISTS', unpack(KEYS))
+for i = 1, #KEYS do redis.call('SET', KEYS[i], ARGV[i]) end
+return {'OK', #KEYS - before}
 ",
     )
 });

@@ -156,6 +156,7 @@ impl<T: Task> Lane<T> {
         let known = Known {
             partition,
             partitions: self.shared.partitions,
+            topic: self.shared.topic,
             committed,
             start,
             meta: meta.as_ref(),

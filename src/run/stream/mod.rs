@@ -45,11 +45,13 @@ use self::threads::{LaneParts, Running};
 use crate::config::service::Verdicts;
 use crate::core::types::Partition;
 use crate::edge::clock::{self, Deadline};
-use crate::edge::kafka::{ConsumerSettings, KafkaPublisher, KafkaSettings, KafkaSource, KafkaTransactions, ProducerSettings, TopicSpec};
+use crate::edge::kafka::{
+    ConsumerSettings, KafkaPublisher, KafkaSettings, KafkaSource, KafkaTransactions, ProducerSettings, TopicSpec, topic_id,
+};
 use crate::edge::memory::MemoryStore;
 use crate::edge::redis::{RedisSettings, RedisStore};
 use crate::edge::{LogEvent, LogSource, StateStore};
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::run::learning::Learning;
 use crate::run::pipeline::Pipeline;
 use crate::run::render::Origin;
@@ -297,6 +299,7 @@ impl Group {
             metrics: Arc::clone(&around.metrics),
             checkpoint_interval: options.checkpoint_interval,
             partitions: source.partitions(),
+            topic: topic_id(&options.kafka, plan.topic)?,
             exactly_once: options.exactly_once,
             ended: Mutex::new(BTreeSet::<Partition>::new()),
             give_up: Arc::new(AtomicBool::new(false)),
@@ -361,14 +364,18 @@ impl Group {
         }
         close(self.source.as_ref(), &self.shared, options, deadline);
         let (mut report, mut latencies) = (LaneReport::default(), Latencies::default());
-        let mut first = Ok(());
+        let mut first: Result<()> = Ok(());
         for lane in self.lanes {
             match lane.join(deadline) {
                 Ok((lane, its)) => {
                     report.merge(&lane);
                     latencies.merge(&its);
                 }
-                Err(error) => first = first.and(Err(error)),
+                // A lane that ends takes the source along, and the others report that: what it said itself counts.
+                Err(error) => match &first {
+                    Err(before) if before.kind != Kind::Bug || error.kind == Kind::Bug => {}
+                    _ => first = Err(error),
+                },
             }
         }
         first.map(|()| (report, latencies))

@@ -4,7 +4,7 @@
 //! by another tool.
 
 use crate::core::types::{EventTime, Offset};
-use crate::edge::{Owner, StateGeneration};
+use crate::edge::{Owner, StateGeneration, TopicId};
 
 /// The first word of every note; a later form gets another one.
 const FORM: &str = "tg1";
@@ -23,15 +23,18 @@ pub struct Note {
     pub exactly_once: bool,
     /// The last time that passed in a silent partition and led to outputs; part of the state from this offset on.
     pub ticked: Option<EventTime>,
+    /// The input topic's own id, where the broker tells it.
+    pub topic: Option<TopicId>,
 }
 
 impl Note {
     #[must_use]
     pub fn to_text(&self) -> String {
-        let Self { owner, state, base, partitions, exactly_once, ticked } = self;
+        let Self { owner, state, base, partitions, exactly_once, ticked, topic } = self;
         let ticked = ticked.map_or(String::new(), |time| format!(" w={}", time.0));
+        let topic = topic.map_or(String::new(), |id| format!(" t={:032x}", id.0));
         let exact = u8::from(*exactly_once);
-        format!("{FORM} o={} g={} b={} n={partitions} x={exact}{ticked}", owner.0, state.0, base.0)
+        format!("{FORM} o={} g={} b={} n={partitions} x={exact}{ticked}{topic}", owner.0, state.0, base.0)
     }
 
     /// `None` where it is not a note of ours. Words that are not known are passed over.
@@ -48,6 +51,7 @@ impl Note {
             partitions: 0,
             exactly_once: false,
             ticked: None,
+            topic: None,
         };
         for word in words {
             let (name, value) = word.split_once('=')?;
@@ -58,6 +62,7 @@ impl Note {
                 "n" => note.partitions = value.parse().ok()?,
                 "x" => note.exactly_once = value == "1",
                 "w" => note.ticked = Some(EventTime(value.parse().ok()?)),
+                "t" => note.topic = Some(TopicId(u128::from_str_radix(value, 16).ok()?)),
                 _ => {}
             }
         }
@@ -78,17 +83,18 @@ mod tests {
             partitions: 4_096,
             exactly_once: true,
             ticked: Some(EventTime(-1)),
+            topic: Some(TopicId(u128::MAX)),
         };
         let text = note.to_text();
         assert!(text.is_ascii() && text.len() < 200, "{text}");
         assert_eq!(Note::parse(&text), Some(note.clone()));
-        let plain = Note { ticked: None, exactly_once: false, ..note };
+        let plain = Note { ticked: None, topic: None, exactly_once: false, ..note };
         assert_eq!(Note::parse(&format!("{} later=1", plain.to_text())), Some(plain));
     }
 
     #[test]
     fn what_is_no_note_is_none() {
-        for text in ["", "tg2 o=1", "set by hand", "tg1 o=-1", "tg1 o", "tg1 w=x"] {
+        for text in ["", "tg2 o=1", "set by hand", "tg1 o=-1", "tg1 o", "tg1 w=x", "tg1 t=topic"] {
             assert_eq!(Note::parse(text), None, "{text}");
         }
     }

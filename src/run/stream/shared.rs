@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::core::engine::Counts;
 use crate::core::types::Partition;
-use crate::edge::LogSource;
+use crate::edge::{LogSource, TopicId};
 use crate::error::Result;
 use crate::run::telemetry::Metrics;
 
@@ -17,6 +17,8 @@ pub struct Shared {
     pub checkpoint_interval: Duration,
     /// Partitions of the source's topic.
     pub partitions: u32,
+    /// Which topic that is, where the broker tells.
+    pub topic: Option<TopicId>,
     pub exactly_once: bool,
     /// Partitions whose end was reached and has not moved since, for `--once`.
     pub ended: std::sync::Mutex<std::collections::BTreeSet<Partition>>,

@@ -5,7 +5,7 @@
 
 use super::note::Note;
 use crate::core::types::{Offset, Partition};
-use crate::edge::{Committed, Owner, PartitionMeta, StateGeneration};
+use crate::edge::{Committed, Owner, PartitionMeta, StateGeneration, TopicId};
 use crate::error::{Error, Result};
 
 /// Where a partition goes on.
@@ -27,6 +27,8 @@ pub struct Known<'k> {
     pub partition: Partition,
     /// Partitions of the topic.
     pub partitions: u32,
+    /// Which topic it is, where the broker tells.
+    pub topic: Option<TopicId>,
     pub committed: Option<&'k Committed>,
     /// Where it starts without a commit.
     pub start: Offset,
@@ -63,7 +65,12 @@ fn begin(known: Known<'_>) -> Result<Plan> {
             ),
             "go on with the group that the state belongs to, or remove the state (`threatguard state drop`)",
         )),
-        _ => Ok(anew(known, known.start, Owner(0))),
+        // A state that holds nothing yet is as good as a new one, under its own name: the store takes no other beside it.
+        Some(meta) => {
+            let plan = anew(known, known.start, Owner(0));
+            Ok(Plan { note: Note { state: meta.state, ..plan.note }, ..plan })
+        }
+        None => Ok(anew(known, known.start, Owner(0))),
     }
 }
 
@@ -95,6 +102,17 @@ fn resume(known: Known<'_>, live: Offset, last: Note) -> Result<Plan> {
             "make the topic with the old number, or start with a new group and an empty store",
         ));
     }
+    if let (Some(then), Some(now)) = (last.topic, known.topic)
+        && then != now
+    {
+        return Err(refuse(
+            known,
+            "the topic was deleted and made anew since the group's last commit: its offsets mean other records now",
+            "start the new topic from a point in time (`threatguard run --from TIME`), or with a new group and an empty store \
+             (`threatguard state drop`)",
+        ));
+    }
+    let last = Note { topic: known.topic.or(last.topic), ..last };
     let Some(meta) = known.meta else { return rebuild(known, live, last) };
     if meta.state != last.state {
         return Err(refuse(
@@ -149,8 +167,8 @@ fn anew(known: Known<'_>, at: Offset, last: Owner) -> Plan {
 }
 
 fn note(known: Known<'_>, last: Owner, state: StateGeneration, base: Offset) -> Note {
-    let Known { partitions, exactly_once, .. } = known;
-    Note { owner: Owner(last.0 + 1), state, base, partitions, exactly_once, ticked: None }
+    let Known { partitions, exactly_once, topic, .. } = known;
+    Note { owner: Owner(last.0 + 1), state, base, partitions, exactly_once, ticked: None, topic }
 }
 
 fn refuse(known: Known<'_>, what: &str, advice: &str) -> Error {

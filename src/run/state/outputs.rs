@@ -1,0 +1,231 @@
+//! Published records as a check sees them: their ids, and which input offsets they speak for.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use hashbrown::HashTable;
+use serde::Deserialize;
+
+use super::Target;
+use crate::core::types::{Offset, Partition};
+use crate::edge::TopicRole;
+
+/// Offsets without anything that are kept, of each partition.
+const MISSING_MAX: usize = 100_000;
+
+/// The ids of one topic, as hashes.
+#[derive(Debug, Default)]
+pub struct Ids {
+    seen: HashTable<u128>,
+    pub duplicates: u64,
+    /// The first one that came twice.
+    pub first: Option<String>,
+    pub unreadable: u64,
+}
+
+impl Ids {
+    fn note(&mut self, kind: &str, id: &str) -> bool {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(kind.as_bytes()).update(b":").update(id.as_bytes());
+        let mut first = [0; 16];
+        first.copy_from_slice(&hasher.finalize().as_bytes()[..16]);
+        let hash = u128::from_be_bytes(first);
+        if self.seen.find(hash as u64, |other| *other == hash).is_some() {
+            self.duplicates += 1;
+            self.first.get_or_insert_with(|| id.to_owned());
+            return false;
+        }
+        self.seen.insert_unique(hash as u64, hash, |other| *other as u64);
+        true
+    }
+}
+
+/// What the outputs say about the input.
+#[derive(Debug, Default)]
+pub struct Outputs {
+    pipeline: String,
+    topic: String,
+    /// Offsets that have a verdict or a dead letter, and the first verdict of each partition.
+    spoken: BTreeMap<Partition, Vec<u64>>,
+    first: BTreeMap<Partition, u64>,
+    pub verdicts: u64,
+    /// One position has different verdicts: they are of several pipelines.
+    pub has_foreign_verdicts: bool,
+    /// Events that came too late, by the window aggregates.
+    pub late: u64,
+    hashes: BTreeMap<Partition, HashTable<(u64, u64)>>,
+}
+
+/// How far one partition of the input is spoken for.
+#[derive(Debug)]
+pub struct Coverage {
+    pub seen: u64,
+    pub missing: BTreeSet<Offset>,
+}
+
+#[derive(Deserialize)]
+struct Envelope<'a> {
+    #[serde(rename = "type")]
+    kind: &'a str,
+    #[serde(borrow)]
+    data: Data<'a>,
+}
+
+#[derive(Deserialize)]
+struct Data<'a> {
+    id: &'a str,
+    pipeline: Option<&'a str>,
+    kind: Option<&'a str>,
+    /// An alert comes again under its id when its severity has risen.
+    revision: Option<u32>,
+    counts: Option<LateCount>,
+}
+
+#[derive(Deserialize)]
+struct LateCount {
+    #[serde(default)]
+    late: u64,
+}
+
+#[derive(Deserialize)]
+struct DeadLetter<'a> {
+    id: &'a str,
+    #[serde(borrow)]
+    evidence: Evidence<'a>,
+}
+
+#[derive(Deserialize)]
+struct Evidence<'a> {
+    topic: &'a str,
+    partition: u32,
+    offset: u64,
+}
+
+#[derive(Deserialize)]
+struct Verdict {
+    position: Place,
+}
+
+#[derive(Deserialize)]
+struct Place {
+    partition: u32,
+    offset: u64,
+}
+
+impl Outputs {
+    #[must_use]
+    pub fn new(target: &Target) -> Self {
+        Self { pipeline: target.name.clone(), topic: target.topic.clone(), ..Self::default() }
+    }
+
+    pub fn take(&mut self, role: TopicRole, payload: &[u8], ids: &mut Ids) {
+        let read = match role {
+            TopicRole::Verdicts => self.verdict(payload, ids),
+            TopicRole::DeadLetters => self.dead_letter(payload, ids),
+            _ => self.enveloped(payload, ids),
+        };
+        ids.unreadable += u64::from(read.is_none());
+    }
+
+    fn enveloped(&mut self, payload: &[u8], ids: &mut Ids) -> Option<()> {
+        let Envelope { kind, data } = serde_json::from_slice(payload).ok()?;
+        let kind = data.revision.map_or_else(|| kind.to_owned(), |revision| format!("{kind}/{revision}"));
+        let is_new = ids.note(&kind, data.id);
+        if is_new && data.kind == Some("traffic") && data.pipeline == Some(self.pipeline.as_str()) {
+            self.late += data.counts.map_or(0, |counts| counts.late);
+        }
+        Some(())
+    }
+
+    fn dead_letter(&mut self, payload: &[u8], ids: &mut Ids) -> Option<()> {
+        let DeadLetter { id, evidence } = serde_json::from_slice(payload).ok()?;
+        if ids.note("dead letter", id) && evidence.topic == self.topic {
+            self.spoken.entry(Partition(evidence.partition)).or_default().push(evidence.offset);
+        }
+        Some(())
+    }
+
+    /// Verdicts have no id but their position. Two that say the same are one that came twice; two that differ are of two pipelines.
+    fn verdict(&mut self, payload: &[u8], ids: &mut Ids) -> Option<()> {
+        let Verdict { position: Place { partition, offset } } = serde_json::from_slice(payload).ok()?;
+        self.verdicts += 1;
+        let hash = blake3::hash(payload);
+        let whole = hash.as_bytes().first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes));
+        let partition = Partition(partition);
+        let place = crate::core::numeric::mix(offset);
+        let hashes = self.hashes.entry(partition).or_default();
+        match hashes.find(place, |(other, _)| *other == offset) {
+            Some((_, other)) if *other == whole => {
+                ids.duplicates += 1;
+                ids.first.get_or_insert_with(|| format!("the verdict on partition {}, offset {offset}", partition.0));
+            }
+            Some(_) => self.has_foreign_verdicts = true,
+            None => {
+                hashes.insert_unique(place, (offset, whole), |(other, _)| crate::core::numeric::mix(*other));
+                self.spoken.entry(partition).or_default().push(offset);
+                let first = self.first.entry(partition).or_insert(offset);
+                *first = offset.min(*first);
+            }
+        }
+        Some(())
+    }
+
+    /// From the first verdict that was read up to what is committed. `None` where no verdict was read.
+    #[must_use]
+    pub fn coverage(&self, partition: Partition, committed: Option<Offset>) -> Option<Coverage> {
+        let (first, next) = (*self.first.get(&partition)?, committed?.0);
+        let mut spoken: Vec<u64> = self.spoken.get(&partition)?.iter().copied().filter(|offset| (first..next).contains(offset)).collect();
+        spoken.sort_unstable();
+        spoken.dedup();
+        let mut missing = BTreeSet::new();
+        let mut expected = first;
+        for offset in spoken.iter().copied().chain([next]) {
+            missing.extend((expected..offset).take(MISSING_MAX.saturating_sub(missing.len())).map(Offset));
+            expected = offset + 1;
+        }
+        Some(Coverage { seen: spoken.len() as u64, missing })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn verdict(offset: u64, score: u32) -> Vec<u8> {
+        format!(r#"{{"position":{{"partition":0,"offset":{offset}}},"entity":"ip:10.0.0.1","score":{score}}}"#).into_bytes()
+    }
+
+    #[test]
+    fn gaps_repetitions_and_other_pipelines_are_told_apart() {
+        let (mut outputs, mut ids) = (Outputs { topic: "in".to_owned(), ..Outputs::default() }, Ids::default());
+        for offset in [3, 4, 6, 9] {
+            outputs.take(TopicRole::Verdicts, &verdict(offset, 1), &mut ids);
+        }
+        let dead = br#"{"id":"d","evidence":{"topic":"in","partition":0,"offset":5}}"#;
+        outputs.take(TopicRole::DeadLetters, dead, &mut ids);
+        let coverage = outputs.coverage(Partition(0), Some(Offset(11))).unwrap();
+        assert_eq!(coverage.seen, 5);
+        assert_eq!(coverage.missing.into_iter().map(|offset| offset.0).collect::<Vec<_>>(), [7, 8, 10]);
+        assert_eq!((ids.duplicates, outputs.has_foreign_verdicts), (0, false));
+        outputs.take(TopicRole::Verdicts, &verdict(4, 1), &mut ids);
+        assert_eq!((ids.duplicates, outputs.has_foreign_verdicts), (1, false));
+        outputs.take(TopicRole::Verdicts, &verdict(6, 2), &mut ids);
+        assert!(outputs.has_foreign_verdicts);
+        outputs.take(TopicRole::Verdicts, b"ARROW1", &mut ids);
+        assert_eq!(ids.unreadable, 1);
+    }
+
+    #[test]
+    fn ids_are_of_a_kind() {
+        let (mut outputs, mut ids) = (Outputs::default(), Ids::default());
+        for kind in ["threat.detected", "threat.resolved", "threat.detected"] {
+            let payload = format!(r#"{{"type":"{kind}","data":{{"id":"a","type":"beaconing"}}}}"#);
+            outputs.take(TopicRole::Threats, payload.as_bytes(), &mut ids);
+        }
+        assert_eq!((ids.duplicates, ids.first.as_deref()), (1, Some("a")));
+        for revision in [1, 2] {
+            let payload = format!(r#"{{"type":"alert.created","data":{{"id":"b","revision":{revision}}}}}"#);
+            outputs.take(TopicRole::Alerts, payload.as_bytes(), &mut ids);
+        }
+        assert_eq!(ids.duplicates, 1, "an alert that escalates is no repetition");
+    }
+}

@@ -1,0 +1,55 @@
+//! Scenario: a deployment that loses verdicts, or holds a transaction open.
+//! Guarantees: `threatguard verify` names it with exit code 1; a sound one gives 0, an absent broker 3.
+
+use rdkafka::ClientConfig;
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+use std::time::Duration;
+
+use crate::process::{Done, json};
+use crate::site::Site;
+
+fn codes(done: &Done) -> Vec<String> {
+    let findings = json(&done.out)["findings"].clone();
+    findings.as_array().unwrap().iter().map(|finding| finding["code"].as_str().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn gaps_and_hanging_transactions_are_found() {
+    let Some(site) = Site::open("gaps_and_hanging_transactions") else { return };
+    let quick = ["--json", "--patience", "1"];
+    site.send(0);
+    site.run(&["--verdicts", "json"]);
+    let sound = site.verify(&quick);
+    assert_eq!((sound.code, codes(&sound)), (Some(0), vec![]), "{}", sound.out);
+    // The verdicts of this piece are not published.
+    site.send(1);
+    site.run(&["--verdicts", "none"]);
+    site.send(2);
+    site.run(&["--verdicts", "json"]);
+    let found = site.verify(&quick);
+    assert_eq!((found.code, codes(&found)), (Some(1), vec!["gaps".to_owned()]), "{}", found.out);
+
+    let hanging: BaseProducer = ClientConfig::new()
+        .set("bootstrap.servers", &site.services.brokers)
+        .set("transactional.id", &site.raw)
+        .set("transaction.timeout.ms", "60000")
+        .create()
+        .unwrap();
+    hanging.init_transactions(Duration::from_secs(30)).unwrap();
+    hanging.begin_transaction().unwrap();
+    let topic = format!("{}.threats", site.group);
+    hanging.send(BaseRecord::<(), [u8]>::to(&topic).payload(b"{}")).map_err(|(error, _)| error).unwrap();
+    hanging.flush(Duration::from_secs(30)).unwrap();
+    let found = site.verify(&quick);
+    assert_eq!((found.code, codes(&found)), (Some(1), vec!["gaps".to_owned(), "transaction".to_owned()]), "{}", found.out);
+    hanging.abort_transaction(Duration::from_secs(30)).unwrap();
+    assert_eq!(codes(&site.verify(&quick)), ["gaps"]);
+}
+
+#[test]
+fn an_absent_broker_is_no_finding() {
+    let pipeline = crate::workbench::shipped("network");
+    let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let done = crate::process::run(&["verify", "--pipeline", pipeline.to_str().unwrap(), "--brokers", &address]);
+    done.fails(3, &[&address]);
+}
