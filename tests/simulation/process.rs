@@ -131,6 +131,7 @@ impl Process {
             metrics: Arc::clone(&setup.metrics),
             checkpoint_interval: setup.checkpoint_interval,
             partitions: setup.partitions,
+            topic: None,
             exactly_once: setup.exactly_once,
             ended: Mutex::default(),
             give_up: Arc::new(AtomicBool::new(false)),

@@ -94,7 +94,7 @@ impl Case {
     }
 
     #[track_caller]
-    fn is_refused(self, said: &[&str]) {
+    fn refused_with(self, said: &[&str]) {
         let error = self.plan().expect_err("planned");
         assert_eq!(error.kind, Kind::Config);
         let text = error.to_string();
@@ -113,8 +113,8 @@ fn a_group_that_never_committed() {
     Case::fitting().never_committed().meta(|meta| meta.checkpoint = Offset(0)).goes_on(10, 10, true, (6, 7, 10));
     Case::fitting().never_committed().in_memory().goes_on(10, 10, true, (6, 900, 10));
     // A state without offsets belongs to somebody else, or the topic was made anew.
-    Case::fitting().never_committed().is_refused(&["state up to offset 90", "no offset", "state drop"]);
-    Case::fitting().never_committed().meta(|meta| meta.checkpoint = Offset(1)).is_refused(&["up to offset 1"]);
+    Case::fitting().never_committed().refused_with(&["state up to offset 90", "no offset", "state drop"]);
+    Case::fitting().never_committed().meta(|meta| meta.checkpoint = Offset(1)).refused_with(&["up to offset 1"]);
 }
 
 #[test]
@@ -125,13 +125,13 @@ fn an_offset_without_a_note() {
         // The state ends where the offset is: it is the one.
         Case::fitting().text(90, text).goes_on(90, 90, false, (6, 7, 0));
         // Anything else was set by somebody who knew nothing of the state.
-        Case::fitting().text(100, text).is_refused(&[
+        Case::fitting().text(100, text).refused_with(&[
             "set to 100 by something else",
             "the state goes to 90",
             "state restore",
             "run --from",
         ]);
-        Case::fitting().text(80, text).is_refused(&["set to 80 by something else"]);
+        Case::fitting().text(80, text).refused_with(&["set to 80 by something else"]);
         // States that end with the process do not count.
         Case::fitting().text(100, text).in_memory().goes_on(100, 100, true, (6, 900, 100));
     }
@@ -154,25 +154,25 @@ fn offsets_and_state_that_fit() {
 #[test]
 fn offsets_and_state_that_do_not_fit() {
     let other = |meta: &mut PartitionMeta| meta.state = StateGeneration(8);
-    Case::fitting().meta(other).is_refused(&["generation 8, the group's is 7", "state restore", "run --from"]);
+    Case::fitting().meta(other).refused_with(&["generation 8, the group's is 7", "state restore", "run --from"]);
     // State from the future: offsets were set back, or expired and were made anew.
-    Case::fitting().meta(|meta| meta.checkpoint = Offset(101)).is_refused(&["offset 101, past the group's 100", "state restore"]);
-    Case::fitting().noted(89, |_| ()).is_refused(&["offset 90, past the group's 89"]);
-    Case::fitting().noted(0, |_| ()).is_refused(&["past the group's 0"]);
+    Case::fitting().meta(|meta| meta.checkpoint = Offset(101)).refused_with(&["offset 101, past the group's 100", "state restore"]);
+    Case::fitting().noted(89, |_| ()).refused_with(&["offset 90, past the group's 89"]);
+    Case::fitting().noted(0, |_| ()).refused_with(&["past the group's 0"]);
     // Partitions were added, or taken with a new topic.
     for partitions in [3, 5] {
-        Case { partitions, ..Case::fitting() }.is_refused(&["had 4 partitions", &format!("has {partitions} now"), "new group"]);
+        Case { partitions, ..Case::fitting() }.refused_with(&["had 4 partitions", &format!("has {partitions} now"), "new group"]);
     }
-    Case { partitions: 5, ..Case::fitting().no_meta() }.is_refused(&["had 4 partitions"]);
-    Case { partitions: 5, ..Case::fitting().in_memory() }.is_refused(&["had 4 partitions"]);
+    Case { partitions: 5, ..Case::fitting().no_meta() }.refused_with(&["had 4 partitions"]);
+    Case { partitions: 5, ..Case::fitting().in_memory() }.refused_with(&["had 4 partitions"]);
 }
 
 #[test]
 fn a_topic_that_was_made_anew() {
     let another = || Case { topic: Some(TopicId(2)), ..Case::fitting() };
-    another().is_refused(&["deleted and made anew", "run --from", "state drop"]);
-    another().no_meta().is_refused(&["deleted and made anew"]);
-    another().in_memory().is_refused(&["deleted and made anew"]);
+    another().refused_with(&["deleted and made anew", "run --from", "state drop"]);
+    another().no_meta().refused_with(&["deleted and made anew"]);
+    another().in_memory().refused_with(&["deleted and made anew"]);
     // Whoever does not know the id cannot say, and what is known is kept.
     let note = Case { topic: None, ..Case::fitting() }.goes_on(90, 100, false, (6, 7, 20));
     assert_eq!(note.topic, Some(TopicId(1)), "an id that the broker does not tell today is still the topic's");
@@ -190,7 +190,7 @@ fn at_least_once_a_state_may_be_ahead() {
     // Who has committed decides, not who takes over.
     let mut now_at_least = ahead(Case::fitting());
     now_at_least.exactly_once = false;
-    now_at_least.is_refused(&["offset 110, past the group's 100"]);
+    now_at_least.refused_with(&["offset 110, past the group's 100"]);
     let mut before_at_least = ahead(Case::fitting().noted(100, |note| note.exactly_once = false));
     before_at_least.exactly_once = false;
     before_at_least.goes_on(110, 110, false, (6, 7, 20));
