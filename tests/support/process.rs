@@ -107,6 +107,12 @@ pub fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     }
 }
 
+/// Sends a signal by name to one process.
+pub fn send(process: u32, signal: &str) {
+    let status = Command::new("kill").arg(format!("-{signal}")).arg(process.to_string()).status().unwrap();
+    assert!(status.success(), "kill -{signal} {process}");
+}
+
 /// A program that goes on in the background. Killed when dropped.
 pub struct Running {
     pub child: Child,
@@ -142,10 +148,20 @@ impl Running {
         })
     }
 
+    /// Everything that it has said so far.
+    pub fn heard(&mut self) -> &[String] {
+        self.said.extend(self.lines.try_iter());
+        &self.said
+    }
+
+    /// Sends a signal by name, such as `TERM` or `STOP`.
+    pub fn signal(&self, name: &str) {
+        send(self.child.id(), name);
+    }
+
     /// The exit code after SIGTERM; none when it took longer than `patience`.
     pub fn terminate(&mut self, patience: Duration) -> Option<i32> {
-        let pid = self.child.id().to_string();
-        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+        self.signal("TERM");
         wait(&mut self.child, patience).and_then(|status| status.code())
     }
 
