@@ -91,6 +91,11 @@ impl<'d> Fleet<'d> {
 }
 
 impl Worker {
+    /// One that was started otherwise.
+    pub fn named(name: &str, running: Running) -> Self {
+        Self { name: name.to_owned(), running, more: vec![] }
+    }
+
     #[track_caller]
     pub fn end(&mut self) {
         self.running.signal("TERM");

@@ -42,8 +42,8 @@ impl Follower {
                         seen.topic[partition].push(entry);
                     }
                     // Brokers that go are what is tested; the client comes back by itself.
-                    Some(Err(KafkaError::PartitionEOF(_) | KafkaError::MessageConsumption(_))) | None => {}
-                    Some(Err(error)) => panic!("the follower of verdicts: {error}"),
+                    Some(Err(KafkaError::MessageConsumptionFatal(error))) => panic!("the follower of verdicts: {error}"),
+                    Some(Err(_)) | None => {}
                 }
             }
         });

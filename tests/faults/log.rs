@@ -97,11 +97,17 @@ pub fn text(brokers: &str, topic: &str, partition: usize, offset: i64) -> String
 /// The offset after the last record that this isolation level may see, by partition.
 pub fn ends(brokers: &str, topic: &str, partitions: u32, isolation: Isolation) -> Vec<i64> {
     let consumer = client(brokers, isolation, &support::fresh("ends"));
-    ends_by(&consumer, topic, partitions)
-}
-
-pub fn ends_by(consumer: &BaseConsumer, topic: &str, partitions: u32) -> Vec<i64> {
-    let end = |partition| consumer.fetch_watermarks(topic, partition as i32, WAIT).map_or(-1, |(_, high)| high);
+    let end = |partition| {
+        let deadline = Deadline::after(READ);
+        loop {
+            match consumer.fetch_watermarks(topic, partition as i32, WAIT) {
+                Ok((_, high)) => return high,
+                // Its leader may be the one that was just ended.
+                Err(error) => assert!(!deadline.passed(), "{topic} has no end: {error}"),
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    };
     (0..partitions).map(end).collect()
 }
 

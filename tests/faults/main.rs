@@ -12,7 +12,6 @@ mod cluster;
 mod crash_points;
 mod deployment;
 mod dice;
-mod disk;
 mod expected;
 mod fleet;
 mod follower;
