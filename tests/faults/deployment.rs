@@ -10,7 +10,7 @@ use threatguard::edge::kafka::{KafkaSettings, TopicSpec, ensure_topics};
 use crate::expected;
 use crate::follower::Follower;
 use crate::log::{self, Isolation};
-use crate::process::{Running, finish, lines, threatguard};
+use crate::process::{Running, finish, summary, threatguard};
 use crate::support;
 use crate::support::redis_server::RedisServer;
 use crate::workbench::{ROLES, Services, Workbench};
@@ -67,8 +67,20 @@ impl Deployment {
         let pipeline = bench.pipeline("network", &raw, &raw);
         let config = bench.write("service.yaml", CONFIG);
         let services = Services { brokers: brokers.clone(), redis: format!("redis://127.0.0.1:{}/0", redis.port()) };
-        let new =
-            Self { test: test.to_owned(), bench, brokers, services, redis, raw, partitions: plan.partitions, events, models, is_plain: true, pipeline, config };
+        let new = Self {
+            test: test.to_owned(),
+            bench,
+            brokers,
+            services,
+            redis,
+            raw,
+            partitions: plan.partitions,
+            events,
+            models,
+            is_plain: true,
+            pipeline,
+            config,
+        };
         let names = ROLES.iter().map(|role| new.topic(role)).chain([new.raw.clone()]);
         new.make_topics(names, plan.replicas);
         Some(new)
@@ -101,9 +113,13 @@ impl Deployment {
         let redis = RedisServer::start(&self.test, &[]).unwrap();
         let services = Services { brokers: self.brokers.clone(), redis: format!("redis://127.0.0.1:{}/0", redis.port()) };
         let pipeline = self.bench.pipeline("network", &self.raw, &out);
-        let given = ["--models", &self.models, "--verdicts", "json", "--codec", "threatguard", "--once", "--shards", "2"];
+        let (file, ends) = (self.bench.text("whole.json"), self.input_ends());
+        let given =
+            ["--models", &self.models, "--verdicts", "json", "--codec", "threatguard", "--once", "--shards", "2", "--summary", &file];
         let mut command = services.command(&pipeline, &out, &given);
-        finish(command.env("THREATGUARD_KAFKA_PARTITIONS", self.partitions.to_string()), b"").ok();
+        let done = finish(command.env("THREATGUARD_KAFKA_PARTITIONS", self.partitions.to_string()), b"").ok();
+        let received = &summary(std::path::Path::new(&file))["received"];
+        assert_eq!(*received, ends.iter().sum::<i64>(), "the undisturbed run stopped early, of {ends:?}: {}", done.err);
         (out, redis)
     }
 
@@ -145,13 +161,6 @@ impl Deployment {
     pub fn committed(&self) -> Vec<i64> {
         let consumer = log::client(&self.brokers, Isolation::Committed, &format!("{}.network", self.raw));
         log::committed(&consumer, &self.raw, self.partitions)
-    }
-
-    /// The first and the last part of its events, as two files.
-    pub fn halves(&self) -> [String; 2] {
-        let all = lines(std::path::Path::new(&self.events));
-        let (first, rest) = all.split_at(all.len() / 2);
-        [self.bench.write("first.jsonl", first.join("\n") + "\n"), self.bench.write("rest.jsonl", rest.join("\n") + "\n")]
     }
 }
 

@@ -95,9 +95,10 @@ struct Published<'d> {
 
 impl Published<'_> {
     fn show(&self, what: &str, records: &Topic, value: u128) -> String {
-        let place = records.iter().enumerate().find_map(|(partition, entries)| {
-            entries.iter().find(|entry| entry.value == value).map(|entry| (partition, entry.offset))
-        });
+        let place = records
+            .iter()
+            .enumerate()
+            .find_map(|(partition, entries)| entries.iter().find(|entry| entry.value == value).map(|entry| (partition, entry.offset)));
         let text = place.map(|(partition, offset)| log::text(&self.deployment.brokers, &self.topic, partition, offset));
         format!("{} {what} at {place:?}: {}", self.role, text.unwrap_or_default())
     }
@@ -138,7 +139,8 @@ impl Judgement {
         let mut streamed: Vec<u128> = reference.iter().flatten().map(|entry| entry.body).collect();
         embedded.sort_unstable();
         streamed.sort_unstable();
-        assert!(embedded == streamed, "{} verdicts embedded, {} streamed, not the same", embedded.len(), streamed.len());
+        let (whole, ends) = (embedded.len(), deployment.input_ends());
+        assert!(embedded == streamed, "{whole} verdicts embedded, {} streamed of {ends:?}, not the same", streamed.len());
     }
 
     fn repeated<'e>(&mut self, topic: &Published<'_>, entries: impl Iterator<Item = &'e Entry>) {

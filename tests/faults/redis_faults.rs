@@ -29,7 +29,7 @@ fn redis_is_full_and_read_only_for_a_while() {
 
     // Less than it holds already: every write is refused from now on.
     set(&mut admin, "maxmemory", "1mb");
-    fleet.workers[0].running.line_after("OOM");
+    fleet.workers[0].running.line_after("out of memory");
     pause(Duration::from_secs(3));
     fleet.assert_alive();
     set(&mut admin, "maxmemory", "0");

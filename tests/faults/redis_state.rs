@@ -44,6 +44,8 @@ pub fn differences(whole: &State, found: &State) -> (usize, String) {
 }
 
 fn shown(fields: &BTreeMap<String, Vec<u8>>) -> String {
-    let field = |(name, value): (&String, &Vec<u8>)| format!("{name}={}", value.iter().take(600).map(|byte| *byte as char).collect::<String>().escape_default());
+    let field = |(name, value): (&String, &Vec<u8>)| {
+        format!("{name}={}", value.iter().take(600).map(|byte| *byte as char).collect::<String>().escape_default())
+    };
     fields.iter().map(field).collect::<Vec<_>>().join(" ")
 }
