@@ -1,6 +1,7 @@
 //! Scenario: two workers whose clocks are an hour before and behind, and jump to the other side on the way.
 //! Guarantees: what is published and stored does not depend on the host's clock.
 
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -27,8 +28,10 @@ fn library(test: &str, deployment: &Deployment) -> Option<PathBuf> {
     }
 }
 
+/// In place: who has it mapped must never find it shorter.
 fn set(file: &Path, seconds: i64) {
-    std::fs::write(file, seconds.to_ne_bytes()).unwrap();
+    let open = std::fs::OpenOptions::new().write(true).create(true).truncate(false).open(file).unwrap();
+    open.write_all_at(&seconds.to_ne_bytes(), 0).unwrap();
 }
 
 #[test]

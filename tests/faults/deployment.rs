@@ -7,7 +7,6 @@ use std::time::Duration;
 use threatguard::edge::clock::{self, Deadline};
 use threatguard::edge::kafka::{KafkaSettings, TopicSpec, ensure_topics};
 
-use crate::expected;
 use crate::follower::Follower;
 use crate::log::{self, Isolation};
 use crate::process::{Running, finish, summary, threatguard};
@@ -100,10 +99,9 @@ impl Deployment {
     /// A worker of this name.
     pub fn command(&self, name: &str, more: &[&str]) -> Command {
         let given = ["--models", &self.models, "--config", &self.config, "--verdicts", "json", "--shards", "1", "--codec", "threatguard"];
-        let named: &[&str] = if expected::exactly_once() { &["--instance", name] } else { &[] };
         let paced = ["--checkpoint-interval", "500ms"];
-        let mut command = self.services.command(&self.pipeline, &self.raw, &[&given, named, &paced, more].concat());
-        command.env("THREATGUARD_KAFKA_PARTITIONS", self.partitions.to_string());
+        let mut command = self.services.command(&self.pipeline, &self.raw, &[given.as_slice(), &paced, more].concat());
+        command.env("THREATGUARD_KAFKA_PARTITIONS", self.partitions.to_string()).env("THREATGUARD_INSTANCE", name);
         command
     }
 

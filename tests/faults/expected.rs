@@ -8,7 +8,7 @@ use crate::process::run;
 /// needs the transaction or the recovery behind it is left out, said plainly.
 pub fn exactly_once() -> bool {
     static ANSWER: OnceLock<bool> = OnceLock::new();
-    *ANSWER.get_or_init(|| run(&["run", "--help"]).out.contains("--instance"))
+    *ANSWER.get_or_init(|| run(&["config", "show"]).out.contains("exactly_once"))
 }
 
 /// Says that a test is left out where the binary is at-least-once only.

@@ -96,19 +96,17 @@ pub fn text(brokers: &str, topic: &str, partition: usize, offset: i64) -> String
 
 /// The offset after the last record that this isolation level may see, by partition.
 pub fn ends(brokers: &str, topic: &str, partitions: u32, isolation: Isolation) -> Vec<i64> {
-    let consumer = client(brokers, isolation, &support::fresh("ends"));
-    let end = |partition| {
-        let deadline = Deadline::after(READ);
-        loop {
-            match consumer.fetch_watermarks(topic, partition as i32, WAIT) {
-                Ok((_, high)) => return high,
-                // Its leader may be the one that was just ended.
-                Err(error) => assert!(!deadline.passed(), "{topic} has no end: {error}"),
-            }
-            std::thread::sleep(Duration::from_millis(50));
+    let deadline = Deadline::after(READ);
+    loop {
+        // A client of its own each time: one whose only broker was ended may not come back.
+        let consumer = client(brokers, isolation, &support::fresh("ends"));
+        let end = |partition| consumer.fetch_watermarks(topic, partition as i32, WAIT).map(|(_, high)| high);
+        match (0..partitions).map(end).collect() {
+            Ok(ends) => return ends,
+            Err(error) => assert!(!deadline.passed(), "{topic} has no end: {error}"),
         }
-    };
-    (0..partitions).map(end).collect()
+        std::thread::sleep(Duration::from_millis(100));
+    }
 }
 
 /// What the group has committed, by partition; 0 where nothing.

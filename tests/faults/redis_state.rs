@@ -6,8 +6,8 @@ use redis::{Commands, Connection};
 
 use crate::support::redis_server::RedisServer;
 
-/// Of a partition's meta: who wrote it and in which life of the state is different each time.
-const OF_ITS_LIFE: [&str; 2] = ["own", "gen"];
+/// Of a partition's meta: who wrote it, in which life of the state and in how many pieces is different each time.
+const OF_ITS_LIFE: [&str; 3] = ["own", "gen", "seq"];
 
 /// Every key of the partitions of `topic` and what is stored under it.
 pub type State = BTreeMap<String, BTreeMap<String, Vec<u8>>>;
