@@ -1,5 +1,6 @@
 //! The workers of a deployment, each with a name that it keeps over its lives.
 
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use threatguard::edge::clock::{self, Deadline};
@@ -76,6 +77,9 @@ impl<'d> Fleet<'d> {
                 return;
             }
             self.assert_alive();
+            if deadline.passed() {
+                self.workers.iter().for_each(Worker::print_stacks);
+            }
             let said: Vec<_> = self.workers.iter_mut().map(|worker| last(worker.running.heard())).collect();
             assert!(!deadline.passed(), "committed {committed:?} of {ends:?}: {said:#?}");
             std::thread::sleep(Duration::from_millis(100));
@@ -100,6 +104,14 @@ impl Worker {
     pub fn end(&mut self) {
         self.running.signal("TERM");
         self.await_end();
+    }
+
+    /// What each of its threads is doing, where there is a debugger: a worker that waits for nothing has to be explained.
+    fn print_stacks(&self) {
+        let pid = self.running.child.id().to_string();
+        let Ok(done) = Command::new("gdb").args(["-batch", "-p", &pid, "-ex", "thread apply all backtrace 16"]).output() else { return };
+        println!("worker {}:", self.name);
+        String::from_utf8_lossy(&done.stdout).lines().filter(|line| line.starts_with(['#', 'T'])).for_each(|line| println!("    {line}"));
     }
 
     #[track_caller]
@@ -129,6 +141,7 @@ impl Recoveries {
             Some(time) => self.0.push(time),
             None => {
                 fleet.assert_alive();
+                fleet.workers.iter().for_each(Worker::print_stacks);
                 let said: Vec<_> = fleet.workers.iter_mut().map(|worker| last(worker.running.heard())).collect();
                 panic!("not recovered within {RECOVERY:?}: {}; {said:#?}", follower.lagging(&targets));
             }
