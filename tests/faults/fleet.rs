@@ -13,6 +13,7 @@ use crate::process::Running;
 const PATIENCE: Duration = Duration::from_secs(180);
 /// A worker has ten seconds by its settings; a machine that is busy gets more.
 const SHUTDOWN: Duration = Duration::from_secs(30);
+const SUSPICIOUS: Duration = Duration::from_secs(6);
 /// From a fault to everything going on again, the session's end included.
 pub const RECOVERY: Duration = Duration::from_secs(90);
 
@@ -116,6 +117,16 @@ impl Worker {
 
     #[track_caller]
     fn await_end(&mut self) {
+        let begun = clock::now();
+        // Whoever looks for what a shutdown waits for wants to see it before it gives up.
+        if std::env::var_os("THREATGUARD_FAULTS_STACKS").is_some() {
+            while self.running.child.try_wait().unwrap().is_none() && begun.elapsed() < SUSPICIOUS {
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            if self.running.child.try_wait().unwrap().is_none() {
+                self.print_stacks();
+            }
+        }
         let status = crate::process::wait(&mut self.running.child, SHUTDOWN);
         let code = status.and_then(|status| status.code());
         assert_eq!(code, Some(0), "worker {} ended with {status:?}: {:#?}", self.name, last(self.running.heard()));
