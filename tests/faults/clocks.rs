@@ -1,5 +1,6 @@
-//! Scenario: two workers whose clocks are an hour before and behind, and jump to the other side on the way.
-//! Guarantees: what is published and stored does not depend on the host's clock.
+//! Scenario: two workers whose clocks are almost an hour before and behind, change places on the way, and are then a day ahead, which
+//! no broker takes records from.
+//! Guarantees: what is published and stored does not depend on the host's clock; a clock that the brokers refuse is named.
 
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
@@ -7,12 +8,14 @@ use std::process::Command;
 use std::time::Duration;
 
 use crate::deployment::{Deployment, Plan, pause};
-use crate::fleet::{Fleet, Recoveries, Worker, now};
+use crate::fleet::{Fleet, Recoveries, Worker, last, now};
 use crate::judge::judge;
 use crate::process::Running;
 use crate::workbench::PACKAGE;
 
-const HOUR: i64 = 3_600;
+/// Brokers take records from up to an hour ahead.
+const SKEW: i64 = 3_300;
+const DAY: i64 = 86_400;
 
 /// Builds what is preloaded; none, said plainly, without a C compiler.
 fn library(test: &str, deployment: &Deployment) -> Option<PathBuf> {
@@ -41,21 +44,30 @@ fn skewed_and_jumping_clocks_change_nothing() {
     let Some(library) = library(test, &deployment) else { return };
     let follower = deployment.follow();
     let mut fleet = Fleet::start(&deployment, &[]);
-    let files = [("a", HOUR), ("b", -HOUR)].map(|(name, skew)| {
+    let start = |name: &str, file: &Path| Running::start(deployment.command(name, &[]).env("LD_PRELOAD", &library).env("CLOCK_SKEW", file));
+    let clocks = [("a", SKEW), ("b", -SKEW)].map(|(name, skew)| {
         let file = deployment.bench.path(&format!("clock-{name}"));
         set(&file, skew);
-        let running = Running::start(deployment.command(name, &[]).env("LD_PRELOAD", &library).env("CLOCK_SKEW", &file));
-        fleet.workers.push(Worker::named(name, running));
-        file
+        fleet.workers.push(Worker::named(name, start(name, &file)));
+        (name, file)
     });
     let feed = deployment.feed(1_500);
     let mut recoveries = Recoveries::default();
     recoveries.measure(&mut fleet, &follower, now());
-    for skew in [-HOUR, 24 * HOUR, 0] {
+    for skew in [-SKEW, SKEW] {
         pause(Duration::from_secs(1));
-        files.iter().for_each(|file| set(file, skew));
+        clocks.iter().for_each(|(_, file)| set(file, skew));
         recoveries.measure(&mut fleet, &follower, now());
     }
+    for (number, (name, file)) in clocks.iter().enumerate() {
+        set(file, DAY);
+        let ended = crate::process::wait(&mut fleet.workers[number].running.child, Duration::from_secs(60));
+        let said = last(fleet.workers[number].running.heard()).join("\n");
+        assert!(ended.is_some_and(|status| status.code() == Some(2)) && said.contains("set this host's clock"), "{ended:?}: {said}");
+        set(file, 0);
+        fleet.workers[number] = Worker::named(name, start(name, file));
+    }
+    recoveries.measure(&mut fleet, &follower, now());
     feed.finish(Duration::from_secs(120));
     fleet.consume_all();
     fleet.stop();

@@ -14,14 +14,8 @@ use crate::judge::judge;
 use crate::process::Running;
 
 /// Steps by their names in `run/stream`, and how often each may have been passed before.
-const POINTS: [(&str, u64); 6] = [
-    ("after_claim", 2),
-    ("after_publish", 8),
-    ("before_commit", 8),
-    ("after_commit", 8),
-    ("before_store", 8),
-    ("after_store", 8),
-];
+const POINTS: [(&str, u64); 6] =
+    [("after_claim", 2), ("after_publish", 8), ("before_commit", 8), ("after_commit", 8), ("before_store", 8), ("after_store", 8)];
 
 #[test]
 fn a_worker_crashes_at_each_step() {
