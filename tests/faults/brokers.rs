@@ -6,9 +6,9 @@ use std::time::Duration;
 use crate::cluster::{Cluster, Stop};
 use crate::deployment::{Deployment, Plan, pause};
 use crate::dice::Dice;
-use crate::expected::size;
 use crate::fleet::{Fleet, Recoveries, now};
 use crate::judge::judge;
+use crate::length::size;
 
 #[test]
 fn the_only_broker_is_restarted() {

@@ -8,9 +8,9 @@ use threatguard::edge::clock::Deadline;
 
 use crate::deployment::{Deployment, Plan};
 use crate::dice::Dice;
-use crate::expected::{needs_exactly_once, size};
 use crate::fleet::{Fleet, last};
 use crate::judge::judge;
+use crate::length::size;
 use crate::process::Running;
 
 /// Steps by their names in `run/stream`, and how often each may have been passed before.
@@ -20,9 +20,6 @@ const POINTS: [(&str, u64); 6] =
 #[test]
 fn a_worker_crashes_at_each_step() {
     let test = "crash-points";
-    if !needs_exactly_once(test) {
-        return;
-    }
     let rounds = size(1, 20);
     let plan = Plan { partitions: 4, events: size(60_000, 1_500_000), ..Plan::default() };
     let Some(deployment) = Deployment::new(test, &plan) else { return };

@@ -17,7 +17,7 @@ use crate::workbench::{ROLES, Services, Workbench};
 /// Short, so that a dead worker's partitions are soon another's; still many heartbeats.
 pub const SESSION: Duration = Duration::from_secs(3);
 const CONFIG: &str = "kafka: { overrides: { session.timeout.ms: '3000', heartbeat.interval.ms: '300' } }\n";
-/// The longest simulation there is has about twelve million events; what is short has this many at most.
+/// What is long takes the longest simulation there is, of about eight million events; what is short has this many at most.
 const SMALL_EVENTS: u64 = 120_000;
 
 /// What a test needs beside the ordinary.
@@ -57,7 +57,7 @@ impl Deployment {
         let brokers = plan.kafka.map_or(brokers, str::to_owned);
         let redis = RedisServer::start(test, plan.redis)?;
         let bench = Workbench::new();
-        let scenario: &[&str] = if plan.events > SMALL_EVENTS { &["--scenario", "month"] } else { &["--scale", "4"] };
+        let scenario: &[&str] = if plan.events > SMALL_EVENTS { &["--scenario", "month", "--scale", "2"] } else { &["--scale", "4"] };
         let events = bench.write("events.jsonl", "");
         simulate(&events, plan.events, scenario);
         let benign = bench.simulated("benign.jsonl", &["--benign", "--seed", "7", "--only", "network"]);

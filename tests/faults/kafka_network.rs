@@ -6,9 +6,9 @@ use std::time::Duration;
 use crate::cluster::Cluster;
 use crate::deployment::{Deployment, Plan, SESSION, pause};
 use crate::dice::Dice;
-use crate::expected::size;
 use crate::fleet::{Fleet, Recoveries, now};
 use crate::judge::judge;
+use crate::length::size;
 use crate::proxy::{Mode, Proxy};
 
 #[test]

@@ -12,12 +12,14 @@ mod cluster;
 mod crash_points;
 mod deployment;
 mod dice;
-mod expected;
+mod differences;
+mod disk;
 mod fleet;
 mod follower;
 mod judge;
 mod kafka_network;
 mod kills;
+mod length;
 mod log;
 mod poison;
 #[path = "../support/process.rs"]

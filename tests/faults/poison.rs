@@ -8,9 +8,9 @@ use rdkafka::ClientConfig;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 
 use crate::deployment::{Deployment, Plan, pause};
-use crate::expected::size;
 use crate::fleet::{Fleet, Recoveries, now};
 use crate::judge::judge;
+use crate::length::size;
 use crate::log::{self, Isolation};
 
 /// Key and payload of one record; how many of them have to become dead letters is the last number.

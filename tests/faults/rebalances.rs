@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use crate::deployment::{Deployment, Plan, pause};
 use crate::dice::Dice;
-use crate::expected::size;
 use crate::fleet::{Fleet, Recoveries, now};
 use crate::judge::judge;
+use crate::length::size;
 
 #[test]
 fn workers_join_and_leave_all_the_time() {

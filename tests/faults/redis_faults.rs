@@ -7,9 +7,9 @@ use redis::Connection;
 
 use crate::deployment::{Deployment, Plan, pause};
 use crate::dice::Dice;
-use crate::expected::size;
 use crate::fleet::{Fleet, Recoveries, now};
 use crate::judge::judge;
+use crate::length::size;
 use crate::proxy::{Mode, Proxy};
 use crate::redis_state::connect;
 

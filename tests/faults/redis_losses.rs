@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use crate::deployment::{Deployment, Plan, pause};
 use crate::dice::Dice;
-use crate::expected::{needs_exactly_once, size};
 use crate::fleet::{Fleet, Recoveries, last, now};
 use crate::judge::judge;
+use crate::length::size;
 use crate::redis_state::connect;
 
 const AOF: [&str; 6] = ["--appendonly", "yes", "--appendfsync", "everysec", "--auto-aof-rewrite-percentage", "0"];
@@ -34,9 +34,6 @@ fn cut(file: &Path, most: u64, dice: &mut Dice) -> (u64, u64) {
 #[test]
 fn redis_is_killed_and_its_append_only_file_is_cut() {
     let test = "redis-cut";
-    if !needs_exactly_once(test) {
-        return;
-    }
     let rounds = size(4, 50);
     let plan = Plan { partitions: 4, events: size(60_000, 600_000), redis: &AOF, ..Plan::default() };
     let Some(mut deployment) = Deployment::new(test, &plan) else { return };
@@ -81,9 +78,6 @@ fn redis_is_killed_and_its_append_only_file_is_cut() {
 #[test]
 fn redis_is_emptied_while_workers_run() {
     let test = "redis-flushed";
-    if !needs_exactly_once(test) {
-        return;
-    }
     let Some(deployment) = Deployment::new(test, &Plan { partitions: 4, events: 30_000, ..Plan::default() }) else { return };
     let follower = deployment.follow();
     let mut fleet = Fleet::start(&deployment, &["a", "b"]);

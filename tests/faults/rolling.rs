@@ -4,9 +4,9 @@
 use std::time::Duration;
 
 use crate::deployment::{Deployment, Plan, pause};
-use crate::expected::size;
 use crate::fleet::{Fleet, Recoveries, now};
 use crate::judge::judge;
+use crate::length::size;
 
 #[test]
 fn three_workers_are_restarted_in_turn() {

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use crate::deployment::{Deployment, Plan, SESSION, pause};
 use crate::dice::Dice;
-use crate::expected::size;
 use crate::fleet::{Fleet, Recoveries, now};
 use crate::judge::judge;
+use crate::length::size;
 
 #[test]
 fn a_stopped_worker_comes_back_as_a_zombie() {
