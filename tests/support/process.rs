@@ -140,8 +140,7 @@ impl Running {
     #[track_caller]
     pub fn line_after(&mut self, lead: &str) -> String {
         until(lead, || {
-            self.said.extend(self.lines.try_iter());
-            let found = self.said.iter().find_map(|line| line.split_once(lead).map(|(_, rest)| rest.trim().to_owned()));
+            let found = self.heard().iter().find_map(|line| line.split_once(lead).map(|(_, rest)| rest.trim().to_owned()));
             let ended = found.is_none() && self.child.try_wait().unwrap().is_some();
             assert!(!ended, "it ended: {:#?}", self.said);
             found

@@ -36,7 +36,7 @@ impl RedisServer {
         let child = Command::new("redis-server")
             .args(["--bind", "127.0.0.1", "--port", &port, "--save", "", "--appendonly", "no"])
             .arg("--dir")
-            .arg(self.folder.path())
+            .arg(self.folder())
             .args(&self.arguments)
             .stdout(Stdio::null())
             .spawn()
