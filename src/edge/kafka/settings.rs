@@ -150,7 +150,8 @@ impl Default for ConsumerSettings {
             channel_batches: 4,
             // Few enough that a batch is still in the caches when it is scored, enough to pay for handing it over.
             batch_events: 2_048,
-            session_timeout_ms: 45_000,
+            // Longer than a transaction may stay open, short enough that a dead worker's share is another's within 15 s.
+            session_timeout_ms: 12_000,
             drain_timeout_ms: 10_000,
             instance_id: None,
             report_end: false,
