@@ -15,7 +15,7 @@ fn the_only_broker_is_restarted() {
     let test = "broker-restarts";
     let rounds = size(1, 5);
     let Some(cluster) = Cluster::start(test, 1, None) else { return };
-    let plan = Plan { partitions: 4, events: size(60_000, 600_000), kafka: Some(&cluster.brokers), ..Plan::default() };
+    let plan = Plan { partitions: 4, events: size(60_000, 800_000), kafka: Some(&cluster.brokers), ..Plan::default() };
     let Some(mut deployment) = Deployment::new(test, &plan) else { return };
     // What the replay sends again after a hard restart may be in the log twice; the log is what counts.
     deployment.is_plain = false;

@@ -10,6 +10,7 @@ use std::time::Duration;
 use crate::deployment::{Deployment, Plan, pause};
 use crate::fleet::{Fleet, Recoveries, Worker, last, now};
 use crate::judge::judge;
+use crate::length::size;
 use crate::process::Running;
 use crate::workbench::PACKAGE;
 
@@ -40,7 +41,7 @@ fn set(file: &Path, seconds: i64) {
 #[test]
 fn skewed_and_jumping_clocks_change_nothing() {
     let test = "clocks";
-    let Some(deployment) = Deployment::new(test, &Plan { partitions: 4, events: 30_000, ..Plan::default() }) else { return };
+    let Some(deployment) = Deployment::new(test, &Plan { partitions: 4, events: size(30_000, 200_000), ..Plan::default() }) else { return };
     let Some(library) = library(test, &deployment) else { return };
     let follower = deployment.follow();
     let mut fleet = Fleet::start(&deployment, &[]);
@@ -68,7 +69,7 @@ fn skewed_and_jumping_clocks_change_nothing() {
         fleet.workers[number] = Worker::named(name, start(name, file));
     }
     recoveries.measure(&mut fleet, &follower, now());
-    feed.finish(Duration::from_secs(120));
+    feed.finish(Duration::from_secs(size(120, 900)));
     fleet.consume_all();
     fleet.stop();
     println!("{test}: {recoveries}");

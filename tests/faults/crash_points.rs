@@ -20,12 +20,12 @@ const POINTS: [(&str, u64); 6] =
 #[test]
 fn a_worker_crashes_at_each_step() {
     let test = "crash-points";
-    let rounds = size(1, 20);
-    let plan = Plan { partitions: 4, events: size(60_000, 1_500_000), ..Plan::default() };
+    let rounds = size(1, 10);
+    let plan = Plan { partitions: 4, events: size(60_000, 2_000_000), ..Plan::default() };
     let Some(deployment) = Deployment::new(test, &plan) else { return };
     let mut dice = Dice::new(test);
     let follower = deployment.follow();
-    let feed = deployment.feed(size(1_000, 2_000));
+    let feed = deployment.feed(size(1_000, 1_500));
     for round in 0..rounds {
         for (point, times) in POINTS {
             let nth = dice.within(1..times + 1);

@@ -8,17 +8,23 @@ use threatguard::edge::clock::{self, Deadline};
 use threatguard::edge::kafka::{KafkaSettings, TopicSpec, ensure_topics};
 
 use crate::follower::Follower;
+use crate::length::size;
 use crate::log::{self, Isolation};
 use crate::process::{Running, finish, summary, threatguard};
 use crate::support;
 use crate::support::redis_server::RedisServer;
 use crate::workbench::{ROLES, Services, Workbench};
 
-/// Short, so that a dead worker's partitions are soon another's; still many heartbeats.
-pub const SESSION: Duration = Duration::from_secs(3);
-const CONFIG: &str = "kafka: { overrides: { session.timeout.ms: '3000', heartbeat.interval.ms: '300' } }\n";
+/// Short, so that a dead worker's partitions are soon another's; still many heartbeats. What is long runs as it is shipped.
+const SHORT_SESSION: &str = "kafka: { overrides: { session.timeout.ms: '3000', heartbeat.interval.ms: '300' } }\n";
+const AS_SHIPPED: &str = "delivery: exactly_once\n";
 /// What is long takes the longest simulation there is, of about eight million events; what is short has this many at most.
 const SMALL_EVENTS: u64 = 120_000;
+
+/// How long a worker may be silent before its partitions are another's.
+pub fn session() -> Duration {
+    Duration::from_secs(size(3, 12))
+}
 
 /// What a test needs beside the ordinary.
 #[derive(Clone, Copy, Default)]
@@ -64,7 +70,7 @@ impl Deployment {
         let models = bench.trained("models", "network", &benign, "threatguard");
         let raw = support::fresh(test);
         let pipeline = bench.pipeline("network", &raw, &raw);
-        let config = bench.write("service.yaml", CONFIG);
+        let config = bench.write("service.yaml", size(SHORT_SESSION, AS_SHIPPED));
         let services = Services { brokers: brokers.clone(), redis: format!("redis://127.0.0.1:{}/0", redis.port()) };
         let new = Self {
             test: test.to_owned(),

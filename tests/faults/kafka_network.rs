@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use crate::cluster::Cluster;
-use crate::deployment::{Deployment, Plan, SESSION, pause};
+use crate::deployment::{Deployment, Plan, pause, session};
 use crate::dice::Dice;
 use crate::fleet::{Fleet, Recoveries, now};
 use crate::judge::judge;
@@ -17,7 +17,7 @@ fn the_way_to_kafka_is_slow_blocked_half_open_and_cut() {
     let (listener, port) = Proxy::bind();
     let Some(cluster) = Cluster::start(test, 1, Some(port)) else { return };
     let proxy = Proxy::lead(listener, &cluster.behind());
-    let plan = Plan { partitions: 4, events: size(80_000, 800_000), kafka: Some(&cluster.brokers), ..Plan::default() };
+    let plan = Plan { partitions: 4, events: size(80_000, 1_200_000), kafka: Some(&cluster.brokers), ..Plan::default() };
     let Some(mut deployment) = Deployment::new(test, &plan) else { return };
     deployment.services.brokers = format!("127.0.0.1:{port}");
     let mut dice = Dice::new(test);
@@ -31,7 +31,7 @@ fn the_way_to_kafka_is_slow_blocked_half_open_and_cut() {
         proxy.set(Mode::Slow(Duration::from_millis(300)));
         recoveries.measure(&mut fleet, &follower, slow);
         proxy.set(Mode::Hole);
-        pause(SESSION * 2);
+        pause(session() * 2);
         proxy.set(Mode::Pass);
         recoveries.measure(&mut fleet, &follower, now());
         let half_open = now();

@@ -16,7 +16,7 @@ const RECOVERY_GOAL: Duration = Duration::from_secs(15);
 #[test]
 fn three_workers_are_killed_again_and_again() {
     let test = "kill-9";
-    let (events, per_second, kills) = size((100_000, 2_500, 6), (5_200_000, 8_000, 100));
+    let (events, per_second, kills) = size((100_000, 2_500, 6), (5_600_000, 3_500, 100));
     let Some(deployment) = Deployment::new(test, &Plan { partitions: 6, events, ..Plan::default() }) else { return };
     let mut dice = Dice::new(test);
     let follower = deployment.follow();
@@ -47,7 +47,7 @@ fn three_workers_are_killed_again_and_again() {
 #[test]
 fn at_least_once_repeats_what_a_kill_left_uncommitted() {
     let test = "kill-9-at-least-once";
-    let Some(deployment) = Deployment::new(test, &Plan { partitions: 3, events: 25_000, ..Plan::default() }) else { return };
+    let Some(deployment) = Deployment::new(test, &Plan { partitions: 3, events: size(25_000, 120_000), ..Plan::default() }) else { return };
     let follower = deployment.follow();
     let mut fleet = Fleet::start(&deployment, &[]);
     // Outputs show at once, and a second's worth of them is not committed.

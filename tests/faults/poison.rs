@@ -52,7 +52,9 @@ fn send(deployment: &Deployment, records: &[Poison]) -> u64 {
 #[test]
 fn poison_becomes_dead_letters_once() {
     let test = "poison";
-    let Some(mut deployment) = Deployment::new(test, &Plan { partitions: 3, events: 40_000, ..Plan::default() }) else { return };
+    let Some(mut deployment) = Deployment::new(test, &Plan { partitions: 3, events: size(40_000, 600_000), ..Plan::default() }) else {
+        return;
+    };
     deployment.is_plain = false;
     let follower = deployment.follow();
     let mut fleet = Fleet::start(&deployment, &["a", "b"]);
@@ -68,7 +70,7 @@ fn poison_becomes_dead_letters_once() {
         // Everything behind the poison has to come through.
         recoveries.measure(&mut fleet, &follower, now());
     }
-    feed.finish(Duration::from_secs(120));
+    feed.finish(Duration::from_secs(size(120, 900)));
     fleet.consume_all();
     fleet.stop();
     let topic = deployment.topic("dead-letters");

@@ -34,8 +34,8 @@ fn cut(file: &Path, most: u64, dice: &mut Dice) -> (u64, u64) {
 #[test]
 fn redis_is_killed_and_its_append_only_file_is_cut() {
     let test = "redis-cut";
-    let rounds = size(4, 50);
-    let plan = Plan { partitions: 4, events: size(60_000, 600_000), redis: &AOF, ..Plan::default() };
+    let rounds = size(4, 40);
+    let plan = Plan { partitions: 4, events: size(60_000, 2_400_000), redis: &AOF, ..Plan::default() };
     let Some(mut deployment) = Deployment::new(test, &plan) else { return };
     let mut dice = Dice::new(test);
     let follower = deployment.follow();

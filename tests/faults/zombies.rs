@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use crate::deployment::{Deployment, Plan, SESSION, pause};
+use crate::deployment::{Deployment, Plan, pause, session};
 use crate::dice::Dice;
 use crate::fleet::{Fleet, Recoveries, now};
 use crate::judge::judge;
@@ -13,7 +13,7 @@ use crate::length::size;
 #[test]
 fn a_stopped_worker_comes_back_as_a_zombie() {
     let test = "zombie";
-    let (events, per_second, rounds) = size((60_000, 1_000, 2), (400_000, 2_000, 4));
+    let (events, per_second, rounds) = size((60_000, 1_000, 2), (1_000_000, 2_000, 4));
     let Some(deployment) = Deployment::new(test, &Plan { partitions: 4, events, ..Plan::default() }) else { return };
     let mut dice = Dice::new(test);
     let follower = deployment.follow();
@@ -27,7 +27,7 @@ fn a_stopped_worker_comes_back_as_a_zombie() {
         fleet.workers[zombie].running.signal("STOP");
         // The rest goes on without it, before it wakes up.
         recoveries.measure(&mut fleet, &follower, stopped);
-        pause(size(SESSION, Duration::from_secs(60)));
+        pause(size(session(), Duration::from_secs(60)));
         fleet.workers[zombie].running.signal("CONT");
         pause(dice.pause(500..2_000));
         recoveries.measure(&mut fleet, &follower, now());
