@@ -21,6 +21,7 @@ mod kafka_network;
 mod kills;
 mod length;
 mod log;
+mod offsets;
 mod poison;
 #[path = "../support/process.rs"]
 #[allow(dead_code)] // every test program uses a part of it

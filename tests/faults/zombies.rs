@@ -1,6 +1,7 @@
 //! Scenario: a worker is stopped (SIGSTOP) for longer than its session, so that others take its partitions over, and then goes on in
 //! the belief that it still owns them.
 //! Guarantees: the zombie changes nothing: its commit and its checkpoint are refused, and it finds its way back into the group.
+//! Two workers under one name throw each other's transactions out, but nothing is lost or doubled.
 
 use std::time::Duration;
 
@@ -36,5 +37,31 @@ fn a_stopped_worker_comes_back_as_a_zombie() {
     fleet.consume_all();
     fleet.stop();
     println!("{test}: {rounds} zombies, {recoveries}");
+    judge(&deployment, follower).check(test);
+}
+
+#[test]
+fn two_workers_share_one_name_for_a_while() {
+    let test = "twins";
+    let Some(deployment) = Deployment::new(test, &Plan { partitions: 4, events: size(30_000, 200_000), ..Plan::default() }) else { return };
+    let follower = deployment.follow();
+    let mut fleet = Fleet::start(&deployment, &["a"]);
+    let feed = deployment.feed(1_500);
+    Recoveries::default().measure(&mut fleet, &follower, now());
+    fleet.add("a", &[]);
+    pause(session() * 2);
+    // By now one of them may have given up, as it may.
+    let mut twin = fleet.workers.remove(1);
+    twin.running.kill();
+    drop(twin);
+    if fleet.workers[0].running.child.try_wait().unwrap().is_some() {
+        fleet.restart(0);
+    }
+    let mut recoveries = Recoveries::default();
+    recoveries.measure(&mut fleet, &follower, now());
+    feed.finish(Duration::from_secs(size(120, 900)));
+    fleet.consume_all();
+    fleet.stop();
+    println!("{test}: {recoveries}");
     judge(&deployment, follower).check(test);
 }
