@@ -253,7 +253,7 @@ impl Shared {
             if deadline.passed() || self.stop.load(Ordering::Acquire) {
                 return Err(error);
             }
-            tracing::debug!(topic = self.topic, %error, "asking the brokers again");
+            tracing::warn!(topic = self.topic, %error, "no answer about offsets yet; asking again");
             within *= 2;
             clock::sleep(STEP);
         }
