@@ -191,7 +191,7 @@ fn the_same_log_gives_the_same_bytes_and_ids_also_after_kill_9() {
 fn killed_and_restarted(case: &Case, services: &Services, raw: &str, partitions: u32, whole: &Found) {
     let out = format!("{raw}.killed");
     let pipeline = case.bench.pipeline(case.pipeline, raw, &out);
-    // A dead member's partitions are free after its session; the default of 45 s would be most of this test.
+    // A dead member's partitions are free after its session; the default of 12 s would be most of this test.
     let config =
         case.bench.write("short-session.yaml", "kafka: { overrides: { session.timeout.ms: '1500', heartbeat.interval.ms: '300' } }\n");
     let given = ["--codec", case.codec, "--models", &case.models, "--config", &config];

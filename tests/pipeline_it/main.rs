@@ -9,6 +9,7 @@ mod equality;
 mod first_verdict;
 mod kafka_log;
 mod pipelines;
+#[path = "../support/process.rs"]
 mod process;
 mod purity;
 mod real_data;
@@ -16,4 +17,5 @@ mod schemas;
 mod service;
 #[path = "../support/mod.rs"]
 mod support;
+#[path = "../support/workbench.rs"]
 mod workbench;

@@ -36,7 +36,7 @@ impl RedisServer {
         let child = Command::new("redis-server")
             .args(["--bind", "127.0.0.1", "--port", &port, "--save", "", "--appendonly", "no"])
             .arg("--dir")
-            .arg(self.folder.path())
+            .arg(self.folder())
             .args(&self.arguments)
             .stdout(Stdio::null())
             .spawn()
@@ -55,6 +55,11 @@ impl RedisServer {
             child.kill().unwrap();
             child.wait().unwrap();
         }
+    }
+
+    /// Where it keeps its files.
+    pub fn folder(&self) -> &std::path::Path {
+        self.folder.path()
     }
 
     pub fn port(&self) -> u16 {

@@ -111,18 +111,22 @@ pub fn ensure_topics(kafka: &KafkaSettings, specs: &[TopicSpec]) -> Result<Vec<F
             made.push(&spec.name);
         }
     }
-    // The brokers take a moment to tell one another.
-    for name in made {
-        let deadline = crate::edge::clock::Deadline::after(timeout(kafka));
-        while partitions(&admin, kafka, name)?.is_none() {
-            if deadline.passed() {
-                return Err(Error::transient(format!("topic {name} was created but does not show up")));
+    // The brokers take a moment to tell one another, and each question may meet another of them.
+    let deadline = crate::edge::clock::Deadline::after(timeout(kafka));
+    loop {
+        let checked = check_with(&admin, kafka, specs)?;
+        let unseen = checked.iter().find(|finding| finding.problem == Problem::Missing && made.contains(&&finding.topic));
+        match unseen {
+            None => {
+                findings.extend(checked);
+                return Ok(findings);
             }
-            std::thread::sleep(Duration::from_millis(20));
+            Some(unseen) if deadline.passed() => {
+                return Err(Error::transient(format!("topic {} was created but does not show up", unseen.topic)));
+            }
+            Some(_) => std::thread::sleep(Duration::from_millis(20)),
         }
     }
-    findings.extend(check_with(&admin, kafka, specs)?);
-    Ok(findings)
 }
 
 /// Checks without changing anything; a missing topic is a finding.

@@ -169,8 +169,9 @@ impl LogSource for KafkaSource {
         let mut list = TopicPartitionList::new();
         list.add_partition(&self.shared.topic, partition.0 as i32);
         let what = || format!("cannot read the committed offset of partition {}", partition.0);
-        let list = consumer
-            .committed_offsets(list, self.shared.committed_timeout)
+        let list = self
+            .shared
+            .ask(self.shared.committed_timeout, |within| consumer.committed_offsets(list.clone(), within))
             .map_err(|error| refuse(error.rdkafka_error_code().map_or(Kind::Transient, kind_of), what(), &error))?;
         let Some(element) = list.elements().into_iter().next() else { return Err(Error::bug(what())) };
         element.error().map_err(|error| refuse(Kind::Transient, what(), &error))?;

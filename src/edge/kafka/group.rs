@@ -27,6 +27,12 @@ use crate::native::consume::{Queues, group_generation};
 /// One step of waiting for a receiver; between two the other duties are looked after.
 const STEP: Duration = Duration::from_millis(5);
 
+/// The first try of a question to the brokers. The client may wait out a whole try for a change of its brokers that came just
+/// before it, while a new try is answered at once; so tries are short, and longer only where brokers are slow.
+const FIRST_TRY: Duration = Duration::from_millis(500);
+/// During a rebalance, while brokers change places; far below the time after which the group expels a silent member.
+const REBALANCE_PATIENCE: Duration = Duration::from_secs(60);
+
 /// What the handle, the source's thread and the callbacks share.
 pub(super) struct Shared {
     pub topic: String,
@@ -144,6 +150,8 @@ impl Shared {
                     outbox.push(partition, LogEvent::Assigned { partition, generation, committed, start });
                 }
             }
+            // Who is leaving takes nothing over.
+            Err(error) if self.stop.load(Ordering::Acquire) => tracing::debug!(%error, "not taken over"),
             Err(error) => self.fail(error),
         }
         // The client waits for this call even when we are about to stop.
@@ -184,8 +192,8 @@ impl Shared {
 
     /// The first or the next offset of a partition's log, by the settings.
     fn edge_of<C: ConsumerContext>(&self, consumer: &BaseConsumer<C>, partition: Partition) -> Result<Offset> {
-        let (low, high) = consumer
-            .fetch_watermarks(&self.topic, partition.0 as i32, self.committed_timeout)
+        let (low, high) = self
+            .ask(REBALANCE_PATIENCE, |within| consumer.fetch_watermarks(&self.topic, partition.0 as i32, within))
             .map_err(|error| refuse(Kind::Transient, format!("cannot read where partition {} begins", partition.0), &error))?;
         Ok(Offset(if self.start_at == StartAt::Latest { high } else { low }.unsigned_abs()))
     }
@@ -228,16 +236,26 @@ impl Shared {
     }
 
     fn committed<C: ConsumerContext>(&self, consumer: &BaseConsumer<C>, list: &TopicPartitionList) -> Result<TopicPartitionList> {
-        let deadline = Deadline::after(self.committed_timeout);
+        self.ask(REBALANCE_PATIENCE, |within| consumer.committed_offsets(list.clone(), within)).map_err(|error| {
+            let kind = error.rdkafka_error_code().map_or(Kind::Transient, kind_of);
+            refuse(kind, "cannot read the group's committed offsets".to_owned(), &error)
+        })
+    }
+
+    /// Asks the brokers until there is an answer, something that no repetition mends, or no time left.
+    pub(super) fn ask<T>(&self, patience: Duration, question: impl Fn(Duration) -> KafkaResult<T>) -> KafkaResult<T> {
+        let (deadline, mut within) = (Deadline::after(patience), FIRST_TRY);
         loop {
-            match consumer.committed_offsets(list.clone(), deadline.left()) {
-                Ok(committed) => return Ok(committed),
-                Err(error) if deadline.passed() => {
-                    let kind = error.rdkafka_error_code().map_or(Kind::Transient, kind_of);
-                    return Err(refuse(kind, "cannot read the group's committed offsets".to_owned(), &error));
-                }
-                Err(error) => tracing::warn!("reading the group's committed offsets again: {error}"),
+            let error = match question(within.min(deadline.left())) {
+                Err(error) if error.rdkafka_error_code().is_none_or(|code| kind_of(code) == Kind::Transient) => error,
+                answer => return answer,
+            };
+            if deadline.passed() || self.stop.load(Ordering::Acquire) {
+                return Err(error);
             }
+            tracing::warn!(topic = self.topic, %error, "no answer about offsets yet; asking again");
+            within *= 2;
+            clock::sleep(STEP);
         }
     }
 

@@ -75,6 +75,7 @@ fn kind_of(code: RDKafkaErrorCode) -> Kind {
         | Code::MessageSizeTooLarge
         | Code::InvalidTopic
         | Code::PolicyViolation
+        | Code::InvalidTimestamp
         | Code::SSL
         | Code::InvalidArgument => Kind::Config,
         Code::IllegalGeneration | Code::UnknownMemberId | Code::FencedInstanceId | Code::ProducerFenced | Code::InvalidProducerEpoch => {
@@ -86,6 +87,10 @@ fn kind_of(code: RDKafkaErrorCode) -> Kind {
 
 fn refuse(kind: Kind, what: String, error: &KafkaError) -> Error {
     match error.rdkafka_error_code() {
+        Some(code @ RDKafkaErrorCode::InvalidTimestamp) => {
+            let advice = "set this host's clock: the brokers refuse records from more than message.timestamp.after.max.ms ahead";
+            Error::new(kind, format!("{what}: {code}; {advice}"))
+        }
         Some(code) => Error::new(kind, format!("{what}: {code}")),
         None => Error::new(kind, format!("{what}: {error}")),
     }

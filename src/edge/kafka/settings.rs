@@ -150,7 +150,8 @@ impl Default for ConsumerSettings {
             channel_batches: 4,
             // Few enough that a batch is still in the caches when it is scored, enough to pay for handing it over.
             batch_events: 2_048,
-            session_timeout_ms: 45_000,
+            // Longer than a transaction may stay open, short enough that a dead worker's share is another's within 15 s.
+            session_timeout_ms: 12_000,
             drain_timeout_ms: 10_000,
             instance_id: None,
             report_end: false,
@@ -291,6 +292,8 @@ impl KafkaSettings {
         config.set("fetch.queue.backoff.ms", "5").set("queued.min.messages", "1000000");
         config.set("queued.max.messages.kbytes", number(ahead_kilobytes));
         config.set("fetch.wait.max.ms", "100").set("fetch.error.backoff.ms", "100");
+        // A connection that went silent is given up after this; the client's own minute would be a minute without detection.
+        config.set("socket.timeout.ms", "10000");
         config.set("fetch.message.max.bytes", number((ahead_kilobytes * 1024 / 4).clamp(256 * 1024, 2 * 1024 * 1024)));
         if let Some(instance) = &consumer.instance_id {
             config.set("group.instance.id", instance);

@@ -107,6 +107,12 @@ pub fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     }
 }
 
+/// Sends a signal by name to one process.
+pub fn send(process: u32, signal: &str) {
+    let status = Command::new("kill").arg(format!("-{signal}")).arg(process.to_string()).status().unwrap();
+    assert!(status.success(), "kill -{signal} {process}");
+}
+
 /// A program that goes on in the background. Killed when dropped.
 pub struct Running {
     pub child: Child,
@@ -134,18 +140,27 @@ impl Running {
     #[track_caller]
     pub fn line_after(&mut self, lead: &str) -> String {
         until(lead, || {
-            self.said.extend(self.lines.try_iter());
-            let found = self.said.iter().find_map(|line| line.split_once(lead).map(|(_, rest)| rest.trim().to_owned()));
+            let found = self.heard().iter().find_map(|line| line.split_once(lead).map(|(_, rest)| rest.trim().to_owned()));
             let ended = found.is_none() && self.child.try_wait().unwrap().is_some();
             assert!(!ended, "it ended: {:#?}", self.said);
             found
         })
     }
 
+    /// Everything that it has said so far.
+    pub fn heard(&mut self) -> &[String] {
+        self.said.extend(self.lines.try_iter());
+        &self.said
+    }
+
+    /// Sends a signal by name, such as `TERM` or `STOP`.
+    pub fn signal(&self, name: &str) {
+        send(self.child.id(), name);
+    }
+
     /// The exit code after SIGTERM; none when it took longer than `patience`.
     pub fn terminate(&mut self, patience: Duration) -> Option<i32> {
-        let pid = self.child.id().to_string();
-        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+        self.signal("TERM");
         wait(&mut self.child, patience).and_then(|status| status.code())
     }
 

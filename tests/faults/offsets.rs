@@ -1,0 +1,52 @@
+//! Scenario: while no worker runs, somebody sets the group's offsets back or forward with Kafka's own tools.
+//! Guarantees: a worker does not start on them and names the way out, and changes nothing; with the right offsets it goes on as if
+//! nothing had happened.
+
+use std::time::Duration;
+
+use rdkafka::consumer::{CommitMode, Consumer};
+use rdkafka::{Offset, TopicPartitionList};
+
+use crate::deployment::{Deployment, Plan};
+use crate::fleet::{Fleet, Recoveries, now};
+use crate::judge::judge;
+use crate::log::{self, Isolation};
+use crate::process::finish;
+use crate::redis_state::dump;
+
+/// As `kafka-consumer-groups --reset-offsets` would.
+fn set_offsets(deployment: &Deployment, offsets: &[i64]) {
+    let consumer = log::client(&deployment.brokers, Isolation::Committed, &format!("{}.network", deployment.raw));
+    let mut list = TopicPartitionList::new();
+    for (partition, offset) in offsets.iter().enumerate() {
+        list.add_partition_offset(&deployment.raw, partition as i32, Offset::Offset(*offset)).unwrap();
+    }
+    consumer.commit(&list, CommitMode::Sync).unwrap();
+    assert_eq!(deployment.committed(), offsets);
+}
+
+#[test]
+fn offsets_that_were_set_by_somebody_else_are_refused() {
+    let test = "offsets";
+    let Some(deployment) = Deployment::new(test, &Plan { partitions: 2, events: 20_000, ..Plan::default() }) else { return };
+    let follower = deployment.follow();
+    let feed = deployment.feed(2_000);
+    let mut fleet = Fleet::start(&deployment, &["a"]);
+    Recoveries::default().measure(&mut fleet, &follower, now());
+    fleet.stop();
+    let (right, state) = (deployment.committed(), dump(&deployment.redis, &deployment.raw));
+    feed.finish(Duration::from_secs(60));
+    for off in [-50, 50] {
+        let wrong: Vec<i64> = right.iter().map(|offset| offset + off).collect();
+        set_offsets(&deployment, &wrong);
+        let said = "threatguard state restore";
+        finish(&mut deployment.command("a", &[]), b"").fails(2, &["the group's offset was set", said, "threatguard run --from"]);
+        assert_eq!(deployment.committed(), wrong, "nothing was changed");
+        assert!(dump(&deployment.redis, &deployment.raw) == state, "nothing was changed");
+    }
+    set_offsets(&deployment, &right);
+    let mut fleet = Fleet::start(&deployment, &["a"]);
+    fleet.consume_all();
+    fleet.stop();
+    judge(&deployment, follower).check(test);
+}

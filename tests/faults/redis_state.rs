@@ -1,0 +1,51 @@
+//! What a Redis holds of a pipeline's partitions, to be compared with what another one holds.
+
+use std::collections::BTreeMap;
+
+use redis::{Commands, Connection};
+
+use crate::support::redis_server::RedisServer;
+
+/// Of a partition's meta: who wrote it, in which life of the state and in how many pieces is different each time.
+const OF_ITS_LIFE: [&str; 3] = ["own", "gen", "seq"];
+
+/// Every key of the partitions of `topic` and what is stored under it.
+pub type State = BTreeMap<String, BTreeMap<String, Vec<u8>>>;
+
+pub fn connect(server: &RedisServer) -> Connection {
+    redis::Client::open(server.settings().url.expose()).unwrap().get_connection().unwrap()
+}
+
+pub fn dump(server: &RedisServer, topic: &str) -> State {
+    let mut connection = connect(server);
+    let keys: Vec<String> = connection.keys(format!("tg:{{network.{topic}.[0-9]*")).unwrap();
+    let mut state = State::new();
+    for key in keys {
+        let kind: String = redis::cmd("TYPE").arg(&key).query(&mut connection).unwrap();
+        let fields = match kind.as_str() {
+            "string" => BTreeMap::from([(String::new(), connection.get::<_, Vec<u8>>(&key).unwrap())]),
+            "hash" => connection.hgetall::<_, BTreeMap<String, Vec<u8>>>(&key).unwrap(),
+            other => panic!("{key} is a {other}"),
+        };
+        state.insert(key, fields.into_iter().filter(|(name, _)| !OF_ITS_LIFE.contains(&name.as_str())).collect());
+    }
+    state
+}
+
+/// In how many keys they differ, and the first of them.
+pub fn differences(whole: &State, found: &State) -> (usize, String) {
+    let keys: std::collections::BTreeSet<&String> = whole.keys().chain(found.keys()).collect();
+    let mut differing = keys.iter().filter(|key| whole.get(**key) != found.get(**key)).peekable();
+    let first = differing.peek().map_or_else(String::new, |key| {
+        let of = |state: &State| state.get(**key).map_or_else(|| "nothing".to_owned(), shown);
+        format!("{key}: {} where undisturbed, {} here", of(whole), of(found))
+    });
+    (differing.count(), first)
+}
+
+fn shown(fields: &BTreeMap<String, Vec<u8>>) -> String {
+    let field = |(name, value): (&String, &Vec<u8>)| {
+        format!("{name}={}", value.iter().take(600).map(|byte| *byte as char).collect::<String>().escape_default())
+    };
+    fields.iter().map(field).collect::<Vec<_>>().join(" ")
+}
