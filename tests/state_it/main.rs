@@ -9,11 +9,11 @@ mod deployment;
 #[path = "../pipeline_it/kafka_log.rs"]
 mod kafka_log;
 mod owners;
-#[path = "../pipeline_it/process.rs"]
+#[path = "../support/process.rs"]
 mod process;
 mod site;
 mod snapshots;
 #[path = "../support/mod.rs"]
 mod support;
-#[path = "../pipeline_it/workbench.rs"]
+#[path = "../support/workbench.rs"]
 mod workbench;
