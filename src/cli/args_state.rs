@@ -12,7 +12,7 @@ use super::args::ServiceFlags;
 /// work beside a running pipeline; 'restore', 'drop' and 'adopt' only while its group has no members.
 #[derive(Clone, Debug, Args)]
 #[command(after_long_help = "\
-Examples, each with --pipeline FILE --brokers LIST --redis URL:
+Examples:                                   (each with --pipeline FILE --brokers LIST --redis URL)
   threatguard state inspect                                  R, C, owner, entities and bytes by partition
   threatguard state inspect --entity user:alice --json       what is remembered of one entity
   threatguard state verify                                   exit code 1 when something does not fit
