@@ -23,7 +23,7 @@ use super::world::{Faults, Safeguards, Stats, Trace, World, lock};
 const QUIET_TURNS_MAX: u64 = 60_000;
 
 /// So many turns in which nothing changes are enough for every machine to have had several.
-const STEADY_TURNS: u64 = 300;
+const STEADY_TURNS: u64 = 1_500;
 
 /// What became of a seed.
 #[derive(Clone, Debug, Default)]

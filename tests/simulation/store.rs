@@ -8,7 +8,7 @@ use threatguard::edge::{Checkpoint, Claim, Owner, PartitionMeta, StateGeneration
 use threatguard::error::{Error, Kind, Result};
 
 use super::life::Life;
-use super::world::{Safeguards, Shared, World, enter, leave};
+use super::world::{Safeguards, Shared, World, enter, leave, lock};
 
 /// Writes that a failover may undo.
 const UNDO_MAX: usize = 24;
@@ -162,6 +162,7 @@ fn note<T>(world: &mut World, answer: &Result<T>) {
 
 impl StateStore for SimStore {
     fn claim(&mut self, partition: Partition, owner: Owner) -> Result<Option<PartitionMeta>> {
+        lock(&self.world).trace.note("claims as", owner.0, u64::from(partition.0));
         self.call("claim", partition, |store, safe| store.claim(safe, partition.0, owner.0))
     }
 
