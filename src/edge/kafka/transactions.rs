@@ -9,6 +9,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use crossbeam_channel::bounded;
+use rdkafka::TopicPartitionList;
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::ConsumerGroupMetadata;
@@ -29,6 +31,8 @@ const LOOK_AGAIN: Duration = Duration::from_micros(200);
 /// So often within so long, and the name is somebody else's too.
 const FENCINGS_MAX: usize = 8;
 const FENCINGS_WITHIN: Duration = Duration::from_secs(60);
+/// Beyond a transaction's time.
+const PATIENCE: Duration = Duration::from_secs(1);
 const QUEUE_FULL_WAIT: Duration = Duration::from_millis(1);
 
 /// Transactions of one thread, under one transactional id.
@@ -40,7 +44,7 @@ pub struct KafkaTransactions {
     /// Topic whose offsets are committed.
     input: String,
     id: String,
-    client: Option<BatchProducer<Watch>>,
+    client: Option<Arc<BatchProducer<Watch>>>,
     refused: Arc<Refused>,
     open: bool,
     /// When another client has taken the name over.
@@ -143,7 +147,7 @@ impl KafkaTransactions {
     }
 
     fn producer(&self) -> Result<&ThreadedProducer<Watch>> {
-        self.client.as_ref().map(BatchProducer::producer).ok_or_else(|| Error::transient("no transaction can begin: renew first"))
+        self.client.as_ref().map(|client| client.producer()).ok_or_else(|| Error::transient("no transaction can begin: renew first"))
     }
 
     fn begin(&mut self) -> Result<()> {
@@ -242,12 +246,35 @@ impl KafkaTransactions {
         self.refused.check()
     }
 
-    fn send_offsets(&self, commits: &[Commit], member: &Member) -> Result<()> {
-        let list = offsets(&self.input, commits)?;
-        let member = member.0.downcast_ref::<ConsumerGroupMetadata>().ok_or_else(|| Error::bug("a membership of another kind of log"))?;
-        let sent = self.producer()?.send_offsets_to_transaction(&list, member, self.timeout());
-        sent.map_err(|error| self.failed("offsets were not accepted", &error))
+    /// Adds the offsets and commits, on a thread of its own: the client has been seen to wait for ever for a group coordinator that
+    /// is gone, whatever time it was given. Then it is left to itself, and a new one takes its name.
+    fn end(&self, commits: &[Commit], member: &Member) -> Result<()> {
+        let client = self.client.as_ref().map(Arc::clone).ok_or_else(|| Error::transient("no transaction can end: renew first"))?;
+        let list = if commits.is_empty() { None } else { Some(offsets(&self.input, commits)?) };
+        let (member, timeout) = (member.clone(), self.timeout());
+        let (send, ended) = bounded(1);
+        let work = move || drop(send.send(end(client.producer(), list.as_ref(), &member, timeout)));
+        let thread = std::thread::Builder::new().name("kafka-commit".to_owned()).spawn(work);
+        thread.map_err(|error| Error::transient("cannot start a thread").because(error))?;
+        match ended.recv_timeout(timeout + PATIENCE) {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err((what, error))) => Err(self.failed(what, &error)),
+            Err(_) => Err(Error::transient("the client did not come to an end of its transaction in time")),
+        }
     }
+}
+
+fn end(
+    producer: &ThreadedProducer<Watch>,
+    offsets: Option<&TopicPartitionList>,
+    member: &Member,
+    timeout: Duration,
+) -> std::result::Result<(), (&'static str, KafkaError)> {
+    if let Some(offsets) = offsets {
+        let member = member.0.downcast_ref::<ConsumerGroupMetadata>().expect("a membership of Kafka's own");
+        producer.send_offsets_to_transaction(offsets, member, timeout).map_err(|error| ("offsets were not accepted", error))?;
+    }
+    producer.commit_transaction(timeout).map_err(|error| ("the outcome of a transaction is not known", error))
 }
 
 impl Transactions for KafkaTransactions {
@@ -260,7 +287,7 @@ impl Transactions for KafkaTransactions {
             let gone = std::thread::Builder::new().name("kafka-old".to_owned()).spawn(move || drop(old));
             gone.map_err(|error| Error::transient("cannot start a thread").because(error))?;
         }
-        self.client = Some(self.connect()?);
+        self.client = Some(Arc::new(self.connect()?));
         Ok(())
     }
 
@@ -284,11 +311,7 @@ impl Transactions for KafkaTransactions {
         self.begin()?;
         self.drain()?;
         let begun = clock::now();
-        if !commits.is_empty() {
-            self.send_offsets(commits, member)?;
-        }
-        let committed = self.producer()?.commit_transaction(self.timeout());
-        committed.map_err(|error| self.failed("the outcome of a transaction is not known", &error))?;
+        self.end(commits, member)?;
         self.open = false;
         tracing::trace!(micros = begun.elapsed().as_micros() as u64, "committed");
         Ok(())
