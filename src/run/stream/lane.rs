@@ -119,7 +119,7 @@ impl<T: Task> Lane<T> {
     /// What a person or a restart must mend.
     pub fn reply(&mut self, reply: Reply) -> Result<()> {
         match reply {
-            Reply::Claimed(partition) => self.claimed(partition),
+            Reply::Claimed(partition, owner) => self.claimed(partition, owner),
             Reply::Committed(partition, next) => {
                 if let Some(holding) = self.holdings.get_mut(&partition) {
                     holding.committed = holding.committed.max(next);
@@ -175,9 +175,11 @@ impl<T: Task> Lane<T> {
     }
 
     /// Second half: no older owner can commit any more. Now none can store either, and what is stored is what will be.
-    fn claimed(&mut self, partition: Partition) -> Result<()> {
-        let Some(holding) = self.holdings.get(&partition).filter(|holding| holding.phase == Phase::Claiming) else { return Ok(()) };
-        let (generation, owner, mut plan) = (holding.generation, holding.claim.owner, holding.plan.clone());
+    fn claimed(&mut self, partition: Partition, owner: Owner) -> Result<()> {
+        // The claim of an ownership before this one may be answered late.
+        let is_it = |holding: &&Holding| holding.phase == Phase::Claiming && holding.claim.owner == owner;
+        let Some(holding) = self.holdings.get(&partition).filter(is_it) else { return Ok(()) };
+        let (generation, mut plan) = (holding.generation, holding.plan.clone());
         let claimed = patiently(self.store.as_mut(), &self.shared.give_up, |store| store.claim(partition, owner));
         let meta = match claimed {
             Err(error) if error.kind == Kind::Fenced => return self.claimed_by_another(partition, generation, owner, error),

@@ -57,7 +57,7 @@ pub struct Order {
 
 /// What a lane hears back.
 pub enum Reply {
-    Claimed(Partition),
+    Claimed(Partition, Owner),
     Committed(Partition, Offset),
     Stored(Partition, Owner, u64),
     /// The store has another owner, or lost what it had.

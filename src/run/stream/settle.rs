@@ -46,7 +46,7 @@ pub struct Parts {
 
 /// Work that is published and not committed yet, in order.
 enum Waiting {
-    Claim(Partition, Offset),
+    Claim(Partition, Offset, Owner),
     Parcel(Sent),
     Chunk(Chunk),
     Drain(Partition, Owner),
@@ -65,7 +65,7 @@ struct Sent {
 impl Waiting {
     fn partition(&self) -> Partition {
         match self {
-            Self::Claim(partition, _) | Self::Drain(partition, _) => *partition,
+            Self::Claim(partition, ..) | Self::Drain(partition, _) => *partition,
             Self::Parcel(sent) => sent.partition,
             Self::Chunk(chunk) => chunk.partition,
         }
@@ -113,8 +113,8 @@ impl Settler {
         }
         match work {
             Work::Claim { partition, generation, next, note } => {
+                self.queue.push_back(Waiting::Claim(partition, next, note.owner));
                 self.owned.insert(partition, (generation, note));
-                self.queue.push_back(Waiting::Claim(partition, next));
                 self.urgent = true;
             }
             Work::Parcel(parcel) => return self.publish(parcel),
@@ -247,7 +247,7 @@ impl Settler {
         let mut next: BTreeMap<Partition, Offset> = BTreeMap::new();
         for waiting in self.queue.iter().take(count) {
             match waiting {
-                Waiting::Claim(partition, offset) => drop(next.insert(*partition, *offset)),
+                Waiting::Claim(partition, offset, _) => drop(next.insert(*partition, *offset)),
                 Waiting::Parcel(Sent { partition, next: Some(offset), .. }) => drop(next.insert(*partition, *offset)),
                 _ => {}
             }
@@ -313,7 +313,7 @@ impl Settler {
         let mut committed = BTreeMap::new();
         for waiting in self.queue.drain(..count).collect::<Vec<_>>() {
             match waiting {
-                Waiting::Claim(partition, _) => self.reply(Reply::Claimed(partition)),
+                Waiting::Claim(partition, _, owner) => self.reply(Reply::Claimed(partition, owner)),
                 Waiting::Parcel(sent) => {
                     if !sent.noted {
                         let micros = clock::since(sent.read_at).as_micros() as u64;
