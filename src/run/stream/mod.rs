@@ -21,6 +21,7 @@ pub mod score;
 pub mod settle;
 pub mod shared;
 mod store;
+mod stores;
 pub mod takeover;
 #[cfg(test)]
 mod takeover_tests;
@@ -40,6 +41,7 @@ use self::orders::Output;
 use self::rekey::Rekeying;
 use self::score::Scoring;
 use self::shared::{LaneReport, Shared};
+use self::stores::{Pair, Stores, in_memory};
 use self::task::Task;
 use self::threads::{LaneParts, Running};
 use crate::config::service::Verdicts;
@@ -48,9 +50,8 @@ use crate::edge::clock::{self, Deadline};
 use crate::edge::kafka::{
     ConsumerSettings, KafkaPublisher, KafkaSettings, KafkaSource, KafkaTransactions, ProducerSettings, TopicSpec, topic_id,
 };
-use crate::edge::memory::MemoryStore;
-use crate::edge::redis::{RedisSettings, RedisStore};
-use crate::edge::{LogEvent, LogSource, StateStore};
+use crate::edge::redis::RedisSettings;
+use crate::edge::{LogEvent, LogSource};
 use crate::error::{Error, Kind, Result};
 use crate::run::learning::Learning;
 use crate::run::pipeline::Pipeline;
@@ -168,38 +169,6 @@ fn watch(options: &Options, around: &Surroundings, learning: &Learning, scoring:
         around.metrics.set_learning(learning.progress().unwrap_or(1.0));
         std::thread::sleep(LOOK_AGAIN);
     }
-}
-
-/// Opens state stores: Redis, or memory of this process.
-struct Stores<'o> {
-    redis: Option<&'o RedisSettings>,
-}
-
-type Pair = (Box<dyn StateStore>, Box<dyn StateStore>);
-
-impl<'o> Stores<'o> {
-    fn open(pipeline: &Pipeline, options: &'o Options) -> Result<Self> {
-        let stores = Self { redis: options.redis.as_ref() };
-        // Fails now rather than when the first partition is assigned.
-        drop(stores.pair(&pipeline.file.name, &options.consumer.topic)?);
-        if stores.redis.is_none() {
-            tracing::warn!("no Redis: states live in this process only and start anew with it");
-        }
-        Ok(stores)
-    }
-
-    /// Two handles on one topic's states: one to load by, one to store by. `name` keeps the states of pipelines apart.
-    fn pair(&self, name: &str, topic: &str) -> Result<Pair> {
-        if let Some(settings) = self.redis {
-            return Ok((Box::new(RedisStore::open(settings, name, topic)?), Box::new(RedisStore::open(settings, name, topic)?)));
-        }
-        Ok(in_memory())
-    }
-}
-
-fn in_memory() -> Pair {
-    let store = MemoryStore::default();
-    (Box::new(store.clone()), Box::new(store))
 }
 
 /// Name of the correlation in ids, state keys and thread names. It belongs to no pipeline: threats of all meet in it.
