@@ -40,6 +40,9 @@ fn a_stopped_worker_comes_back_as_a_zombie() {
     judge(&deployment, follower).check(test);
 }
 
+/// What a worker takes that ends because its name is somebody else's too.
+const ENDING: Duration = Duration::from_secs(8);
+
 #[test]
 fn two_workers_share_one_name_for_a_while() {
     let test = "twins";
@@ -50,10 +53,11 @@ fn two_workers_share_one_name_for_a_while() {
     Recoveries::default().measure(&mut fleet, &follower, now());
     fleet.add("a", &[]);
     pause(session() * 2);
-    // By now one of them may have given up, as it may.
+    // By now one of them may have given up, as it may, or be about to end for that.
     let mut twin = fleet.workers.remove(1);
     twin.running.kill();
     drop(twin);
+    pause(ENDING);
     if fleet.workers[0].running.child.try_wait().unwrap().is_some() {
         fleet.restart(0);
     }
