@@ -33,6 +33,8 @@ pub struct Judgement {
     pub phantom: u64,
     /// Keys of Redis with another content.
     pub state: usize,
+    /// Values of Redis that the partitions' metas do not count.
+    pub uncounted: usize,
     /// Examples, for whoever has to find the cause.
     pub shown: Vec<String>,
 }
@@ -45,16 +47,23 @@ impl Judgement {
         assert_eq!(self.twice, 0, "{test}: {:#?}", self.shown);
     }
 
+    /// Where a file that Redis appends to was cut inside a transaction: Redis ignores the beginning of it at the first start, leaves it
+    /// in the file and executes it at the second. So values are back that were stored again meanwhile: the right ones, not counted.
+    pub fn forgive_uncounted(self, test: &str) -> Self {
+        println!("{test}: values that Redis brought back uncounted: {}", self.uncounted);
+        Self { uncounted: 0, ..self }
+    }
+
     #[track_caller]
     pub fn check_apart_from_repetitions(&self, test: &str) {
-        let Self { events, missing, twice, foreign, disordered, aborted, phantom, state, shown } = self;
+        let Self { events, missing, twice, foreign, disordered, aborted, phantom, state, uncounted, shown } = self;
         println!(
             "{test}: {events} events, aborted records {aborted}, of them seen {phantom}, missing {missing}, extra {} \
              (twice {twice}, foreign {foreign}), entities out of order {disordered}, keys of state that differ {state}",
             twice + foreign
         );
         assert_eq!((*missing, *foreign, *disordered, *phantom), (0, 0, 0, 0), "{test}: {shown:#?}");
-        assert_eq!(*state, 0, "{test}: {shown:#?}");
+        assert_eq!((*state, *uncounted), (0, 0), "{test}: {shown:#?}");
     }
 }
 
@@ -87,7 +96,7 @@ pub fn judge(deployment: &Deployment, follower: Follower) -> Judgement {
         }
     }
     let (state, first) = redis_state::differences(&redis_state::dump(&whole_redis, raw), &redis_state::dump(&deployment.redis, raw));
-    judgement.state = state;
+    (judgement.state, judgement.uncounted) = (state, redis_state::uncounted(&deployment.redis, raw));
     judgement.shown.extend((state > 0).then_some(first));
     judgement
 }

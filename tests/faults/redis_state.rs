@@ -6,8 +6,9 @@ use redis::{Commands, Connection};
 
 use crate::support::redis_server::RedisServer;
 
-/// Of a partition's meta: who wrote it, in which life of the state and in how many pieces is different each time.
-const OF_ITS_LIFE: [&str; 3] = ["own", "gen", "seq"];
+/// Of a partition's meta: who wrote it, in which life of the state and in how many pieces is different each time; the count of its
+/// values is compared with them instead.
+const OF_ITS_LIFE: [&str; 4] = ["own", "gen", "seq", "n"];
 
 /// Every key of the partitions of `topic` and what is stored under it.
 pub type State = BTreeMap<String, BTreeMap<String, Vec<u8>>>;
@@ -30,6 +31,23 @@ pub fn dump(server: &RedisServer, topic: &str) -> State {
         state.insert(key, fields.into_iter().filter(|(name, _)| !OF_ITS_LIFE.contains(&name.as_str())).collect());
     }
     state
+}
+
+/// How many values the metas do not count.
+///
+/// # Panics
+/// When one counts more than there are, or not at all.
+pub fn uncounted(server: &RedisServer, topic: &str) -> usize {
+    let mut connection = connect(server);
+    let state = dump(server, topic);
+    let prefixes = state.keys().filter_map(|key| key.strip_suffix(":meta"));
+    let of = |prefix: &str| {
+        let counted: Option<usize> = connection.hget(format!("{prefix}:meta"), "n").unwrap();
+        let values = state.keys().filter(|key| key.starts_with(&format!("{prefix}:e:"))).count();
+        let missing = counted.and_then(|counted| values.checked_sub(counted));
+        missing.unwrap_or_else(|| panic!("{prefix}: {values} values where {counted:?} are counted"))
+    };
+    prefixes.map(of).sum()
 }
 
 /// In how many keys they differ, and the first of them.

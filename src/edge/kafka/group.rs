@@ -11,7 +11,7 @@ use rdkafka::bindings::rd_kafka_resp_err_t;
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
-use rdkafka::error::{KafkaError, KafkaResult};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::{Offset as KafkaOffset, TopicPartitionList};
 
 use super::consumer::committed_of;
@@ -242,12 +242,13 @@ impl Shared {
         })
     }
 
-    /// Asks the brokers until there is an answer, something that no repetition mends, or no time left.
+    /// Asks the brokers until there is an answer, something that no repetition mends, or no time left. A partition that is not known
+    /// may be one whose leader is changing: the topic was there at the start.
     pub(super) fn ask<T>(&self, patience: Duration, question: impl Fn(Duration) -> KafkaResult<T>) -> KafkaResult<T> {
         let (deadline, mut within) = (Deadline::after(patience), FIRST_TRY);
         loop {
             let error = match question(within.min(deadline.left())) {
-                Err(error) if error.rdkafka_error_code().is_none_or(|code| kind_of(code) == Kind::Transient) => error,
+                Err(error) if error.rdkafka_error_code().is_none_or(may_pass) => error,
                 answer => return answer,
             };
             if deadline.passed() || self.stop.load(Ordering::Acquire) {
@@ -321,6 +322,13 @@ impl Shared {
             drop(self.released.wait_timeout(owned, STEP));
         }
     }
+}
+
+/// Whether the same question may be answered later.
+fn may_pass(code: RDKafkaErrorCode) -> bool {
+    use RDKafkaErrorCode as Code;
+    let is_unknown = matches!(code, Code::UnknownTopic | Code::UnknownPartition | Code::UnknownTopicOrPartition);
+    is_unknown || kind_of(code) == Kind::Transient
 }
 
 /// The consumer's callbacks.
