@@ -13,7 +13,7 @@ use rdkafka::producer::{DeliveryResult, Producer, ProducerContext, ThreadedProdu
 use rdkafka::{Offset, TopicPartitionList};
 use threatguard::edge::clock;
 use threatguard::edge::kafka::{ConsumerSettings, KafkaSettings, ProducerSettings};
-use threatguard::native::consume::{BatchConsumer, Queues};
+use threatguard::native::consume::{BatchConsumer, Inbox};
 use threatguard::native::produce::{BatchProducer, Piece};
 
 /// Counts nothing: the client itself knows what is in flight. A lost record shows in `LOST`.
@@ -42,11 +42,11 @@ pub fn copy(kafka: &KafkaSettings, from: &str, to: &str, group: &str, partitions
     let producer = kafka.producer(&ProducerSettings::default()).map_err(|error| error.to_string())?;
     let producer: ThreadedProducer<Bare> = producer.create_with_context(Bare).map_err(text)?;
     let producer = BatchProducer::new(producer, &[to]).map_err(|code| format!("the copy failed: {code}"))?;
-    let queues = Arc::new(Queues::default());
-    let mut client = BatchConsumer::new(Arc::clone(&consumer), Arc::clone(&queues), 1, TAKE_MAX);
+    let inbox = Arc::new(Inbox::default());
+    let mut client = BatchConsumer::new(Arc::clone(&consumer), Arc::clone(&inbox), TAKE_MAX);
     let mut list = TopicPartitionList::new();
     for partition in 0..partitions as i32 {
-        if !queues.forward(&consumer, from, partition, 0) {
+        if !inbox.forward(&consumer, from, partition) {
             return Err(format!("partition {partition} of {from} cannot be read"));
         }
         list.add_partition_offset(from, partition, Offset::Beginning).map_err(text)?;
@@ -61,7 +61,7 @@ pub fn copy(kafka: &KafkaSettings, from: &str, to: &str, group: &str, partitions
         }
         let wanted = if begun.is_none() { 1 } else { TAKE_MAX };
         let mut problem = None;
-        let taken = client.consume(0, 5, wanted, |message| {
+        let taken = client.consume(5, wanted, |message| {
             begun.get_or_insert_with(clock::now);
             next[message.partition as usize] = message.offset + 1;
             let (partition, piece) = (message.partition as u32, Piece { key: message.key, payload: message.payload.unwrap_or_default() });

@@ -30,9 +30,9 @@ pub struct Message<'m> {
     pub error: Option<RDKafkaErrorCode>,
 }
 
-/// Queues of one consumer, to which its partitions are forwarded. Empty until a [`BatchConsumer`] fills it and after it is gone.
+/// The queue of one consumer, to which its partitions are forwarded. Empty until a [`BatchConsumer`] makes it and after that is gone.
 #[derive(Debug, Default)]
-pub struct Queues(Mutex<Vec<Queue>>);
+pub struct Inbox(Mutex<Option<Queue>>);
 
 #[derive(Debug)]
 struct Queue {
@@ -51,13 +51,13 @@ impl Drop for Queue {
     }
 }
 
-impl Queues {
-    /// Sends what a partition fetches from now on to the queue with this index. Has to be called before each assignment of the
-    /// partition, because revoking it ends the forwarding. False when there is no such queue, or not of this consumer.
-    pub fn forward<C: ConsumerContext>(&self, consumer: &BaseConsumer<C>, topic: &str, partition: i32, index: usize) -> bool {
-        let queues = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+impl Inbox {
+    /// Sends what a partition fetches from now on to the queue. Has to be called before each assignment of the partition, because
+    /// revoking it ends the forwarding. False when there is no queue, or not of this consumer.
+    pub fn forward<C: ConsumerContext>(&self, consumer: &BaseConsumer<C>, topic: &str, partition: i32) -> bool {
+        let queue = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let client = consumer.client().native_ptr();
-        let (Some(to), Ok(topic)) = (queues.get(index).filter(|queue| queue.client == client), CString::new(topic)) else {
+        let (Some(to), Ok(topic)) = (queue.as_ref().filter(|queue| queue.client == client), CString::new(topic)) else {
             return false;
         };
         // SAFETY: the client lives as long as `consumer`, our queue as long as the lock is held; the handle of the partition's own
@@ -71,34 +71,29 @@ impl Queues {
     }
 }
 
-/// A consumer and the queues that its messages are taken from in batches.
+/// A consumer and the queue that its messages are taken from in batches.
 pub struct BatchConsumer<C: ConsumerContext> {
     consumer: Arc<BaseConsumer<C>>,
-    queues: Arc<Queues>,
-    /// The same queues, read without the lock: they live until `drop`.
-    handles: Vec<NonNull<sys::rd_kafka_queue_t>>,
+    inbox: Arc<Inbox>,
+    /// The same queue, read without the lock: it lives until `drop`.
+    queue: NonNull<sys::rd_kafka_queue_t>,
     batch: Vec<*mut sys::rd_kafka_message_t>,
 }
 
-// SAFETY: the queues may be used from any thread, and the pointers in `batch` are only looked at inside `consume`.
+// SAFETY: the queue may be used from any thread, and the pointers in `batch` are only looked at inside `consume`.
 unsafe impl<C: ConsumerContext + Send + Sync> Send for BatchConsumer<C> {}
 
 impl<C: ConsumerContext> BatchConsumer<C> {
-    /// Makes `count` queues. `queues` is what the consumer's context forwards with; it must not serve another consumer.
+    /// Makes the queue. `inbox` is what partitions are forwarded with; it must not serve another consumer.
     #[must_use]
-    pub fn new(consumer: Arc<BaseConsumer<C>>, queues: Arc<Queues>, count: usize, batch_max: usize) -> Self {
-        assert!(count > 0 && batch_max > 0, "a consumer needs a queue and a batch");
+    pub fn new(consumer: Arc<BaseConsumer<C>>, inbox: Arc<Inbox>, batch_max: usize) -> Self {
+        assert!(batch_max > 0, "a consumer needs a batch");
         let client = consumer.client().native_ptr();
-        let mut made = queues.0.lock().unwrap_or_else(PoisonError::into_inner);
-        assert!(made.is_empty(), "these queues serve another consumer already");
-        for _ in 0..count {
-            // SAFETY: the client is alive; the call allocates and does not fail otherwise.
-            let queue = NonNull::new(unsafe { sys::rd_kafka_queue_new(client) }).expect("librdkafka ends the process when out of memory");
-            made.push(Queue { queue, client });
-        }
-        let handles = made.iter().map(|queue| queue.queue).collect();
-        drop(made);
-        Self { consumer, queues, handles, batch: vec![ptr::null_mut(); batch_max] }
+        // SAFETY: the client is alive; the call allocates and does not fail otherwise.
+        let queue = NonNull::new(unsafe { sys::rd_kafka_queue_new(client) }).expect("librdkafka ends the process when out of memory");
+        let before = inbox.0.lock().unwrap_or_else(PoisonError::into_inner).replace(Queue { queue, client });
+        assert!(before.is_none(), "this inbox serves another consumer already");
+        Self { consumer, inbox, queue, batch: vec![ptr::null_mut(); batch_max] }
     }
 
     #[must_use]
@@ -106,19 +101,13 @@ impl<C: ConsumerContext> BatchConsumer<C> {
         &self.consumer
     }
 
-    /// Takes up to `max` messages (and at most the batch's size) from a queue and shows each to `each`.
+    /// Takes up to `max` messages (and at most the batch's size) from the queue and shows each to `each`.
     ///
     /// librdkafka waits the whole of `timeout_ms` for `max` messages, so callers wait for one and then take the rest with 0.
-    pub fn consume(
-        &mut self,
-        queue: usize,
-        timeout_ms: c_int,
-        max: usize,
-        mut each: impl FnMut(Message<'_>),
-    ) -> Result<usize, RDKafkaErrorCode> {
+    pub fn consume(&mut self, timeout_ms: c_int, max: usize, mut each: impl FnMut(Message<'_>)) -> Result<usize, RDKafkaErrorCode> {
         let max = max.min(self.batch.len());
         // SAFETY: the queue lives until `drop`; the array has room for `max` pointers.
-        let taken = unsafe { sys::rd_kafka_consume_batch_queue(self.handles[queue].as_ptr(), timeout_ms, self.batch.as_mut_ptr(), max) };
+        let taken = unsafe { sys::rd_kafka_consume_batch_queue(self.queue.as_ptr(), timeout_ms, self.batch.as_mut_ptr(), max) };
         let Ok(taken) = usize::try_from(taken) else {
             // SAFETY: reads the calling thread's last error code.
             return Err(unsafe { sys::rd_kafka_last_error() }.into());
@@ -160,9 +149,8 @@ impl<C: ConsumerContext> BatchConsumer<C> {
 
 impl<C: ConsumerContext> Drop for BatchConsumer<C> {
     fn drop(&mut self) {
-        // Queues and the references that they hold go before the client, whichever thread ends up dropping that.
-        self.handles.clear();
-        self.queues.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        // The queue and the references that it holds go before the client, whichever thread ends up dropping that.
+        drop(self.inbox.0.lock().unwrap_or_else(PoisonError::into_inner).take());
     }
 }
 

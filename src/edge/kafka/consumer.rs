@@ -8,10 +8,13 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use rdkafka::consumer::{BaseConsumer, CommitMode as KafkaCommitMode, Consumer};
 use rdkafka::topic_partition_list::TopicPartitionListElem;
-use rdkafka::{Offset as KafkaOffset, TopicPartitionList};
+use rdkafka::{ClientConfig, Offset as KafkaOffset, TopicPartitionList};
 
 use super::admin::partitions_of;
-use super::group::{GroupContext, Outbox, Shared};
+use super::channel::Channel;
+use super::fetch::Fetcher;
+use super::group::{GroupContext, Shared};
+use super::membership::Membership;
 use super::reader::{Assembly, Command, Reader, TAKE_MAX};
 use super::settings::{ConsumerSettings, KafkaSettings};
 use super::{kind_of, refuse};
@@ -20,7 +23,7 @@ use crate::edge::records::Records;
 use crate::edge::{Commit, CommitMode, Committed, Delivery, LogEvent, LogSource, Member};
 use crate::error::{Error, Kind, Result};
 use crate::limits::BATCH_EVENTS_MAX;
-use crate::native::consume::{BatchConsumer, Queues, group_generation};
+use crate::native::consume::group_generation;
 
 /// Buffers and orders that may wait; beyond them a buffer is freed.
 const RECYCLED_MAX: usize = 16;
@@ -35,7 +38,8 @@ const COMMANDS_MAX: usize = 4_096;
 pub struct KafkaSource {
     shared: Arc<Shared>,
     consumer: Weak<BaseConsumer<GroupContext>>,
-    commands: Sender<Command>,
+    /// One a channel.
+    commands: Vec<Sender<Command>>,
     deliveries: AtomicU64,
     recycle: Sender<Records>,
     ended: Receiver<()>,
@@ -52,77 +56,61 @@ pub struct SourceCounts {
 }
 
 impl KafkaSource {
-    /// Joins the group and starts reading. Partition `p` speaks on channel `p % channels`.
+    /// Joins the group and starts reading. Partition `p` speaks on channel `p % channels`, each with a client and a thread of its own.
     ///
     /// `Config`: settings, rights or a missing topic. `Transient`: no broker answered within `connect_timeout_ms`.
     pub fn open(kafka: &KafkaSettings, settings: &ConsumerSettings, channels: usize) -> Result<(Self, Vec<Receiver<LogEvent>>)> {
         assert!(channels > 0, "a source needs a channel");
         let partitions = partitions_of(kafka, &settings.topic)?;
-        let (senders, receivers) = (0..channels).map(|_| bounded(settings.channel_batches.max(1))).unzip();
-        let queues = Arc::new(Queues::default());
+        let (senders, receivers): (Vec<_>, Vec<_>) = (0..channels).map(|_| bounded(settings.channel_batches.max(1))).unzip();
+        let config = kafka.consumer(settings, channels)?;
+        let patience = Duration::from_millis(kafka.connect_timeout_ms);
+        let clients = (0..channels).map(|_| Fetcher::open(&config, &settings.topic, patience, TAKE_MAX));
+        let (fetchers, clients): (Vec<_>, Vec<_>) = clients.collect::<Result<Vec<_>>>()?.into_iter().unzip();
         let shared = Arc::new(Shared {
             topic: settings.topic.clone(),
             partitions,
             start_at: settings.start_at,
             drain_timeout: Duration::from_millis(settings.drain_timeout_ms),
-            committed_timeout: Duration::from_millis(kafka.connect_timeout_ms),
-            queues: queues.clone(),
+            committed_timeout: patience,
+            channels: senders.into_iter().map(Channel::new).collect(),
+            fetchers,
             owned: Mutex::default(),
             released: Condvar::new(),
-            outbox: Mutex::new(Outbox::new(senders)),
             failure: Mutex::new(None),
             stop: AtomicBool::new(false),
             epoch: AtomicU64::new(0),
             commit_failures: AtomicU64::new(0),
             rebalances: AtomicU64::new(0),
         });
-        let consumer: BaseConsumer<GroupContext> = kafka
-            .consumer(settings, channels)?
-            .create_with_context(GroupContext { shared: shared.clone() })
-            .map_err(|error| refuse(Kind::Config, "the Kafka consumer's settings are refused".to_owned(), &error))?;
-        let consumer = Arc::new(consumer);
-        let client = BatchConsumer::new(consumer.clone(), queues, channels, TAKE_MAX);
-        consumer
-            .subscribe(&[&settings.topic])
-            .map_err(|error| refuse(Kind::Config, format!("cannot subscribe to {}", settings.topic), &error))?;
-        let (commands, commanded) = bounded(COMMANDS_MAX);
+        let consumer = join_group(&config, &shared)?;
         let (recycle, recycled) = bounded(RECYCLED_MAX);
-        let assembly = Assembly::new(channels, partitions);
-        let stall_warning = Duration::from_millis(settings.stall_warning_ms);
-        let reader = Reader {
-            client,
-            shared: shared.clone(),
-            commands: commanded,
-            recycled,
-            assembly,
-            stall_warning,
-            report_end: settings.report_end,
-            batch_events: settings.batch_events.clamp(1, BATCH_EVENTS_MAX),
-        };
+        let (mut commands, mut readers) = (vec![], vec![]);
+        for (number, client) in clients.into_iter().enumerate() {
+            let (command, commanded) = bounded(COMMANDS_MAX);
+            commands.push(command);
+            let reader = Reader {
+                client,
+                shared: shared.clone(),
+                channel: number,
+                commands: commanded,
+                recycled: recycled.clone(),
+                assembly: Assembly::new(partitions),
+                stall_warning: Duration::from_millis(settings.stall_warning_ms),
+                report_end: settings.report_end,
+                batch_events: settings.batch_events.clamp(1, BATCH_EVENTS_MAX),
+            };
+            readers.push(spawn(&format!("kafka-read-{number}"), move || reader.run())?);
+        }
         let weak = Arc::downgrade(&consumer);
-        drop(consumer);
         let (end, ended) = bounded(1);
+        let membership = Membership { consumer, shared: shared.clone(), readers };
         let run = move || {
-            reader.run();
+            membership.run();
             drop(end);
         };
-        let thread = std::thread::Builder::new()
-            .name("kafka-source".to_owned())
-            .spawn(run)
-            .map_err(|error| Error::transient("cannot start a thread").because(error))?;
-        Ok((
-            Self {
-                shared,
-                consumer: weak,
-                commands,
-                deliveries: AtomicU64::new(0),
-                recycle,
-                ended,
-                thread: Mutex::new(Some(thread)),
-                partitions,
-            },
-            receivers,
-        ))
+        let thread = Mutex::new(Some(spawn("kafka-group", run)?));
+        Ok((Self { shared, consumer: weak, commands, deliveries: AtomicU64::new(0), recycle, ended, thread, partitions }, receivers))
     }
 
     /// Partitions that the group has given to this member.
@@ -146,8 +134,9 @@ impl KafkaSource {
     }
 
     fn order(&self, command: Command) {
-        // The thread takes orders every few milliseconds; a full queue means that it has ended.
-        if self.commands.try_send(command).is_err() {
+        // The threads take orders every few milliseconds; a full queue means that one has ended.
+        let channel = command.partition.0 as usize % self.commands.len();
+        if self.commands[channel].try_send(command).is_err() {
             tracing::warn!(?command, "the source has ended and takes no orders");
         }
     }
@@ -249,6 +238,19 @@ impl Drop for KafkaSource {
         // Ends the thread some time later; whoever wants it settled calls `close` before.
         self.shared.stop.store(true, Ordering::Release);
     }
+}
+
+fn join_group(config: &ClientConfig, shared: &Arc<Shared>) -> Result<Arc<BaseConsumer<GroupContext>>> {
+    let consumer: BaseConsumer<GroupContext> = config
+        .create_with_context(GroupContext { shared: shared.clone() })
+        .map_err(|error| refuse(Kind::Config, "the Kafka consumer's settings are refused".to_owned(), &error))?;
+    consumer.subscribe(&[&shared.topic]).map_err(|error| refuse(Kind::Config, format!("cannot subscribe to {}", shared.topic), &error))?;
+    Ok(Arc::new(consumer))
+}
+
+fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>> {
+    let thread = std::thread::Builder::new().name(name.to_owned()).spawn(body);
+    thread.map_err(|error| Error::transient("cannot start a thread").because(error))
 }
 
 fn closed() -> Error {

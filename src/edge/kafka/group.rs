@@ -1,20 +1,21 @@
 //! Membership: what this process owns under which generation, and what happens when that changes. Rebalances run on the source's
 //! thread; nothing here takes longer than the drain deadline and the reading of committed offsets.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use crossbeam_channel::{SendTimeoutError, Sender, TrySendError};
+use rdkafka::TopicPartitionList;
 use rdkafka::bindings::rd_kafka_resp_err_t;
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
-use rdkafka::{Offset as KafkaOffset, TopicPartitionList};
 
+use super::channel::{Channel, Sent};
 use super::consumer::committed_of;
+use super::fetch::Fetcher;
 use super::reader::Command;
 use super::{kind_of, log_line, refuse};
 use crate::core::types::{Generation, Offset, Partition};
@@ -22,7 +23,7 @@ use crate::edge::clock::{self, Deadline};
 use crate::edge::kafka::StartAt;
 use crate::edge::{Committed, Delivery, LogEvent};
 use crate::error::{Error, Kind, Result};
-use crate::native::consume::{Queues, group_generation};
+use crate::native::consume::group_generation;
 
 /// One step of waiting for a receiver; between two the other duties are looked after.
 const STEP: Duration = Duration::from_millis(5);
@@ -40,10 +41,11 @@ pub(super) struct Shared {
     pub start_at: StartAt,
     pub drain_timeout: Duration,
     pub committed_timeout: Duration,
-    pub queues: Arc<Queues>,
+    /// By number: partition `p` speaks on channel `p % channels`, and is fetched by the client of that channel.
+    pub channels: Vec<Channel>,
+    pub fetchers: Vec<Fetcher>,
     pub owned: Mutex<BTreeMap<Partition, Ownership>>,
     pub released: Condvar,
-    pub outbox: Mutex<Outbox>,
     pub failure: Mutex<Option<Error>>,
     pub stop: AtomicBool,
     /// Grows with every rebalance.
@@ -68,64 +70,30 @@ struct Assigned {
     start: Offset,
 }
 
-/// The channels, and what did not fit into them yet, in order.
-pub(super) struct Outbox {
-    pub senders: Vec<Sender<LogEvent>>,
-    pub pending: Vec<VecDeque<LogEvent>>,
-}
-
-/// Whether a channel took everything.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Sent {
-    All,
-    Full,
-    /// Nobody receives any more.
-    Closed,
-}
-
-impl Outbox {
-    pub(super) fn new(senders: Vec<Sender<LogEvent>>) -> Self {
-        let pending = senders.iter().map(|_| VecDeque::new()).collect();
-        Self { senders, pending }
-    }
-
-    pub(super) fn push(&mut self, partition: Partition, event: LogEvent) {
-        let channel = partition.0 as usize % self.pending.len();
-        self.pending[channel].push_back(event);
-    }
-
-    /// Hands over what waits for a channel, waiting up to `wait` for room.
-    pub(super) fn flush(&mut self, channel: usize, wait: Duration) -> Sent {
-        let Some(sender) = self.senders.get(channel) else { return Sent::Closed };
-        let pending = &mut self.pending[channel];
-        while let Some(event) = pending.pop_front() {
-            let back = match sender.try_send(event) {
-                Ok(()) => continue,
-                Err(TrySendError::Disconnected(_)) => return Sent::Closed,
-                Err(TrySendError::Full(event)) if wait.is_zero() => event,
-                Err(TrySendError::Full(event)) => match sender.send_timeout(event, wait) {
-                    Ok(()) => continue,
-                    Err(SendTimeoutError::Disconnected(_)) => return Sent::Closed,
-                    Err(SendTimeoutError::Timeout(event)) => event,
-                },
-            };
-            pending.push_front(back);
-            return Sent::Full;
-        }
-        Sent::All
-    }
-}
-
 impl Shared {
     pub(super) fn owned(&self) -> MutexGuard<'_, BTreeMap<Partition, Ownership>> {
         self.owned.lock().unwrap_or_else(PoisonError::into_inner)
     }
-    pub(super) fn outbox(&self) -> MutexGuard<'_, Outbox> {
-        self.outbox.lock().unwrap_or_else(PoisonError::into_inner)
+    fn channel(&self, partition: Partition) -> &Channel {
+        &self.channels[partition.0 as usize % self.channels.len()]
     }
-    /// Notes the first failure; the source's thread ends at its next look.
+    fn fetcher(&self, partition: Partition) -> &Fetcher {
+        &self.fetchers[partition.0 as usize % self.fetchers.len()]
+    }
+    /// Notes the first failure; the source's threads end at their next look.
     pub(super) fn fail(&self, error: Error) {
         self.failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+    }
+    /// What an error of a client means: reading goes on after those that pass.
+    pub(super) fn judge(&self, error: &KafkaError) {
+        let fatal = matches!(error, KafkaError::MessageConsumptionFatal(_));
+        let kind = error.rdkafka_error_code().map_or(Kind::Transient, kind_of);
+        let topic = &self.topic;
+        match kind {
+            Kind::Config => self.fail(refuse(kind, format!("reading topic {topic} is not possible"), error)),
+            _ if fatal => self.fail(refuse(Kind::Transient, format!("the consumer of topic {topic} has failed"), error)),
+            _ => tracing::warn!(topic, "reading goes on after: {error}"),
+        }
     }
     pub(super) fn has_failed(&self) -> bool {
         self.failure.lock().unwrap_or_else(PoisonError::into_inner).is_some()
@@ -139,22 +107,20 @@ impl Shared {
         }
     }
 
-    /// Takes partitions over. The client gets them later, one by one as their receivers know where to start.
+    /// Takes partitions over. They are fetched later, one by one as their receivers know where to start.
     fn assign<C: ConsumerContext>(&self, consumer: &BaseConsumer<C>, list: &TopicPartitionList) {
         match self.starts(consumer, list) {
             Ok(assigned) => {
-                let mut owned = self.owned();
-                let mut outbox = self.outbox();
                 for Assigned { partition, generation, committed, start } in assigned {
-                    owned.insert(partition, Ownership { generation, started: None, released: false });
-                    outbox.push(partition, LogEvent::Assigned { partition, generation, committed, start });
+                    self.owned().insert(partition, Ownership { generation, started: None, released: false });
+                    self.channel(partition).push(LogEvent::Assigned { partition, generation, committed, start });
                 }
             }
             // Who is leaving takes nothing over.
             Err(error) if self.stop.load(Ordering::Acquire) => tracing::debug!(%error, "not taken over"),
             Err(error) => self.fail(error),
         }
-        // The client waits for this call even when we are about to stop.
+        // The client waits for this call even when we are about to stop. What it is given stays empty: others fetch.
         if let Err(error) = consumer.incremental_assign(&TopicPartitionList::new()) {
             self.fail(refuse(Kind::Transient, "the client refused its assignment".to_owned(), &error));
         }
@@ -198,41 +164,20 @@ impl Shared {
         Ok(Offset(if self.start_at == StartAt::Latest { high } else { low }.unsigned_abs()))
     }
 
-    /// Hands a partition to the client, to be fetched from `from` on; again, when it was fetched from somewhere else before.
-    pub(super) fn start<C: ConsumerContext>(&self, consumer: &BaseConsumer<C>, command: &Command) -> Result<()> {
+    /// Has a partition fetched from `from` on; again, when it was fetched from somewhere else before.
+    pub(super) fn start(&self, command: &Command) -> Result<()> {
         let &Command { partition, generation, from, delivery } = command;
+        // Held meanwhile: what is given up is no longer started.
         let mut owned = self.owned();
         let Some(ownership) = owned.get_mut(&partition).filter(|ownership| ownership.generation == generation) else { return Ok(()) };
-        let refused = |error: KafkaError| refuse(Kind::Transient, format!("the client does not start partition {}", partition.0), &error);
-        let number = partition.0 as i32;
-        let offset = i64::try_from(from.0).map_err(|_| Error::bug("an offset exceeds what Kafka can express"))?;
-        if ownership.started.is_some() {
-            // Not by assigning it again: the end of the old assignment would end the new one's forwarding.
-            self.seek(consumer, number, offset).map_err(refused)?;
-        } else {
-            let channels = self.outbox().pending.len();
-            if !self.queues.forward(consumer, &self.topic, number, partition.0 as usize % channels) {
-                return Err(Error::bug("a partition could not be forwarded to its queue"));
-            }
-            let mut list = TopicPartitionList::new();
-            list.add_partition_offset(&self.topic, number, KafkaOffset::Offset(offset)).map_err(refused)?;
-            consumer.incremental_assign(&list).map_err(refused)?;
+        match ownership.started {
+            None => self.fetcher(partition).start(partition, from)?,
+            Some(_) => self.fetcher(partition).seek(partition, from)?,
         }
         ownership.started = Some((delivery, from));
         drop(owned);
         self.epoch.fetch_add(1, Ordering::Release);
         Ok(())
-    }
-
-    /// What was fetched before it is dropped by the client. A partition that it has not begun to fetch yet cannot be moved: soon it can.
-    fn seek<C: ConsumerContext>(&self, consumer: &BaseConsumer<C>, partition: i32, offset: i64) -> KafkaResult<()> {
-        let deadline = Deadline::after(self.committed_timeout);
-        loop {
-            match consumer.seek(&self.topic, partition, KafkaOffset::Offset(offset), deadline.left()) {
-                Err(KafkaError::Seek(_)) if !deadline.passed() => clock::sleep(STEP),
-                other => return other,
-            }
-        }
     }
 
     fn committed<C: ConsumerContext>(&self, consumer: &BaseConsumer<C>, list: &TopicPartitionList) -> Result<TopicPartitionList> {
@@ -263,15 +208,8 @@ impl Shared {
     fn revoke<C: ConsumerContext>(&self, consumer: &BaseConsumer<C>, list: &TopicPartitionList) {
         let partitions: Vec<Partition> =
             list.elements().iter().filter_map(|element| u32::try_from(element.partition()).ok().map(Partition)).collect();
-        // The client knows those alone that were started.
-        let mut known = TopicPartitionList::new();
-        for (partition, ownership) in self.owned().iter() {
-            if ownership.started.is_some() && partitions.contains(partition) {
-                known.add_partition(&self.topic, partition.0 as i32);
-            }
-        }
         self.give_up(partitions, consumer.assignment_lost());
-        if let Err(error) = consumer.incremental_unassign(&known) {
+        if let Err(error) = consumer.incremental_unassign(&TopicPartitionList::new()) {
             self.fail(refuse(Kind::Transient, "the client refused to give up partitions".to_owned(), &error));
         }
     }
@@ -279,46 +217,45 @@ impl Shared {
     /// Tells the receivers that partitions are going or gone, and waits for what is going to be released.
     pub(super) fn give_up(&self, partitions: Vec<Partition>, lost: bool) {
         let mut going = Vec::with_capacity(partitions.len());
-        {
-            let mut owned = self.owned();
-            let mut outbox = self.outbox();
-            for partition in partitions {
-                let Some(Ownership { generation, .. }) = owned.get(&partition).copied() else { continue };
-                if lost {
-                    owned.remove(&partition);
-                    outbox.push(partition, LogEvent::Lost { partition, generation });
-                } else {
-                    going.push(partition);
-                    outbox.push(partition, LogEvent::Revoked { partition, generation });
-                }
+        for partition in partitions {
+            let Some(Ownership { generation, .. }) = self.owned().get(&partition).copied() else { continue };
+            if lost {
+                self.forget(partition);
+                self.channel(partition).push(LogEvent::Lost { partition, generation });
+            } else {
+                going.push(partition);
+                self.channel(partition).push(LogEvent::Revoked { partition, generation });
             }
         }
         self.drain(&going);
+        going.into_iter().for_each(|partition| self.forget(partition));
     }
 
-    /// Waits until the receivers have released what is going, or the deadline has passed; either way it is no longer ours after.
+    /// It is no longer ours, and no longer fetched.
+    fn forget(&self, partition: Partition) {
+        let was = self.owned().remove(&partition);
+        if was.is_some_and(|ownership| ownership.started.is_some())
+            && let Err(error) = self.fetcher(partition).stop(partition)
+        {
+            self.fail(refuse(Kind::Transient, format!("the client does not stop partition {}", partition.0), &error));
+        }
+    }
+
+    /// Waits until the receivers have released what is going, or the deadline has passed.
     fn drain(&self, going: &[Partition]) {
         let deadline = Deadline::after(self.drain_timeout);
         loop {
-            let closed = {
-                let mut outbox = self.outbox();
-                let channels = outbox.pending.len();
-                (0..channels).any(|channel| outbox.flush(channel, Duration::ZERO) == Sent::Closed)
-            };
-            let mut owned = self.owned();
-            let mut waits = going.iter().filter(|partition| owned.get(partition).is_some_and(|ownership| !ownership.released)).peekable();
-            let over = closed || deadline.passed();
-            if waits.peek().is_none() || over {
-                if over && waits.peek().is_some() {
-                    let partitions: Vec<u32> = waits.map(|partition| partition.0).collect();
-                    tracing::warn!(?partitions, "revoked partitions were not released in time; their last records will be read again");
-                }
-                for partition in going {
-                    owned.remove(partition);
-                }
+            let closed = self.channels.iter().filter(|channel| channel.flush() == Sent::Closed).count() > 0;
+            let owned = self.owned();
+            let is_waiting = |partition: &&Partition| owned.get(partition).is_some_and(|ownership| !ownership.released);
+            let waits: Vec<u32> = going.iter().filter(is_waiting).map(|partition| partition.0).collect();
+            if waits.is_empty() {
                 return;
             }
-            drop(waits);
+            if closed || deadline.passed() {
+                tracing::warn!(?waits, "revoked partitions were not released in time; their last records will be read again");
+                return;
+            }
             drop(self.released.wait_timeout(owned, STEP));
         }
     }

@@ -4,8 +4,11 @@
 //! `flush`, which waits in steps of 100 ms. Passwords never appear in a log line or an error.
 
 mod admin;
+mod channel;
 mod consumer;
+mod fetch;
 mod group;
+mod membership;
 mod outside;
 mod overrides;
 mod producer;

@@ -1,5 +1,5 @@
-//! The source's thread: serves the group, takes messages in batches, hands them over. It waits for a receiver without neglecting
-//! the group, and drops no record that its generation still owns.
+//! A channel's reader: takes what its client has fetched in batches and hands them over. It waits for a receiver that is busy, and
+//! drops no record that its generation still owns.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,23 +9,25 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::Receiver;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
-use super::group::{GroupContext, Sent, Shared};
-use super::{kind_of, refuse};
+use super::channel::Sent;
+use super::fetch::FetchContext;
+use super::group::Shared;
+use super::kind_of;
 use crate::core::types::{EventTime, Generation, Offset, Partition};
-use crate::edge::clock::{self, Deadline};
+use crate::edge::clock;
 use crate::edge::records::Records;
 use crate::edge::{Delivery, LogEvent, PartitionBatch};
-use crate::error::{Error, Kind};
+use crate::error::Error;
 use crate::limits::{BATCH_BYTES_MAX, RECORD_BYTES_MAX};
 use crate::native::consume::{BatchConsumer, Message};
 
 /// Messages of one call into the client, few enough that their copies fit a batch whatever their size.
 pub(super) const TAKE_MAX: usize = 256;
 const _: () = assert!(TAKE_MAX * RECORD_BYTES_MAX <= BATCH_BYTES_MAX);
-/// How long one wait for a first message lasts when nothing arrives, over all channels; a rebalance is seen that much later.
-const IDLE_WAIT_MS: usize = 5;
-/// The wrapper does not say whether its queue is empty, so each look serves a few of what may be there.
-const EVENTS_A_LOOK: usize = 4;
+/// How long one wait for a first message lasts when nothing arrives; an order is seen that much later.
+const IDLE_WAIT_MS: i32 = 5;
+/// Between two looks whether a busy receiver has room again.
+const FULL_WAIT: Duration = Duration::from_millis(1);
 const WATCH_EVERY: Duration = Duration::from_secs(5);
 
 /// Deliver a partition from here on.
@@ -38,8 +40,10 @@ pub(super) struct Command {
 }
 
 pub(super) struct Reader {
-    pub client: BatchConsumer<GroupContext>,
+    pub client: BatchConsumer<FetchContext>,
     pub shared: Arc<Shared>,
+    /// Its number, for the channel it fills.
+    pub channel: usize,
     pub commands: Receiver<Command>,
     pub recycled: Receiver<Records>,
     pub assembly: Assembly,
@@ -49,50 +53,42 @@ pub(super) struct Reader {
 }
 
 impl Reader {
-    /// Reads until it is told to stop or fails, then leaves the group and closes the channels.
+    /// Reads until the source is told to stop or fails.
     pub(super) fn run(mut self) {
+        let alarm = Alarm(Arc::clone(&self.shared));
         let mut next_watch = clock::now() + WATCH_EVERY;
-        while !self.shared.stop.load(Ordering::Acquire) && !self.shared.has_failed() {
+        while !self.shared.is_ending() {
             self.obey();
-            self.serve_group();
-            if self.round() == 0 {
-                if self.report_end {
-                    self.report_ends();
-                }
-                self.idle();
-            }
+            self.serve_client();
+            self.round();
             let now = clock::now();
             if now >= next_watch {
                 next_watch = now + WATCH_EVERY;
                 self.watch(now);
             }
         }
-        self.finish();
+        drop(alarm);
     }
 
     fn obey(&mut self) {
         for command in self.commands.try_iter() {
-            if let Err(error) = self.shared.start(self.client.consumer(), &command) {
+            if let Err(error) = self.shared.start(&command) {
                 self.shared.fail(error);
             }
-        }
-    }
-
-    /// Rebalances, commit answers, errors and log lines. Messages never come this way.
-    fn serve_group(&mut self) {
-        for _ in 0..EVENTS_A_LOOK {
-            self.serve_event();
         }
         let epoch = self.shared.epoch.load(Ordering::Acquire);
         if epoch != self.assembly.epoch {
             self.assembly.epoch = epoch;
             let owned = self.shared.owned();
-            let started = owned.iter().filter_map(|(partition, ownership)| Some((*partition, (ownership.generation, ownership.started?))));
+            let (channels, channel) = (self.shared.channels.len(), self.channel);
+            let mine = owned.iter().filter(|(partition, _)| partition.0 as usize % channels == channel);
+            let started = mine.filter_map(|(partition, ownership)| Some((*partition, (ownership.generation, ownership.started?))));
             self.assembly.follow(&started.collect());
         }
     }
 
-    fn serve_event(&self) {
+    /// Errors and log lines. Messages never come this way.
+    fn serve_client(&self) {
         match self.client.consumer().poll(Duration::ZERO) {
             None => {}
             Some(Ok(message)) => {
@@ -100,82 +96,65 @@ impl Reader {
                 let (partition, offset) = (message.partition(), message.offset());
                 self.shared.fail(Error::bug(format!("record {offset} of partition {partition} bypassed its queue")));
             }
-            Some(Err(error)) => self.judge(&error),
+            Some(Err(error)) => self.shared.judge(&error),
         }
     }
 
-    fn judge(&self, error: &KafkaError) {
-        let fatal = matches!(error, KafkaError::MessageConsumptionFatal(_));
-        let kind = error.rdkafka_error_code().map_or(Kind::Transient, kind_of);
-        let topic = &self.shared.topic;
-        match kind {
-            Kind::Config => self.shared.fail(refuse(kind, format!("reading topic {topic} is not possible"), error)),
-            _ if fatal => self.shared.fail(refuse(Kind::Transient, format!("the consumer of topic {topic} has failed"), error)),
-            _ => tracing::warn!(topic, "reading goes on after: {error}"),
+    /// Hands over what waits, takes what is there; waits a little where there is nothing or no room.
+    fn round(&mut self) {
+        match self.flush() {
+            Sent::All => {}
+            Sent::Full => return std::thread::sleep(FULL_WAIT),
+            Sent::Closed => return,
         }
-    }
-
-    /// One look at every channel; returns how many messages were taken.
-    fn round(&mut self) -> usize {
-        (0..self.assembly.channels)
-            .map(
-                |channel| {
-                    if self.flush(channel, Duration::ZERO) == Sent::All {
-                        self.take(channel, 0, TAKE_MAX.min(self.batch_events))
-                    } else {
-                        0
-                    }
-                },
-            )
-            .sum()
-    }
-
-    /// Says once for each partition, and again after new records, that everything it holds was delivered.
-    fn report_ends(&mut self) {
-        let owned = self.shared.owned().clone();
-        for (partition, ownership) in owned {
-            let Some(progress) = self.assembly.progress.get_mut(&partition).filter(|progress| !progress.ended) else { continue };
-            let (number, Some((delivery, _))) = (partition.0 as i32, ownership.started) else { continue };
-            let Some((_, high)) = self.client.watermarks(&self.shared.topic, number) else { continue };
-            // Records of transactions end with a marker that is no record: only the client's position is past it.
-            let position = if progress.has_position { self.client.position(&self.shared.topic, number) } else { None };
-            let position = position.map_or(progress.next, |next| Offset(next.unsigned_abs()));
-            let next = position.max(progress.next);
-            if next.0 >= high.unsigned_abs() {
-                progress.ended = true;
-                let generation = ownership.generation;
-                self.shared.outbox().push(partition, LogEvent::End { partition, generation, delivery, next });
+        if self.take(0, TAKE_MAX.min(self.batch_events)) == 0 {
+            if self.report_end {
+                self.report_ends();
             }
+            self.take(IDLE_WAIT_MS, 1);
         }
     }
 
-    fn idle(&mut self) {
-        let wait_ms = (IDLE_WAIT_MS / self.assembly.channels).max(1);
-        for channel in 0..self.assembly.channels {
-            if self.flush(channel, Duration::from_millis(wait_ms as u64)) == Sent::All {
-                self.take(channel, wait_ms as i32, 1);
-            }
-        }
-    }
-
-    fn flush(&self, channel: usize, wait: Duration) -> Sent {
-        let sent = self.shared.outbox().flush(channel, wait);
+    fn flush(&self) -> Sent {
+        let sent = self.shared.channels[self.channel].flush();
         if sent == Sent::Closed {
             self.shared.fail(Error::bug("nobody receives the source's events any more"));
         }
         sent
     }
 
-    /// Takes what a queue holds, up to one batch, and hands it over by partition. Waits for the first `first` messages only.
-    fn take(&mut self, channel: usize, wait_ms: i32, first: usize) -> usize {
+    /// Says once for each partition, and again after new records, that everything it holds was delivered.
+    fn report_ends(&mut self) {
+        let topic = &self.shared.topic;
+        for (partition, progress) in &mut self.assembly.progress {
+            if progress.ended {
+                continue;
+            }
+            let slot = &self.assembly.slots[partition.0 as usize];
+            let (number, Some((generation, delivery))) = (partition.0 as i32, slot.source) else { continue };
+            let Some((_, high)) = self.client.watermarks(topic, number) else { continue };
+            // Records of transactions end with a marker that is no record: only the client's position is past it.
+            let position = if progress.has_position { self.client.position(topic, number) } else { None };
+            let position = position.map_or(progress.next, |next| Offset(next.unsigned_abs()));
+            let next = position.max(progress.next);
+            if next.0 >= high.unsigned_abs() {
+                progress.ended = true;
+                let partition = *partition;
+                self.shared.channels[self.channel].push(LogEvent::End { partition, generation, delivery, next });
+            }
+        }
+    }
+
+    /// Takes what the queue holds, up to one batch, and hands it over by partition. Waits for the first `first` messages only.
+    fn take(&mut self, wait_ms: i32, first: usize) -> usize {
         let (mut total, mut wait_ms, mut ask) = (0, wait_ms, first);
         loop {
             let assembly = &mut self.assembly;
             let recycled = &self.recycled;
-            let taken = match self.client.consume(channel, wait_ms, ask, |message| assembly.accept(&message, recycled)) {
+            let taken = match self.client.consume(wait_ms, ask, |message| assembly.accept(&message, recycled)) {
                 Ok(taken) => taken,
                 Err(code) => {
-                    self.judge(&KafkaError::MessageConsumption(code));
+                    self.shared.judge(&KafkaError::MessageConsumption(code));
                     break;
                 }
             };
@@ -187,41 +166,38 @@ impl Reader {
             (wait_ms, ask) = (0, TAKE_MAX.min(left));
         }
         if total > 0 {
-            self.hand_over(channel);
+            self.hand_over();
         }
         total
     }
 
-    fn hand_over(&mut self, channel: usize) {
+    fn hand_over(&mut self) {
         self.assembly.close_all();
         if let Some(error) = self.assembly.failure.take() {
             self.shared.fail(error);
         }
-        let mut outbox = self.shared.outbox();
         for (partition, mut event) in self.assembly.done.drain(..) {
             if let LogEvent::Batch(batch) = &mut event {
                 let high = self.client.watermarks(&self.shared.topic, partition.0 as i32).map(|(_, high)| Offset(high.unsigned_abs()));
                 batch.high_watermark = high;
             }
-            outbox.push(partition, event);
+            self.shared.channels[self.channel].push(event);
         }
-        outbox.flush(channel, Duration::ZERO);
+        self.flush();
     }
 
-    /// Warns once about each partition that has records but gives none, and about receivers that take none.
+    /// Warns once about each partition that has records but gives none, and about a receiver that takes none.
     fn watch(&mut self, now: Instant) {
-        let owned = self.shared.owned().clone();
-        for partition in owned.keys() {
-            let Some(progress) = self.assembly.progress.get_mut(partition) else { continue };
-            let channel = partition.0 as usize % self.assembly.channels;
-            let blocked = !self.shared.outbox().pending[channel].is_empty();
-            let high = self.client.watermarks(&self.shared.topic, partition.0 as i32).map_or(0, |(_, high)| high.unsigned_abs());
+        let blocked = !self.shared.channels[self.channel].is_empty();
+        let topic = &self.shared.topic;
+        for (partition, progress) in &mut self.assembly.progress {
+            let high = self.client.watermarks(topic, partition.0 as i32).map_or(0, |(_, high)| high.unsigned_abs());
             let behind = progress.next.0 < high;
             if progress.moved || !(behind || blocked) {
                 (progress.moved, progress.since, progress.warned) = (false, now, false);
             } else if now.duration_since(progress.since) >= self.stall_warning && !progress.warned {
                 progress.warned = true;
-                let (topic, partition, next) = (&self.shared.topic, partition.0, progress.next.0);
+                let (partition, next) = (partition.0, progress.next.0);
                 if blocked {
                     tracing::warn!(topic, partition, "the pipeline has taken no records for a while");
                 } else {
@@ -236,43 +212,21 @@ impl Reader {
             }
         }
     }
+}
 
-    fn finish(self) {
-        let Self { client, shared, .. } = self;
-        // While the consumer can still commit; when it closes, nothing is left to revoke.
-        let owned = shared.owned().keys().copied().collect();
-        shared.give_up(owned, false);
-        let mut consumer = client.consumer().clone();
-        drop(client);
-        // A commit on another thread may hold the consumer for its duration. The last one to let go closes it and serves the
-        // group meanwhile: that has to be this thread.
-        loop {
-            match Arc::try_unwrap(consumer) {
-                Ok(last) => break drop(last),
-                Err(shared) => consumer = shared,
-            }
-            std::thread::sleep(Duration::from_millis(1));
+/// Ends the whole source when its thread panics.
+struct Alarm(Arc<Shared>);
+
+impl Drop for Alarm {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.fail(Error::bug("a thread that reads from Kafka panicked; its message is in the log"));
         }
-        let failure = shared.failure.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
-        let deadline = Deadline::after(shared.drain_timeout);
-        let mut outbox = shared.outbox();
-        if let Some(error) = failure {
-            tracing::error!(topic = shared.topic, "reading has stopped: {error}");
-            let (kind, text) = (error.kind, error.to_string());
-            for pending in &mut outbox.pending {
-                pending.push_back(LogEvent::Failed(Error::new(kind, text.clone())));
-            }
-        }
-        for channel in 0..outbox.pending.len() {
-            outbox.flush(channel, deadline.left());
-        }
-        outbox.senders.clear();
     }
 }
 
 /// Sorts messages by partition into batches.
 pub(super) struct Assembly {
-    channels: usize,
     epoch: u64,
     /// By partition number: the generation that owns it, and its open batch.
     slots: Vec<Slot>,
@@ -302,9 +256,9 @@ struct Progress {
 }
 
 impl Assembly {
-    pub(super) fn new(channels: usize, partitions: u32) -> Self {
+    pub(super) fn new(partitions: u32) -> Self {
         let slots = (0..partitions).map(|_| Slot::default()).collect();
-        Self { channels, epoch: 0, slots, open: Vec::new(), bytes: 0, done: Vec::new(), failure: None, progress: BTreeMap::new() }
+        Self { epoch: 0, slots, open: Vec::new(), bytes: 0, done: Vec::new(), failure: None, progress: BTreeMap::new() }
     }
 
     fn follow(&mut self, started: &BTreeMap<Partition, (Generation, (Delivery, Offset))>) {
