@@ -161,6 +161,20 @@ impl Deployment {
         log::ends(&self.brokers, &self.raw, self.partitions, Isolation::Committed)
     }
 
+    /// Whether more comes into every partition of the input log within `patience`.
+    pub fn grows_past(&self, ends: &[i64], patience: Duration) -> bool {
+        let deadline = Deadline::after(patience);
+        loop {
+            if self.input_ends().iter().zip(ends).all(|(now, then)| now > then) {
+                return true;
+            }
+            if deadline.passed() {
+                return false;
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
     /// What the group has committed.
     pub fn committed(&self) -> Vec<i64> {
         let consumer = log::client(&self.brokers, Isolation::Committed, &format!("{}.network", self.raw));
