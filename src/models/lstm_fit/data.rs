@@ -72,8 +72,7 @@ impl Data {
         };
         shuffle(&mut pieces, random);
         // A length counts up to a quarter more, drawn anew each time, so that the same pieces do not always meet.
-        let mut keyed: Vec<(u64, Piece)> =
-            pieces.into_iter().map(|piece| (piece.length as u64 * (64 + random.below(16)), piece)).collect();
+        let mut keyed: Vec<(u64, Piece)> = pieces.into_iter().map(|piece| (piece.length as u64 * (64 + random.below(16)), piece)).collect();
         keyed.sort_by_key(|(key, _)| std::cmp::Reverse(*key));
         let mut groups: Vec<Vec<Piece>> = keyed.chunks(size).map(|group| group.iter().map(|(_, piece)| *piece).collect()).collect();
         for group in &mut groups {

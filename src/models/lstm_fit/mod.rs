@@ -27,7 +27,8 @@ use crate::error::{Error, Result};
 pub struct Settings {
     /// Cells; a network of rows has 32.
     pub hidden: usize,
-    /// Units of the bottleneck through which a row helps to rebuild itself: 8, or 0 for prediction alone.
+    /// Units of the bottleneck through which a row helps to rebuild itself: 8, or 0 for a row rebuilt from the past alone. The
+    /// latter is the default: on labelled traffic it tells more, because what is odd cannot help to rebuild itself.
     pub code: usize,
     pub epochs: usize,
     /// Epochs without gain before the end; each halves the step.
@@ -44,7 +45,17 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { hidden: 32, code: 8, epochs: 30, patience: 4, batch: 32, stretch: 32, learning_rate: 3e-3, gradient_norm_max: 1.0, threads: 1 }
+        Self {
+            hidden: 32,
+            code: 0,
+            epochs: 60,
+            patience: 4,
+            batch: 32,
+            stretch: 32,
+            learning_rate: 3e-3,
+            gradient_norm_max: 1.0,
+            threads: 1,
+        }
     }
 }
 
@@ -52,14 +63,16 @@ impl Settings {
     /// For traces of symbols.
     #[must_use]
     pub fn symbols() -> Self {
-        Self { hidden: 128, code: 0, stretch: 64, ..Self::default() }
+        Self { hidden: 128, stretch: 64, ..Self::default() }
     }
 
     fn check(&self) -> Result<()> {
         let counts = [self.hidden, self.epochs, self.batch, self.stretch, self.threads];
         let rates = [self.learning_rate, self.gradient_norm_max];
         if counts.contains(&0) || rates.iter().any(|rate| !(rate.is_finite() && *rate > 0.0)) {
-            return Err(Error::config("LSTM training needs cells, epochs, batch, stretch, threads, learning rate and gradient norm above 0"));
+            return Err(Error::config(
+                "LSTM training needs cells, epochs, batch, stretch, threads, learning rate and gradient norm above 0",
+            ));
         }
         Ok(())
     }

@@ -162,7 +162,8 @@ fn threads_change_nothing_and_seeds_do() {
 
 #[test]
 fn symbols_that_follow_a_rule_are_learned() {
-    let trace = |start: usize, length: usize| -> Vec<u32> { [1, 2, 1, 3, 1, 4, 1, 5].into_iter().cycle().skip(start).take(length).collect() };
+    let trace =
+        |start: usize, length: usize| -> Vec<u32> { [1, 2, 1, 3, 1, 4, 1, 5].into_iter().cycle().skip(start).take(length).collect() };
     let traces: Vec<_> = (0..60).map(|i| trace(i, 30 + i)).collect();
     let settings = Settings { hidden: 24, epochs: 40, batch: 8, learning_rate: 1e-2, ..Settings::symbols() };
     let mut epochs = 0;

@@ -113,17 +113,13 @@ fn accumulate<T, const WIDTH: usize>(sums: &mut [f32; WIDTH], rows: &[T], values
     let (groups, rest) = rows.as_chunks::<ROWS>();
     let (group_values, rest_values) = values[..rows.len()].as_chunks::<ROWS>();
     for (rows, values) in groups.iter().zip(group_values) {
-        for unit in 0..WIDTH {
-            let mut sum = sums[unit];
-            for row in 0..ROWS {
-                sum = of(&rows[row])[unit].mul_add(values[row], sum);
-            }
-            sums[unit] = sum;
+        for (unit, sum) in sums.iter_mut().enumerate() {
+            *sum = rows.iter().zip(values).fold(*sum, |sum, (row, value)| of(row)[unit].mul_add(*value, sum));
         }
     }
     for (row, value) in rest.iter().zip(rest_values) {
-        for unit in 0..WIDTH {
-            sums[unit] = of(row)[unit].mul_add(*value, sums[unit]);
+        for (sum, weight) in sums.iter_mut().zip(of(row)) {
+            *sum = weight.mul_add(*value, *sum);
         }
     }
 }

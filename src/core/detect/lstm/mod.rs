@@ -1,8 +1,8 @@
 //! LSTM autoencoder: what an entity does, compared with what its own past makes probable.
 //!
 //! Source of the cell: Gers, Schmidhuber, Cummins, "Learning to Forget: Continual Prediction with LSTM", 2000. A row is rebuilt
-//! from the memory before it and from a narrow bottleneck of the row itself; the error is the score; then the memory takes the row
-//! up. One step an event, nothing is computed again. Inference only; training is `models::lstm_fit`. Must never panic on any row.
+//! from the memory before it and, where the network has one, from a narrow bottleneck of the row itself; the error is the score;
+//! then the memory takes the row up. One step an event, nothing is computed again. Inference only; training is `models::lstm_fit`. Must never panic on any row.
 
 pub mod kernel;
 mod state;
@@ -110,7 +110,8 @@ fn pack(weights: &RowWeights) -> Packed {
     let decode = (0..blocks).map(|block| {
         std::array::from_fn(|row| {
             // Without a bottleneck the rows of its units are zeros.
-            let row = if row > CODE || shape.code > 0 { Some(row - if shape.code == 0 { CODE } else { 0 }) } else { (row == 0).then_some(0) };
+            let row =
+                if row > CODE || shape.code > 0 { Some(row - if shape.code == 0 { CODE } else { 0 }) } else { (row == 0).then_some(0) };
             row.map_or(Lanes::default(), |row| lanes(decode_rows[row], block, 0.0))
         })
     });

@@ -8,7 +8,8 @@ use crate::models::random::Random;
 fn weights(inputs: usize, code: usize, seed: u64) -> RowWeights {
     let shape = Shape { inputs, hidden: HIDDEN, code };
     let mut random = Random::new(seed);
-    let mut list = |count: usize, from: f64, to: f64| -> Vec<f32> { (0..count).map(|_| (from + (to - from) * random.unit()) as f32).collect() };
+    let mut list =
+        |count: usize, from: f64, to: f64| -> Vec<f32> { (0..count).map(|_| (from + (to - from) * random.unit()) as f32).collect() };
     RowWeights {
         layers: Layers { shape, parameters: list(shape.parameters(), -0.4, 0.4) },
         center: list(inputs, -1.0, 1.0),
@@ -129,7 +130,7 @@ fn a_state_of_another_network_counts_as_new() {
     assert_eq!(one.errors(&foreign, &row), one.errors(&fresh, &row));
     assert_eq!(one.step(&mut foreign, &row).to_bits(), one.step(&mut fresh, &row).to_bits());
     assert_eq!(foreign, fresh);
-    assert_eq!(std::mem::size_of::<State>(), STATE_BYTES);
+    assert_eq!(size_of::<State>(), STATE_BYTES);
 }
 
 #[test]
