@@ -93,7 +93,8 @@ impl Network {
     pub fn errors(&self, state: &State, row: &[f32]) -> Vec<f32> {
         assert_eq!(row.len(), self.width(), "a row of another width");
         let mut x = vec![[0.0; LANES]; self.packed.scaling.len()];
-        kernel::step(&self.packed, &mut state.clone(), row, &mut x);
+        let mut unused = *state;
+        kernel::step(&self.packed, &mut unused, row, &mut x);
         x.as_flattened()[..self.width()].to_vec()
     }
 }
