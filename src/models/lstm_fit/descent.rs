@@ -95,13 +95,15 @@ impl Descent {
         self.corrections[1] *= f64::from(SECOND_DECAY);
         let [first, second] = self.corrections.map(|power| 1.0 - power);
         let rate = (f64::from(self.rate) * libm::sqrt(second) / first) as f32;
+        // Taken from the weights themselves, not from the gradient (Loshchilov, Hutter, "Decoupled Weight Decay", 2019).
+        let kept = 1.0 - self.rate * self.settings.weight_decay;
         let tiny = TINY * libm::sqrt(second) as f32;
         let moments = self.first.iter_mut().zip(&mut self.second);
         for ((parameter, gradient), (first, second)) in parameters.iter_mut().zip(gradient).zip(moments) {
             let gradient = *gradient * factor;
             *first = FIRST_DECAY * *first + (1.0 - FIRST_DECAY) * gradient;
             *second = SECOND_DECAY * *second + (1.0 - SECOND_DECAY) * gradient * gradient;
-            *parameter -= rate * *first / (second.sqrt() + tiny);
+            *parameter = *parameter * kept - rate * *first / (second.sqrt() + tiny);
         }
     }
 }

@@ -39,6 +39,8 @@ pub struct Settings {
     pub stretch: usize,
     pub learning_rate: f32,
     pub gradient_norm_max: f32,
+    /// Share of each weight that a step takes away, in learning rates: networks with more weights than evidence need it.
+    pub weight_decay: f32,
     /// Threads to use; the result does not depend on it.
     pub threads: usize,
 }
@@ -54,6 +56,7 @@ impl Default for Settings {
             stretch: 32,
             learning_rate: 3e-3,
             gradient_norm_max: 1.0,
+            weight_decay: 0.0,
             threads: 1,
         }
     }
@@ -63,15 +66,15 @@ impl Settings {
     /// For traces of symbols.
     #[must_use]
     pub fn symbols() -> Self {
-        Self { hidden: 128, stretch: 64, ..Self::default() }
+        Self { hidden: 128, stretch: 64, weight_decay: 0.1, ..Self::default() }
     }
 
     fn check(&self) -> Result<()> {
         let counts = [self.hidden, self.epochs, self.batch, self.stretch, self.threads];
         let rates = [self.learning_rate, self.gradient_norm_max];
-        if counts.contains(&0) || rates.iter().any(|rate| !(rate.is_finite() && *rate > 0.0)) {
+        if counts.contains(&0) || rates.iter().any(|rate| !(rate.is_finite() && *rate > 0.0)) || !(0.0..1.0).contains(&self.weight_decay) {
             return Err(Error::config(
-                "LSTM training needs cells, epochs, batch, stretch, threads, learning rate and gradient norm above 0",
+                "LSTM training needs cells, epochs, batch, stretch, threads, learning rate and gradient norm above 0, and a weight decay below 1",
             ));
         }
         Ok(())
