@@ -74,7 +74,8 @@ impl Settings {
         let rates = [self.learning_rate, self.gradient_norm_max];
         if counts.contains(&0) || rates.iter().any(|rate| !(rate.is_finite() && *rate > 0.0)) || !(0.0..1.0).contains(&self.weight_decay) {
             return Err(Error::config(
-                "LSTM training needs cells, epochs, batch, stretch, threads, learning rate and gradient norm above 0, and a weight decay below 1",
+                "LSTM training needs cells, epochs, batch, stretch, threads, learning rate and gradient norm above 0, and a weight \
+                 decay below 1",
             ));
         }
         Ok(())

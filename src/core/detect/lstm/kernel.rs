@@ -1,7 +1,8 @@
 //! One step of the autoencoder: the definition of what every kernel must give.
 //!
 //! Plain loops over fixed-size arrays that compilers turn into vectors; each lane's sum runs in the order of its terms, by fused
-//! multiplications, so the width of the vectors changes no bit. Must never panic on any row, and allocates only for rows wider than a register.
+//! multiplications, so the width of the vectors changes no bit. Must never panic on any row, and
+//! allocates only for rows wider than a register.
 
 use super::state::State;
 use super::tanh::{sigmoid_of_twice, tanh};

@@ -1,8 +1,9 @@
 //! LSTM autoencoder: what an entity does, compared with what its own past makes probable.
 //!
 //! Source of the cell: Gers, Schmidhuber, Cummins, "Learning to Forget: Continual Prediction with LSTM", 2000. A row is rebuilt
-//! from the memory before it and, where the network has one, from a narrow bottleneck of the row itself; the error is the score;
-//! then the memory takes the row up. One step an event, nothing is computed again. Inference only; training is `models::lstm_fit`. Must never panic on any row.
+//! from the memory before it and, where the network has one, from a narrow bottleneck of the row itself; without the latter it is a
+//! prediction. The error is the score; then the memory takes the row up. One step an event, nothing is computed again. Inference
+//! only; training is `models::lstm_fit`. Must never panic on any row.
 
 pub mod kernel;
 mod state;
