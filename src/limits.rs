@@ -59,6 +59,10 @@ const _: () = assert!(EVENT_TIME_MIN_MICROS < EVENT_TIME_MAX_MICROS);
 pub const FOREST_TREES_MAX: usize = 1_000;
 const _: () = assert!(FOREST_TREES_MAX < (u32::MAX / u16::MAX as u32) as usize);
 
+/// Features of a row or symbols of an alphabet, and cells, of one LSTM: at most 11 million weights.
+pub const LSTM_INPUTS_MAX: usize = 4_096;
+pub const LSTM_HIDDEN_MAX: usize = 512;
+
 /// One file of a model bundle. A forest of the most trees has 1.6 MB, a calibration 0.1 MB.
 pub const BUNDLE_PART_BYTES_MAX: u64 = 64 * 1024 * 1024;
 /// Rows kept for training, out of any number seen.

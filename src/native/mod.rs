@@ -12,6 +12,8 @@ pub mod describe; // topic ids
 mod forest_avx2;
 #[cfg(target_arch = "x86_64")]
 mod forest_avx512;
+#[cfg(target_arch = "x86_64")]
+mod lstm_avx512;
 mod memory;
 #[cfg(feature = "app")]
 pub mod produce; // the same for its producer
@@ -21,8 +23,10 @@ pub use memory::{prefetch, prefetch_lines, use_huge_pages};
 pub use text::{FAST_STRING_STOPS, ascii_text, string_stops};
 
 use crate::core::detect::forest::layout::{Row, Tree, path_sums_portable};
+use crate::core::detect::lstm::State;
+use crate::core::detect::lstm::kernel::{Packed, steps_portable};
 
-/// How the isolation forest is walked. All give the same sums.
+/// How the isolation forest is walked and the autoencoder steps. All give the same results.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kernel {
     Portable,
@@ -36,7 +40,7 @@ impl Kernel {
     pub fn available() -> &'static [Self] {
         #[cfg(target_arch = "x86_64")]
         {
-            if is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("bmi2") && is_x86_feature_detected!("avx2") {
+            if wide() && is_x86_feature_detected!("bmi2") {
                 return &[Self::Portable, Self::Avx2, Self::Avx512];
             }
             if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("bmi2") {
@@ -65,5 +69,28 @@ pub fn forest_path_sums(kernel: Kernel, trees: &[Tree], rows: &[Row], sums: &mut
         #[cfg(target_arch = "x86_64")]
         Kernel::Avx2 => unsafe { forest_avx2::path_sums(trees, rows, sums) },
         _ => path_sums_portable(trees, rows, sums),
+    }
+}
+
+/// What the AVX-512 kernels are compiled for, bit manipulation aside; every machine with the newer parts of it has the older.
+#[cfg(target_arch = "x86_64")]
+fn wide() -> bool {
+    is_x86_feature_detected!("avx512f")
+        && is_x86_feature_detected!("avx512bw")
+        && is_x86_feature_detected!("avx512dq")
+        && is_x86_feature_detected!("avx512vl")
+        && is_x86_feature_detected!("avx2")
+        && is_x86_feature_detected!("fma")
+}
+
+/// One step of the autoencoder for each entity: the error of its row, and the state that has taken it up.
+///
+/// AVX2 is what the portable body is compiled for; a kernel that this machine lacks is replaced by that.
+pub fn lstm_steps(kernel: Kernel, packed: &Packed, states: &mut [&mut State], rows: &[&[f32]], errors: &mut [f32]) {
+    match if Kernel::available().contains(&kernel) { kernel } else { Kernel::Portable } {
+        // SAFETY: `available` has just seen the instructions that this function is compiled for.
+        #[cfg(target_arch = "x86_64")]
+        Kernel::Avx512 => unsafe { lstm_avx512::steps(packed, states, rows, errors) },
+        _ => steps_portable(packed, states, rows, errors),
     }
 }

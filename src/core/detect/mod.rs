@@ -16,6 +16,7 @@ pub mod brute_force;
 pub mod dns_tunnel;
 pub mod fan_out;
 pub mod forest;
+pub mod lstm;
 pub mod threat_intel;
 
 /// All detectors, in the order in which they are declared, summed and shown; an index into it is a bit of [`Signal::Exempt`].
