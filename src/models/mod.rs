@@ -8,3 +8,4 @@ pub mod matrix;
 pub mod prevalence_count;
 pub mod random;
 pub mod train;
+pub mod trees_fit;
