@@ -9,3 +9,4 @@ pub mod prevalence_count;
 pub mod random;
 pub mod train;
 pub mod trees_fit;
+pub mod trees_xgboost;

@@ -2,7 +2,8 @@
 //!
 //! Sums of leaves are integers, so the order of trees and rows never shows. Must never panic on any row.
 
-use super::layout::{FlatNode, Input, Level, Shape, Span};
+use super::layout::{FlatNode, Input, Layout, Level, Shape, Span};
+use crate::native::{Kernel, trees_symmetric_sums};
 
 /// Rows that go through the trees together.
 pub const LANES: usize = 16;
@@ -12,47 +13,19 @@ pub const LANES: usize = 16;
 pub struct Lanes(pub [f32; LANES]);
 
 /// Adds the leaves of symmetric trees to `sums`. `block` holds one entry for each input.
-pub fn symmetric_sums(spans: &[Span], levels: &[Level], leaves: &[i32], block: &[Lanes], sums: &mut [i32; LANES]) {
+pub fn symmetric_sums_portable(spans: &[Span], levels: &[Level], leaves: &[i32], block: &[Lanes], sums: &mut [i32; LANES]) {
     for span in spans {
-        let levels = &levels[span.level as usize..][..span.depth as usize];
+        let mut index = [0_u32; LANES];
+        for (bit, level) in levels[span.level as usize..][..span.depth as usize].iter().enumerate() {
+            let values = &block[level.input as usize].0;
+            for (index, value) in index.iter_mut().zip(values) {
+                *index |= u32::from(*value >= level.threshold) << bit;
+            }
+        }
         let leaves = &leaves[span.start as usize..][..span.len as usize];
-        // With a constant number of levels and leaves the compiler keeps the indices in registers and checks no bound.
-        match (levels.as_array(), leaves.as_array()) {
-            (Some(levels), Some(leaves)) => add_tree::<6, 64>(levels, leaves, block, sums),
-            _ => add_any_tree(levels, leaves, block, sums),
+        for (sum, index) in sums.iter_mut().zip(&index) {
+            *sum = sum.wrapping_add(leaves[*index as usize]);
         }
-    }
-}
-
-#[inline]
-fn add_tree<const DEPTH: usize, const LEAVES: usize>(
-    levels: &[Level; DEPTH],
-    leaves: &[i32; LEAVES],
-    block: &[Lanes],
-    sums: &mut [i32; LANES],
-) {
-    let mut index = [0_u32; LANES];
-    for (bit, level) in levels.iter().enumerate() {
-        let values = &block[level.input as usize].0;
-        for (index, value) in index.iter_mut().zip(values) {
-            *index |= u32::from(*value >= level.threshold) << bit;
-        }
-    }
-    for (sum, index) in sums.iter_mut().zip(&index) {
-        *sum = sum.wrapping_add(leaves[*index as usize & (LEAVES - 1)]);
-    }
-}
-
-fn add_any_tree(levels: &[Level], leaves: &[i32], block: &[Lanes], sums: &mut [i32; LANES]) {
-    let mut index = [0_u32; LANES];
-    for (bit, level) in levels.iter().enumerate() {
-        let values = &block[level.input as usize].0;
-        for (index, value) in index.iter_mut().zip(values) {
-            *index |= u32::from(*value >= level.threshold) << bit;
-        }
-    }
-    for (sum, index) in sums.iter_mut().zip(&index) {
-        *sum = sum.wrapping_add(leaves[*index as usize]);
     }
 }
 
@@ -60,7 +33,7 @@ fn add_any_tree(levels: &[Level], leaves: &[i32], block: &[Lanes], sums: &mut [i
 const SIDE: usize = 8;
 
 /// Adds the leaves of ordinary trees to `sums`. `seen` holds `stride` values a row: its inputs and at least one NaN behind them.
-pub fn ordinary_sums(spans: &[Span], nodes: &[FlatNode], seen: &[f32], stride: usize, sums: &mut [i32]) {
+fn ordinary_sums(spans: &[Span], nodes: &[FlatNode], seen: &[f32], stride: usize, sums: &mut [i32]) {
     for span in spans {
         let tree = &nodes[span.start as usize..][..span.len as usize];
         for (rows, sums) in seen.chunks(SIDE * stride).zip(sums.chunks_mut(SIDE)) {
@@ -91,38 +64,40 @@ fn add_walks<const N: usize>(tree: &[FlatNode], depth: u32, rows: &[f32], stride
 }
 
 /// Rows of one block of ordinary trees: their inputs stay in the first-level cache beside a tree.
-pub const ROWS: usize = 32;
+const ROWS: usize = 32;
 
-/// The sums of `rows` (row-major, `width` values each), overwriting `sums`.
-pub fn sums(inputs: &[Input], spans: &[Span], shape: &Shape, width: usize, rows: &[f32], sums: &mut [i32]) {
+/// The sums of rows that lie one behind the other, `width` values each, given to `emit` block by block.
+pub fn sums(kernel: Kernel, layout: &Layout, width: usize, rows: &[f32], mut emit: impl FnMut(&[i32])) {
+    let Layout { inputs, spans, shape, .. } = layout;
     match shape {
         Shape::Ordinary { nodes } => {
             let stride = inputs.len() + 1;
             let mut seen = vec![f32::NAN; ROWS * stride];
-            for (rows, sums) in rows.chunks(ROWS * width).zip(sums.chunks_mut(ROWS)) {
+            for rows in rows.chunks(ROWS * width) {
                 for (row, seen) in rows.chunks_exact(width).zip(seen.chunks_exact_mut(stride)) {
                     for (seen, input) in seen.iter_mut().zip(inputs) {
                         *seen = input.seen(row[input.feature()]);
                     }
                 }
-                sums.fill(0);
-                ordinary_sums(spans, nodes, &seen[..sums.len() * stride], stride, sums);
+                let (mut sums, count) = ([0; ROWS], rows.len() / width);
+                ordinary_sums(spans, nodes, &seen[..count * stride], stride, &mut sums[..count]);
+                emit(&sums[..count]);
             }
         }
         Shape::Symmetric { levels, leaves } => {
             let mut block = vec![Lanes([0.0; LANES]); inputs.len()];
-            for (rows, sums) in rows.chunks(LANES * width).zip(sums.chunks_mut(LANES)) {
+            for rows in rows.chunks(LANES * width) {
                 fill_block(inputs, width, rows, &mut block);
-                let mut lanes = [0; LANES];
-                symmetric_sums(spans, levels, leaves, &block, &mut lanes);
-                sums.copy_from_slice(&lanes[..sums.len()]);
+                let mut sums = [0; LANES];
+                trees_symmetric_sums(kernel, spans, levels, leaves, &block, &mut sums);
+                emit(&sums[..rows.len() / width]);
             }
         }
     }
 }
 
 /// Turns up to sixteen rows into one entry for each input; lanes without a row keep what they had.
-pub fn fill_block(inputs: &[Input], width: usize, rows: &[f32], block: &mut [Lanes]) {
+fn fill_block(inputs: &[Input], width: usize, rows: &[f32], block: &mut [Lanes]) {
     for (lanes, input) in block.iter_mut().zip(inputs) {
         let column = rows.iter().skip(input.feature()).step_by(width);
         for (lane, value) in lanes.0.iter_mut().zip(column) {

@@ -96,7 +96,7 @@ fn exponent_for(peaks: &[f64]) -> i32 {
         return 0;
     }
     let (_, power) = libm::frexp(total);
-    (30 - power).clamp(-1_000, 60)
+    (30 - power).clamp(-1_000, 1_000)
 }
 
 impl Layout {
@@ -109,7 +109,7 @@ impl Layout {
             return Err(format!("{} trees; {TREES_MAX} are possible", sketch.len()));
         }
         let peaks = sketch.peaks();
-        let exponent = exponent.unwrap_or_else(|| exponent_for(&peaks)).clamp(-1_000, 60);
+        let exponent = exponent.unwrap_or_else(|| exponent_for(&peaks)).clamp(-1_000, 1_000);
         let most: f64 = peaks.iter().map(|peak| libm::ldexp(*peak, exponent) + 1.0).sum();
         if !most.is_finite() || most > SUM_MAX + peaks.len() as f64 {
             return Err("leaves that are not finite or cannot be added up".into());

@@ -4,13 +4,14 @@
 //! trees or symmetric ones (every node of a level asks the same), which score far faster. Leaves are integers, so a margin has the
 //! same bits with every kernel and batch size. Must never panic on any row.
 
-mod kernel;
+pub mod kernel;
 pub mod layout;
 mod shap;
 pub mod sketch;
 mod wire;
 
 use crate::error::{Error, Result};
+use crate::native::Kernel;
 use layout::Layout;
 use sketch::Sketch;
 
@@ -76,15 +77,22 @@ impl Trees {
     /// # Panics
     /// When `rows` does not hold `width` values for each of `out`: a bug of the caller, which encodes all rows by one schema.
     pub fn margins(&self, rows: &[f32], out: &mut [f32]) {
+        self.margins_with(Kernel::best(), rows, out);
+    }
+
+    /// The same by a named kernel, for comparisons.
+    ///
+    /// # Panics
+    /// As [`Self::margins`].
+    pub fn margins_with(&self, kernel: Kernel, rows: &[f32], out: &mut [f32]) {
         assert_eq!(rows.len(), out.len() * self.width, "one margin a row");
         let unit = self.layout.value(1);
-        let mut sums = [0; kernel::ROWS];
-        for (rows, out) in rows.chunks(kernel::ROWS * self.width).zip(out.chunks_mut(kernel::ROWS)) {
-            kernel::sums(&self.layout.inputs, &self.layout.spans, &self.layout.shape, self.width, rows, &mut sums[..out.len()]);
-            for (out, sum) in out.iter_mut().zip(&sums) {
+        let mut out = out.iter_mut();
+        kernel::sums(kernel, &self.layout, self.width, rows, |sums| {
+            for (sum, out) in sums.iter().zip(&mut out) {
                 *out = (self.base + f64::from(*sum) * unit) as f32;
             }
-        }
+        });
     }
 
     /// What a margin predicts: the probability of an attack, or the value itself.

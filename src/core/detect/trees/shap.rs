@@ -76,9 +76,7 @@ impl<'a> Walk<'a> {
     fn mean(&self, at: usize) -> f64 {
         match self.view(at) {
             View::Leaf(value) => value,
-            View::Split { left, right, .. } => {
-                self.share(at, left) * self.mean(left) + self.share(at, right) * self.mean(right)
-            }
+            View::Split { left, right, .. } => self.share(at, left) * self.mean(left) + self.share(at, right) * self.mean(right),
         }
     }
 }

@@ -61,7 +61,9 @@ impl Sketch {
 
     /// Largest absolute leaf of each tree; infinite where a leaf is not a number.
     pub(super) fn peaks(&self) -> Vec<f64> {
-        let peak = |values: &mut dyn Iterator<Item = f64>| values.fold(0.0, |peak: f64, value| if value.is_nan() { f64::INFINITY } else { peak.max(value.abs()) });
+        let peak = |values: &mut dyn Iterator<Item = f64>| {
+            values.fold(0.0, |peak: f64, value| if value.is_nan() { f64::INFINITY } else { peak.max(value.abs()) })
+        };
         match self {
             Self::Ordinary(trees) => trees.iter().map(|tree| peak(&mut tree.iter().filter_map(Node::value))).collect(),
             Self::Symmetric(trees) => trees.iter().map(|tree| peak(&mut tree.leaves.iter().copied())).collect(),

@@ -112,7 +112,7 @@ impl Reader<'_> {
         if count > TREES_MAX {
             return Err(format!("{count} trees; {TREES_MAX} are possible"));
         }
-        let unit = |integer: i32| libm::ldexp(f64::from(integer), -exponent.clamp(-1_000, 60));
+        let unit = |integer: i32| libm::ldexp(f64::from(integer), -exponent.clamp(-1_000, 1_000));
         let sketch = match shape {
             ORDINARY => Sketch::Ordinary((0..count).map(|_| self.ordinary(unit)).collect::<Result<_, _>>()?),
             SYMMETRIC => Sketch::Symmetric((0..count).map(|_| self.symmetric(unit)).collect::<Result<_, _>>()?),
