@@ -9,4 +9,5 @@ pub mod prevalence_count;
 pub mod random;
 pub mod train;
 pub mod trees_fit;
+pub mod trees_onnx;
 pub mod trees_xgboost;

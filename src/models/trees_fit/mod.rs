@@ -40,6 +40,8 @@ pub struct Settings {
     pub shape: Shape,
     /// Trees at most; fewer where the validation part no longer gains.
     pub trees: u32,
+    /// Trees of one step, each grown from other rows and columns, of which the mean is taken: steadier where new rows are unlike old ones.
+    pub trees_per_round: u32,
     /// Levels of a tree: at most 15, symmetric ones 8.
     pub depth: u32,
     pub learning_rate: f64,
@@ -56,7 +58,7 @@ pub struct Settings {
     pub column_share: f64,
     /// Share of the rows that is held back to see when to stop; 0 for no early stop.
     pub validation_share: f64,
-    /// Trees without a better validation loss after which to stop.
+    /// Rounds without a better validation loss after which to stop.
     pub patience: u32,
     /// Weighs both classes alike, however many rows they have.
     pub balanced: bool,
@@ -67,6 +69,7 @@ impl Default for Settings {
         Self {
             shape: Shape::Ordinary,
             trees: 300,
+            trees_per_round: 1,
             depth: 8,
             learning_rate: 0.1,
             bins: 255,
@@ -94,12 +97,13 @@ impl Settings {
         let share = |value: f64| value > 0.0 && value <= 1.0;
         let checks = [
             ((1..=TREES_MAX as u32).contains(&self.trees), format!("trees must be 1 to {TREES_MAX}")),
+            ((1..=self.trees).contains(&self.trees_per_round), "treesPerRound must be 1 to trees".into()),
             ((1..=depth_max).contains(&self.depth), format!("depth must be 1 to {depth_max}")),
             (self.learning_rate > 0.0 && self.learning_rate <= 1.0, "learningRate must be above 0 and at most 1".into()),
             ((2..=255).contains(&self.bins), "bins must be 2 to 255".into()),
-            (self.l2 >= 0.0 && self.l2.is_finite(), "l2 must be 0 or more".into()),
+            // A leaf whose rows are all certain has no hessian of its own.
+            (self.l2 > 0.0 && self.l2.is_finite(), "l2 must be above 0".into()),
             (self.child_hessian_min >= 0.0 && self.child_hessian_min.is_finite(), "childHessianMin must be 0 or more".into()),
-            (self.l2 + self.child_hessian_min > 0.0, "l2 and childHessianMin must not both be 0".into()),
             (self.gain_min >= 0.0 && self.gain_min.is_finite(), "gainMin must be 0 or more".into()),
             (share(self.row_share) && share(self.column_share), "rowShare and columnShare must be above 0 and at most 1".into()),
             ((0.0..0.9).contains(&self.validation_share), "validationShare must be 0 to 0.9".into()),
@@ -130,9 +134,9 @@ pub fn fit(
     let binned = Binned::of(rows, settings.bins as usize, &mut random)?;
     let mut fit = Fit::new(&binned, labels, &weights, settings, random);
     let of = settings.trees as usize;
-    for done in 1..=of {
+    while fit.sketch.len() < of {
         let goes_on = fit.round();
-        progress(done, of);
+        progress(fit.sketch.len(), of);
         if !goes_on {
             break;
         }
@@ -206,8 +210,11 @@ impl<'a> Fit<'a> {
             if back { held_back.push(row) } else { learned.push(row) }
         }
         // A part without both classes would teach nothing; so few rows cannot spare any.
-        let both = |rows: &[u32]| rows.iter().any(|row| labels[*row as usize] < 0.5) && rows.iter().any(|row| labels[*row as usize] >= 0.5);
-        if !held_back.is_empty() && !(both(&learned) && both(&held_back)) {
+        let both = |rows: &[u32]| {
+            let attacks = rows.iter().filter(|row| labels[**row as usize] >= 0.5).count();
+            attacks > 0 && attacks < rows.len()
+        };
+        if !(both(&learned) && both(&held_back)) {
             (learned, held_back) = ((0..labels.len() as u32).collect(), vec![]);
         }
         let total: f64 = learned.iter().map(|row| weights[*row as usize]).sum();
@@ -236,26 +243,34 @@ impl<'a> Fit<'a> {
         }
     }
 
-    /// Grows one tree; says whether another one is worth it.
+    /// Grows the trees of one step; says whether another one is worth it.
     fn round(&mut self) -> bool {
         self.derive();
-        let mut rows: Vec<u32> = self.drawn_rows();
-        let columns = self.drawn_columns();
-        let judge = Judge { scale: self.scale, settings: self.settings };
-        let ground = Ground { judge, binned: self.binned, gradients: &self.gradients, columns: &columns };
-        let grown = match self.settings.shape {
-            Shape::Ordinary => grow::ordinary(&ground, &mut rows, &mut self.pool),
-            Shape::Symmetric => grow::symmetric(&ground, &mut rows, &mut self.pool),
-        };
-        for (row, margin) in self.margins.iter_mut().enumerate() {
-            *margin += grown.value(self.binned, row);
-        }
-        match (&mut self.sketch, grown) {
-            (Sketch::Ordinary(trees), Grown::Ordinary { nodes, .. }) => trees.push(nodes),
-            (Sketch::Symmetric(trees), Grown::Symmetric { tree, .. }) => trees.push(tree),
-            _ => unreachable!("one shape a fit"),
+        let count = (self.settings.trees_per_round as usize).min(self.settings.trees as usize - self.sketch.len());
+        let grown: Vec<Grown> = (0..count).map(|_| self.tree(1.0 / count as f64)).collect();
+        for tree in grown {
+            for (row, margin) in self.margins.iter_mut().enumerate() {
+                *margin += tree.value(self.binned, row);
+            }
+            match (&mut self.sketch, tree) {
+                (Sketch::Ordinary(trees), Grown::Ordinary { nodes, .. }) => trees.push(nodes),
+                (Sketch::Symmetric(trees), Grown::Symmetric { tree, .. }) => trees.push(tree),
+                _ => unreachable!("one shape a fit"),
+            }
         }
         self.held_back.is_empty() || self.still_gains()
+    }
+
+    /// One tree from its own rows and columns, with this share of a step.
+    fn tree(&mut self, share: f64) -> Grown {
+        let mut rows: Vec<u32> = self.drawn_rows();
+        let columns = self.drawn_columns();
+        let judge = Judge { scale: self.scale, settings: self.settings, rate: self.settings.learning_rate * share };
+        let ground = Ground { judge, binned: self.binned, gradients: &self.gradients, columns: &columns };
+        match self.settings.shape {
+            Shape::Ordinary => grow::ordinary(&ground, &mut rows, &mut self.pool),
+            Shape::Symmetric => grow::symmetric(&ground, &mut rows, &mut self.pool),
+        }
     }
 
     /// First and second derivative of the log loss, for the rows to grow from.
@@ -298,7 +313,7 @@ impl<'a> Fit<'a> {
         if loss < self.best.1 {
             self.best = (trees, loss);
         }
-        trees < self.best.0 + self.settings.patience as usize
+        trees < self.best.0 + (self.settings.patience as usize * self.settings.trees_per_round as usize)
     }
 
     fn loss(&self, row: usize) -> f64 {

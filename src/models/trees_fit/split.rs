@@ -39,6 +39,8 @@ impl Split {
 pub(super) struct Judge<'a> {
     pub scale: Scale,
     pub settings: &'a Settings,
+    /// Share of the best step that a leaf takes.
+    pub rate: f64,
 }
 
 impl Judge<'_> {
@@ -47,7 +49,7 @@ impl Judge<'_> {
         gradient * gradient / (self.scale.hessian(sums) + self.settings.l2)
     }
     pub(super) fn value(self, sums: Pair) -> f64 {
-        -self.scale.gradient(sums) / (self.scale.hessian(sums) + self.settings.l2) * self.settings.learning_rate
+        -self.scale.gradient(sums) / (self.scale.hessian(sums) + self.settings.l2) * self.rate
     }
     /// The score of both children, unless one is too small.
     #[inline]

@@ -58,6 +58,19 @@ fn the_same_seed_gives_the_same_bits_and_another_one_others() {
 }
 
 #[test]
+fn trees_of_one_round_are_a_mean_of_one_step() {
+    let (rows, labels) = sample(1, 2_000);
+    for shape in shapes() {
+        let one = Settings { trees: 1, ..shape };
+        let three = Settings { trees: 3, trees_per_round: 3, ..one.clone() };
+        let [mut a, mut b] = [vec![0.0; 2_000], vec![0.0; 2_000]];
+        fitted(&rows, &labels, &one, 3).margins(rows.values(), &mut a);
+        fitted(&rows, &labels, &three, 3).margins(rows.values(), &mut b);
+        assert!(a.iter().zip(&b).all(|(one, mean)| (one - mean).abs() < 1e-6), "the same rows and columns give the same tree three times");
+    }
+}
+
+#[test]
 fn the_order_of_rows_shows_nowhere() {
     let (rows, labels) = sample(1, 3_000);
     let turned = rows.select((0..rows.rows()).rev());
