@@ -3,18 +3,18 @@
 use super::*;
 use proptest::prelude::*;
 
-macro_rules! file {
+macro_rules! model {
     ($name:literal) => {
         include_bytes!(concat!("../../../tests/vectors/onnx/", $name, ".onnx")).as_slice()
     };
 }
 macro_rules! vectors {
     ($name:literal) => {
-        (file!($name), include_str!(concat!("../../../tests/vectors/onnx/", $name, ".vectors.json")))
+        (model!($name), include_str!(concat!("../../../tests/vectors/onnx/", $name, ".vectors.json")))
     };
 }
 
-const XGBOOST: &[u8] = file!("xgboost");
+const XGBOOST: &[u8] = model!("xgboost");
 
 #[derive(serde::Deserialize)]
 struct Vectors {
@@ -54,8 +54,8 @@ fn refused(model: &[u8], why: &str) {
 
 #[test]
 fn other_files_are_refused() {
-    refused(file!("refused-scaler"), "operator \"Scaler\" beside the trees");
-    refused(file!("refused-classes"), "3 classes");
+    refused(model!("refused-scaler"), "operator \"Scaler\" beside the trees");
+    refused(model!("refused-classes"), "3 classes");
     refused(b"", "no graph");
     refused(b"{\"learner\":{}}", "not an ONNX file");
     refused(&[0x3a, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01], "not an ONNX file");

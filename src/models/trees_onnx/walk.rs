@@ -27,9 +27,9 @@ pub(super) fn trees_of(operator: &Operator<'_>, prefix: &str, weight: impl Fn(i6
     if roots.len() > TREES_MAX {
         return Err(format!("{} trees; {TREES_MAX} are possible", roots.len()));
     }
-    let trees = roots.into_iter().map(|(tree, (root, count))| {
-        arrays.nodes_of(tree, root, count, &places, &values).map_err(|why| format!("tree {tree}: {why}"))
-    });
+    let trees = roots
+        .into_iter()
+        .map(|(tree, (root, count))| arrays.nodes_of(tree, root, count, &places, &values).map_err(|why| format!("tree {tree}: {why}")));
     let trees: Vec<_> = trees.collect::<Result<_, _>>()?;
     Ok((trees.len(), trees))
 }

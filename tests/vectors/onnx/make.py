@@ -70,7 +70,7 @@ def main():
     write(folder, "forest-of-values", scikit(values.fit(rows, signal)), probes)
     library = XGBClassifier(n_estimators=15, max_depth=3, base_score=0.5, random_state=5).fit(gaps, attack)
     initial = [("rows", XgboostFloats([None, COLUMNS]))]
-    write(folder, "xgboost", convert_xgboost(library, initial_types=initial, target_opset=17), probe_gaps)
+    write(folder, "xgboost", convert_xgboost(library, initial_types=initial, target_opset=15), probe_gaps)
     tiny = GradientBoostingClassifier(n_estimators=1, max_depth=1, random_state=6)
     write(folder, "refused-scaler", scikit(make_pipeline(StandardScaler(), tiny).fit(rows, attack), False))
     three = np.digitize(signal, [0.0, 1.0])
