@@ -95,16 +95,16 @@ impl Settings {
     }
 
     /// Few rounds of many deep trees, each from other rows and columns: better than the default where the rows to come are unlike
-    /// the fitted ones and few false positives are allowed, worse where they are alike.
+    /// the fitted ones and few false positives are allowed, a little worse where they are alike.
     #[must_use]
     pub fn for_shifts() -> Self {
         Self {
             shape: Shape::Ordinary,
-            trees_per_round: 20,
+            trees_per_round: 10,
             depth: 12,
             learning_rate: 0.3,
             row_share: 0.5,
-            column_share: 0.4,
+            column_share: 0.6,
             ..Self::default()
         }
     }
