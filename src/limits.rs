@@ -62,6 +62,16 @@ const _: () = assert!(FOREST_TREES_MAX < (u32::MAX / u16::MAX as u32) as usize);
 /// Features of a row or symbols of an alphabet, and cells, of one LSTM: at most 11 million weights.
 pub const LSTM_INPUTS_MAX: usize = 4_096;
 pub const LSTM_HIDDEN_MAX: usize = 512;
+/// Boosted trees: trees of one model, their nodes together, its columns, levels of one tree, and leaves of a symmetric one as levels.
+pub const TREES_MAX: usize = 10_000;
+pub const TREES_NODES_MAX: usize = 4_000_000;
+pub const TREES_FEATURES_MAX: usize = 16_384;
+pub const TREES_DEPTH_MAX: usize = 64;
+pub const TREES_SYMMETRIC_DEPTH_MAX: usize = 8;
+/// Rows that boosted trees are fitted on; sums of gradients of so many are exact.
+pub const TREES_ROWS_MAX: usize = 1 << 26;
+/// Bytes of a model file of another library.
+pub const TREES_IMPORT_BYTES_MAX: usize = 256 * 1024 * 1024;
 
 /// One file of a model bundle. A forest of the most trees has 1.6 MB, a calibration 0.1 MB.
 pub const BUNDLE_PART_BYTES_MAX: u64 = 64 * 1024 * 1024;

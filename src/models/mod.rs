@@ -9,3 +9,6 @@ pub mod matrix;
 pub mod prevalence_count;
 pub mod random;
 pub mod train;
+pub mod trees_fit;
+pub mod trees_onnx;
+pub mod trees_xgboost;

@@ -18,6 +18,8 @@ mod memory;
 #[cfg(feature = "app")]
 pub mod produce; // the same for its producer
 mod text;
+#[cfg(target_arch = "x86_64")]
+mod trees_avx512;
 
 pub use memory::{prefetch, prefetch_lines, use_huge_pages};
 pub use text::{FAST_STRING_STOPS, ascii_text, string_stops};
@@ -25,8 +27,10 @@ pub use text::{FAST_STRING_STOPS, ascii_text, string_stops};
 use crate::core::detect::forest::layout::{Row, Tree, path_sums_portable};
 use crate::core::detect::lstm::State;
 use crate::core::detect::lstm::kernel::{Packed, steps_portable};
+use crate::core::detect::trees::kernel::{LANES, Lanes, symmetric_sums_portable};
+use crate::core::detect::trees::layout::{Level, Span};
 
-/// How the isolation forest is walked and the autoencoder steps. All give the same results.
+/// How the isolation forest and boosted trees are walked and the autoencoder steps. All give the same results.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kernel {
     Portable,
@@ -92,5 +96,17 @@ pub fn lstm_steps(kernel: Kernel, packed: &Packed, states: &mut [&mut State], ro
         #[cfg(target_arch = "x86_64")]
         Kernel::Avx512 => unsafe { lstm_avx512::steps(packed, states, rows, errors) },
         _ => steps_portable(packed, states, rows, errors),
+    }
+}
+
+/// Adds to `sums`, for each of sixteen rows, the leaves it reaches in all symmetric trees. `block` holds one entry for each input.
+///
+/// A kernel that this machine lacks, or that symmetric trees have not, is replaced by the portable one.
+pub fn trees_symmetric_sums(kernel: Kernel, spans: &[Span], levels: &[Level], leaves: &[i32], block: &[Lanes], sums: &mut [i32; LANES]) {
+    match if Kernel::available().contains(&kernel) { kernel } else { Kernel::Portable } {
+        // SAFETY: `available` has just seen the instructions that this function is compiled for.
+        #[cfg(target_arch = "x86_64")]
+        Kernel::Avx512 => unsafe { trees_avx512::symmetric_sums(spans, levels, leaves, block, sums) },
+        _ => symmetric_sums_portable(spans, levels, leaves, block, sums),
     }
 }

@@ -18,6 +18,7 @@ pub mod fan_out;
 pub mod forest;
 pub mod lstm;
 pub mod threat_intel;
+pub mod trees;
 
 /// All detectors, in the order in which they are declared, summed and shown; an index into it is a bit of [`Signal::Exempt`].
 pub const NAMES: [&str; 7] = ["isolation_forest", "behavior", "beaconing", "brute_force", "fan_out", "dns_tunnel", "threat_intel"];
