@@ -154,6 +154,8 @@ fn detectors(pipeline: &PipelineFile, found: &mut Found) {
         ("fan_out", set.fan_out.enabled, set.fan_out.weight),
         ("dns_tunnel", set.dns_tunnel.enabled, set.dns_tunnel.weight),
         ("threat_intel", set.threat_intel.enabled, 1.0),
+        ("lstm_autoencoder", set.lstm_autoencoder.enabled, set.lstm_autoencoder.weight),
+        ("boosted_trees", set.boosted_trees.enabled, set.boosted_trees.weight),
     ];
     found.require(all.iter().any(|(_, enabled, _)| *enabled), "detectors", "every detector is switched off");
     for (name, enabled, weight) in all {

@@ -250,6 +250,10 @@ pub struct DetectorsSettings {
     pub fan_out: DetectorSettings,
     pub dns_tunnel: DetectorSettings,
     pub threat_intel: IntelSettings,
+    /// There once `threatguard train` has fitted it.
+    pub lstm_autoencoder: DetectorSettings,
+    /// There once `threatguard train` was given labels.
+    pub boosted_trees: DetectorSettings,
 }
 
 /// An entity for which some detectors are switched off, such as an allowed vulnerability scanner.

@@ -4,23 +4,29 @@
 //! `bundle_files`. Must never accept a part whose hash is not the manifest's, and never panic on bytes from outside.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use super::forest_fit::ForestParams;
 use crate::core::detect::forest::{Forest, ForestDetector};
+use crate::core::detect::lstm::{LstmDetector, Network};
+use crate::core::detect::trees::{Trees, TreesDetector};
+use crate::core::detect::{BOOSTED_TREES, Detector, ISOLATION_FOREST, LEARNED, LSTM_AUTOENCODER, NAMES};
 use crate::core::ensemble::{Calibration, Column, Ensemble, Tail};
 use crate::core::features::prevalence::Prevalence;
-use crate::core::features::row::{ModelRow, Schema};
+use crate::core::features::row::{MODEL_WIDTH, ModelRow, Schema};
 use crate::error::{Error, Result};
 
 /// Layout of the parts. A reader refuses newer ones.
-pub const FORMAT: u32 = 2;
+pub const FORMAT: u32 = 3;
 pub const MANIFEST_FILE: &str = "manifest.json";
 const FOREST_FILE: &str = "forest.bin";
 const CALIBRATION_FILE: &str = "calibration.json";
 const PEER_GROUPS_FILE: &str = "peer_groups.json";
 const PREVALENCE_FILE: &str = "prevalence.bin";
+const LSTM_FILE: &str = "lstm.json";
+const TREES_FILE: &str = "trees.bin";
 
 /// Hexadecimal digits of a version: 64 bits of the content's hash.
 const VERSION_DIGITS: usize = 16;
@@ -31,6 +37,10 @@ pub struct Bundle {
     pub manifest: Manifest,
     /// Absent where there were too few rows to grow one.
     pub forest: Option<Forest>,
+    /// Absent where no network was fitted to sequences.
+    pub lstm: Option<Arc<Network>>,
+    /// Absent where there were no labels.
+    pub trees: Option<Arc<Trees>>,
     /// By detector name.
     pub calibrations: BTreeMap<String, Calibration>,
     /// Calibration of the weighted sum of surprises.
@@ -149,6 +159,9 @@ impl Bundle {
             Ok(Some(bytes))
         };
         let forest = verified(FOREST_FILE)?.map(|bytes| Forest::from_bytes(&bytes)).transpose()?;
+        let lstm = verified(LSTM_FILE)?.map(|bytes| Network::new(parse(LSTM_FILE, &bytes)?)).transpose()?.map(Arc::new);
+        let trees = verified(TREES_FILE)?.map(|bytes| Trees::from_bytes(&bytes)).transpose()?.map(Arc::new);
+        check_widths(lstm.as_deref(), trees.as_deref())?;
         let calibration = verified(CALIBRATION_FILE)?.ok_or_else(|| Error::config(format!("the manifest names no {CALIBRATION_FILE}")))?;
         let CalibrationPart { calibrations, combined } = parse(CALIBRATION_FILE, &calibration)?;
         let peer_groups = verified(PEER_GROUPS_FILE)?.map(|bytes| parse::<Vec<ModelRow>>(PEER_GROUPS_FILE, &bytes)).transpose()?;
@@ -157,22 +170,35 @@ impl Bundle {
                 .ok_or_else(|| Error::config(format!("{PREVALENCE_FILE} is damaged; train the bundle again")))?,
             None => Prevalence::default(),
         };
-        Ok(Self { manifest, forest, calibrations, combined, prevalence, peer_groups })
+        Ok(Self { manifest, forest, lstm, trees, calibrations, combined, prevalence, peer_groups })
     }
 
     /// The detectors of a pipeline with what was learned. The calibration of the sum is used only if the same detectors with the
     /// same weights were summed when it was learned.
     #[must_use]
     pub fn ensemble(&self, columns: &[Column]) -> Ensemble {
-        let same = self.manifest.training.summed == summed(columns);
+        // A bundle of before a kind of model existed is as good as one without it.
+        let is_newer = |name: &str| LEARNED[1..].iter().any(|index| NAMES[*index] == name);
+        let known = |(name, _): &(String, f32)| !is_newer(name) || self.calibrations.contains_key(name);
+        let same = self.manifest.training.summed.iter().filter(|c| known(c)).eq(summed(columns).iter().filter(|c| known(c)));
         Ensemble::declared(columns, &self.calibrations, self.combined.clone().filter(|_| same))
     }
 
-    /// The forest as a detector, if there is one.
+    /// The models as detectors, by their place in [`NAMES`].
     #[must_use]
-    pub fn detector(&self) -> Option<ForestDetector> {
+    pub fn detectors(&self) -> Vec<(usize, Box<dyn Detector>)> {
         let Manifest { version, schema, medians, .. } = &self.manifest;
-        self.forest.clone().map(|forest| ForestDetector::new(forest, version.clone(), *schema, *medians))
+        let mut detectors: Vec<(usize, Box<dyn Detector>)> = vec![];
+        if let Some(forest) = self.forest.clone() {
+            detectors.push((ISOLATION_FOREST, Box::new(ForestDetector::new(forest, version.clone(), *schema, *medians))));
+        }
+        if let Some(network) = self.lstm.clone() {
+            detectors.push((LSTM_AUTOENCODER, Box::new(LstmDetector::new(network, version.clone(), *schema))));
+        }
+        if let Some(trees) = self.trees.clone() {
+            detectors.push((BOOSTED_TREES, Box::new(TreesDetector::new(trees, version.clone(), *schema, *medians))));
+        }
+        detectors
     }
 
     fn parts(&self) -> Vec<(&'static str, Vec<u8>)> {
@@ -182,6 +208,12 @@ impl Bundle {
         }
         let calibration = CalibrationPart { calibrations: self.calibrations.clone(), combined: self.combined.clone() };
         parts.push((CALIBRATION_FILE, serde_json::to_vec(&calibration).expect("calibrations are numbers under names")));
+        if let Some(network) = &self.lstm {
+            parts.push((LSTM_FILE, serde_json::to_vec(network.weights()).expect("weights are numbers")));
+        }
+        if let Some(trees) = &self.trees {
+            parts.push((TREES_FILE, trees.to_bytes()));
+        }
         if !self.prevalence.is_empty() {
             parts.push((PREVALENCE_FILE, self.prevalence.to_bytes()));
         }
@@ -190,6 +222,14 @@ impl Bundle {
         }
         parts
     }
+}
+
+fn check_widths(lstm: Option<&Network>, trees: Option<&Trees>) -> Result<()> {
+    let widths = lstm.map(Network::width).into_iter().chain(trees.map(Trees::width));
+    if widths.filter(|width| *width != MODEL_WIDTH).count() > 0 {
+        return Err(Error::config(format!("a model of the bundle is not for rows of {MODEL_WIDTH} features; train the bundle again")));
+    }
+    Ok(())
 }
 
 /// Names and weights of the columns that are summed, in declared order.

@@ -9,9 +9,10 @@ use super::bundle::{Bundle, DetectorMetrics, FORMAT, Manifest, Origin, Training,
 use super::forest_fit::ForestParams;
 use super::prevalence_count::PrevalenceCounter;
 use super::random::Random;
+use super::sample::{Fitted, is_held_out};
 use crate::core::detect::forest::layout::Row;
 use crate::core::detect::forest::{Forest, NAME as FOREST_NAME};
-use crate::core::detect::rules;
+use crate::core::detect::{BOOSTED_TREES, LSTM_AUTOENCODER, index_of, rules};
 use crate::core::ensemble::{Calibration, Column, Ensemble, Unit};
 use crate::core::features::prevalence::Prevalence;
 use crate::core::features::row::{FeatureRows, ModelRow, Schema, Signal, SignalRow};
@@ -19,6 +20,7 @@ use crate::core::settings::DetectorsSettings;
 use crate::core::types::{EntityKey, EventTime};
 use crate::error::{Error, Result};
 use crate::limits::TRAINING_ROWS_MAX;
+use columns::Columns;
 use figures::centres;
 
 /// The sample is cut into so many stretches of time, every third of which the forest grows from. Neighbouring rows are alike, so
@@ -28,6 +30,9 @@ const STRETCHES: usize = 60;
 pub const FOREST_ROWS_MIN: usize = 64;
 /// With fewer rows to calibrate on than this, they are not divided to judge themselves.
 const CROSS_ROWS_MIN: usize = 200;
+
+/// Rows of entities that no model was fitted on are calibrated on alone where they are at least one in so many.
+const UNSEEN_PART: usize = 20;
 
 /// How to train.
 #[derive(Clone, Debug, PartialEq)]
@@ -82,6 +87,10 @@ pub struct Trainer {
     /// Signals and destination of each kept row; empty where none were given.
     signals: Vec<SignalRow>,
     places: Vec<u64>,
+    /// Whether the kept row's entity is one that no model was fitted on.
+    held_out: Vec<bool>,
+    /// Fitted before, on other entities; their scores come with the rows.
+    models: Fitted,
     prevalence: PrevalenceCounter,
 }
 
@@ -103,8 +112,16 @@ impl Trainer {
             raw: vec![],
             signals: vec![],
             places: vec![],
+            held_out: vec![],
+            models: Fitted::default(),
             prevalence: PrevalenceCounter::default(),
         }
+    }
+
+    /// With models that were fitted before and have scored the events that are taken.
+    #[must_use]
+    pub fn with_models(self, models: Fitted) -> Self {
+        Self { models, ..self }
     }
 
     /// Takes one event: its row and the raw score of each column in declared order; what stands for the forest is not read.
@@ -123,8 +140,9 @@ impl Trainer {
         if kept == self.signals.len() {
             self.signals.push(*signals);
             self.places.push(place);
+            self.held_out.push(is_held_out(entity));
         } else {
-            (self.signals[kept], self.places[kept]) = (*signals, place);
+            (self.signals[kept], self.places[kept], self.held_out[kept]) = (*signals, place, is_held_out(entity));
         }
     }
 
@@ -185,6 +203,7 @@ impl Trainer {
         let stretch = |place: usize| place * STRETCHES / in_time.len();
         let few = in_time.len() < STRETCHES;
         let (fit, calibrate): (Vec<usize>, Vec<usize>) = (0..in_time.len()).partition(|place| !few && stretch(*place) % 3 == 0);
+        let calibrate = self.unseen(calibrate, &in_time);
         let fit_rows: Vec<ModelRow> = fit.iter().map(|place| self.rows[in_time[*place]]).collect();
         let (forest, trimmed) = self.grow(fit_rows)?;
 
@@ -206,8 +225,18 @@ impl Trainer {
         };
         let manifest = self.manifest(training, learned.metrics.clone(), medians, deviations);
         let Learned { calibrations, combined, .. } = learned;
-        let bundle = Bundle { manifest, forest, calibrations, combined: Some(combined), prevalence, peer_groups: None };
+        let Fitted { lstm, trees } = self.models.clone();
+        let bundle = Bundle { manifest, forest, lstm, trees, calibrations, combined: Some(combined), prevalence, peer_groups: None };
         Ok(bundle.sealed())
+    }
+
+    /// Of the places to calibrate on, those that no model was fitted on, if there are enough of them.
+    fn unseen(&self, calibrate: Vec<usize>, in_time: &[usize]) -> Vec<usize> {
+        let has_models = self.models.lstm.is_some() || self.models.trees.is_some();
+        let is_unseen = |place: &usize| self.held_out.get(in_time[*place]).is_some_and(|held_out| *held_out);
+        let unseen: Vec<usize> = calibrate.iter().copied().filter(is_unseen).collect();
+        let enough = (2 * CROSS_ROWS_MIN).max(calibrate.len() / UNSEEN_PART);
+        if has_models && unseen.len() >= enough { unseen } else { calibrate }
     }
 
     fn manifest(
@@ -267,7 +296,7 @@ impl Trainer {
         for (row, place) in signals.iter_mut().zip(&self.places) {
             row[Signal::DestinationCommon as usize] = prevalence.common(*place);
         }
-        let rows = FeatureRows { schema: self.options.schema, model: &self.rows, signals: &signals };
+        let rows = FeatureRows { schema: self.options.schema, model: &self.rows, signals: &signals, sequence: &[] };
         let width = self.options.columns.len();
         let mut scores = vec![0.0; self.rows.len()];
         for detector in rules(&self.options.detectors) {
@@ -276,6 +305,16 @@ impl Trainer {
             scores.iter().enumerate().for_each(|(row, score)| raw[row * width + column] = *score);
         }
         raw
+    }
+
+    /// Which columns are calibrated: all but evidence and models that there are not.
+    fn learned_columns(&self) -> Vec<bool> {
+        let is_there = |name: &str| match index_of(name) {
+            Some(LSTM_AUTOENCODER) => self.models.lstm.is_some(),
+            Some(BOOSTED_TREES) => self.models.trees.is_some(),
+            _ => true,
+        };
+        self.options.columns.iter().map(|column| !column.evidence && is_there(&column.name)).collect()
     }
 
     /// Raw scores of the chosen rows, column after column.
@@ -301,10 +340,11 @@ impl Trainer {
     fn calibrate(&self, halves: [Columns; 2]) -> Learned {
         let columns = &self.options.columns;
         let all = Columns::joined(&halves, columns.len());
-        let of_all = all.fit(columns);
+        let learned = self.learned_columns();
+        let of_all = all.fit(columns, &learned);
         let cross = halves.iter().all(|half| half.rows >= CROSS_ROWS_MIN);
         let judged = if cross {
-            let fitted = halves.each_ref().map(|half| half.fit(columns));
+            let fitted = halves.each_ref().map(|half| half.fit(columns, &learned));
             let ensembles = fitted.map(|calibrations| Ensemble::declared(columns, &calibrations, None));
             Columns::joined(&[halves[0].judged_by(&ensembles[1]), halves[1].judged_by(&ensembles[0])], columns.len())
         } else {
@@ -331,40 +371,7 @@ struct Learned {
     metrics: BTreeMap<String, DetectorMetrics>,
 }
 
-/// Values of some rows, column after column.
-struct Columns {
-    rows: usize,
-    raw: Vec<f32>,
-}
-
-impl Columns {
-    fn column(&self, index: usize) -> &[f32] {
-        &self.raw[index * self.rows..(index + 1) * self.rows]
-    }
-
-    fn joined(halves: &[Self; 2], width: usize) -> Self {
-        let raw = (0..width).flat_map(|c| halves.iter().flat_map(move |half| half.column(c))).copied().collect();
-        Self { rows: halves.iter().map(|half| half.rows).sum(), raw }
-    }
-
-    fn fit(&self, columns: &[Column]) -> BTreeMap<String, Calibration> {
-        let learned = columns.iter().enumerate().filter(|(_, column)| !column.evidence);
-        learned
-            .map(|(index, column)| {
-                let unit = if column.name == FOREST_NAME { Unit::ForestScore } else { Unit::Nats };
-                (column.name.clone(), Calibration::fit(&mut self.column(index).to_vec(), unit))
-            })
-            .collect()
-    }
-
-    /// The surprises that an ensemble sees in these raw scores.
-    fn judged_by(&self, ensemble: &Ensemble) -> Self {
-        let mut parts = vec![0.0; self.raw.len()];
-        ensemble.combine(&self.raw, &[], &mut parts, &mut vec![0.0; self.rows]);
-        Self { rows: self.rows, raw: parts }
-    }
-}
-
+mod columns;
 mod figures;
 #[cfg(test)]
 mod tests;

@@ -13,8 +13,10 @@ use crate::core::features::row::Signal;
 use crate::error::Result;
 use crate::models::bundle::Bundle;
 use crate::models::bundle_files;
+use crate::models::sample::{Fitted, Sample};
 use crate::models::forest_fit::ForestParams;
 use crate::models::train::{FOREST_ROWS_MIN, TrainOptions, Trainer};
+use crate::run::labels::Labels;
 use crate::run::pipeline::Pipeline;
 
 /// Which models score, and how far learning has come.
@@ -27,17 +29,26 @@ pub struct Learning {
     folder: Option<PathBuf>,
 }
 
+/// What events are collected for.
+enum Lesson {
+    /// A bundle.
+    Bundle(Box<Trainer>),
+    /// Models that look at sequences or labels, which a bundle is then made with.
+    Models(Box<Sample>, Labels),
+}
+
 /// Learning that is not done yet.
 struct Open {
-    trainer: Trainer,
+    lesson: Lesson,
     /// Events that shards have set aside and not offered yet.
     reserved: u64,
 }
 
 impl Open {
     fn missing(&self, wanted: u64) -> u64 {
-        let usable = wanted.min(FOREST_ROWS_MIN as u64).saturating_sub(self.trainer.kept() as u64);
-        wanted.saturating_sub(self.trainer.seen()).max(usable)
+        let Lesson::Bundle(trainer) = &self.lesson else { return wanted };
+        let usable = wanted.min(FOREST_ROWS_MIN as u64).saturating_sub(trainer.kept() as u64);
+        wanted.saturating_sub(trainer.seen()).max(usable)
     }
 }
 
@@ -48,14 +59,46 @@ impl Learning {
     /// `Config`: the bundle does not fit the pipeline.
     pub fn new(pipeline: &Pipeline, bundle: Option<&Bundle>, folder: Option<&Path>) -> Result<Self> {
         let scorer = Arc::new(pipeline.scorer(bundle)?);
-        let open = bundle.is_none().then(|| Open { trainer: trainer(pipeline), reserved: 0 });
-        Ok(Self {
+        let lesson = bundle.is_none().then(|| Lesson::Bundle(Box::new(trainer(pipeline))));
+        Ok(Self::with(pipeline, scorer, lesson, folder.map(Path::to_owned)))
+    }
+
+    /// Collects rows for the models that look at sequences or labels, see [`Learning::take_sample`].
+    ///
+    /// # Errors
+    /// A setting that cannot be understood.
+    pub fn sampling(pipeline: &Pipeline, labels: Labels) -> Result<Self> {
+        let lesson = Lesson::Models(Box::default(), labels);
+        Ok(Self::with(pipeline, Arc::new(pipeline.scorer(None)?), Some(lesson), None))
+    }
+
+    /// Learns a bundle with models that were fitted before.
+    ///
+    /// # Errors
+    /// A setting that cannot be understood.
+    pub fn with_models(pipeline: &Pipeline, models: Fitted) -> Result<Self> {
+        let scorer = Arc::new(pipeline.scorer_of(&models)?);
+        let lesson = Lesson::Bundle(Box::new(trainer(pipeline).with_models(models)));
+        Ok(Self::with(pipeline, scorer, Some(lesson), None))
+    }
+
+    fn with(pipeline: &Pipeline, scorer: Arc<Scorer>, lesson: Option<Lesson>, folder: Option<PathBuf>) -> Self {
+        Self {
             scorer: Mutex::new(scorer),
             version: AtomicU64::new(0),
-            open: Mutex::new(open),
+            open: Mutex::new(lesson.map(|lesson| Open { lesson, reserved: 0 })),
             wanted: pipeline.settings.learning.events,
-            folder: folder.map(Path::to_owned),
-        })
+            folder,
+        }
+    }
+
+    /// What [`Learning::sampling`] has collected.
+    #[must_use]
+    pub fn take_sample(&self) -> Sample {
+        match lock(&self.open).take().map(|open| open.lesson) {
+            Some(Lesson::Models(sample, _)) => *sample,
+            _ => Sample::default(),
+        }
     }
 
     #[must_use]
@@ -84,7 +127,11 @@ impl Learning {
     /// Share of the wanted events that were seen; `None` once there are models.
     #[must_use]
     pub fn progress(&self) -> Option<f64> {
-        lock(&self.open).as_ref().map(|open| (open.trainer.seen() as f64 / self.wanted.max(1) as f64).min(1.0))
+        let seen = |open: &Open| match &open.lesson {
+            Lesson::Bundle(trainer) => trainer.seen(),
+            Lesson::Models(sample, _) => sample.seen(),
+        };
+        lock(&self.open).as_ref().map(|open| (seen(open) as f64 / self.wanted.max(1) as f64).min(1.0))
     }
 
     /// Offers what came of the events that were set aside: those of them that were scored are learned from. When there are
@@ -98,21 +145,13 @@ impl Learning {
         open.reserved -= std::mem::take(&mut reserved.events);
         let ScoredPart { engine, events, verdicts } = scored;
         for verdict in verdicts {
-            let row = verdict.row as usize;
-            let event = &events[verdict.event as usize];
-            // An exempt entity does things on purpose that nobody else may do: learning from it would excuse everybody.
-            if engine.rows().signals[row][Signal::Exempt as usize] == 0.0 {
-                let rows = engine.rows();
-                let (raw, place) = (engine.scores().raw(row), rows.places[row]);
-                open.trainer.push_event(event.time, &rows.model[row], &raw, &rows.signals[row], event.entity.key, place);
-            } else {
-                open.trainer.skip();
-            }
+            open.lesson.take(engine, &events[verdict.event as usize], verdict.row as usize);
         }
+        let Lesson::Bundle(trainer) = &open.lesson else { return Ok(None) };
         if open.missing(self.wanted) > 0 {
             return Ok(None);
         }
-        let bundle = self.finish(pipeline, &open.trainer)?;
+        let bundle = self.finish(pipeline, trainer)?;
         *held = None;
         Ok(Some(bundle))
     }
@@ -122,8 +161,11 @@ impl Learning {
     /// # Errors
     /// As for [`Learning::offer`].
     pub fn finish_early(&self, pipeline: &Pipeline) -> Result<Option<Arc<Bundle>>> {
-        let Some(open) = lock(&self.open).take().filter(|open| open.trainer.kept() > 0) else { return Ok(None) };
-        self.finish(pipeline, &open.trainer).map(Some)
+        let Some(Lesson::Bundle(trainer)) = lock(&self.open).take().map(|open| open.lesson) else { return Ok(None) };
+        if trainer.kept() == 0 {
+            return Ok(None);
+        }
+        self.finish(pipeline, &trainer).map(Some)
     }
 
     fn finish(&self, pipeline: &Pipeline, trainer: &Trainer) -> Result<Arc<Bundle>> {
@@ -134,6 +176,23 @@ impl Learning {
         *lock(&self.scorer) = Arc::new(pipeline.scorer(Some(&bundle))?);
         self.version.fetch_add(1, Ordering::Release);
         Ok(bundle)
+    }
+}
+
+impl Lesson {
+    fn take(&mut self, engine: &Engine, event: &Event<'_>, row: usize) {
+        let rows = engine.rows();
+        // An exempt entity does things on purpose that nobody else may do: learning from it would excuse everybody.
+        let is_exempt = rows.signals[row][Signal::Exempt as usize] != 0.0;
+        match self {
+            Self::Bundle(trainer) if is_exempt => trainer.skip(),
+            Self::Bundle(trainer) => {
+                let raw = engine.scores().raw(row);
+                trainer.push_event(event.time, &rows.model[row], &raw, &rows.signals[row], event.entity.key, rows.places[row]);
+            }
+            Self::Models(..) if is_exempt => {}
+            Self::Models(sample, labels) => sample.push(event.entity.key, &rows.model[row], labels.attack(event)),
+        }
     }
 }
 

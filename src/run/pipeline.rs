@@ -9,7 +9,7 @@ use bumpalo::Bump;
 use crate::codec::{self, Codec};
 use crate::config::pipeline::PipelineFile;
 use crate::core::decode::{Decoded, decode_batch};
-use crate::core::detect::{self, NAMES, THREAT_INTEL};
+use crate::core::detect::{self, LSTM_AUTOENCODER, NAMES, THREAT_INTEL};
 use crate::core::engine::{Engine, Parts, Scorer};
 use crate::core::ensemble::combine::Column;
 use crate::core::ensemble::{Ensemble, SeverityThresholds};
@@ -80,10 +80,30 @@ impl Pipeline {
             return Ok(Scorer::new(detectors, ensemble, thresholds, true));
         };
         self.check_features(bundle)?;
-        if let Some(forest) = bundle.detector().filter(|_| self.settings.detectors.isolation_forest.enabled) {
-            detectors.insert(0, Box::new(forest));
+        let is_on = |index: usize| columns[index].weight > 0.0;
+        detectors.extend(bundle.detectors().into_iter().filter(|(index, _)| is_on(*index)).map(|(_, detector)| detector));
+        detectors.sort_by_key(|detector| detect::index_of(detector.name()));
+        let network = bundle.lstm.clone().filter(|_| is_on(LSTM_AUTOENCODER));
+        let scorer = Scorer::new(detectors, bundle.ensemble(&columns), thresholds, false);
+        Ok(scorer.with_prevalence(bundle.prevalence.clone()).with_network(network))
+    }
+
+    /// Detectors with models whose scores nothing is known of yet: for learning that.
+    ///
+    /// # Errors
+    /// As [`Self::scorer`].
+    pub fn scorer_of(&self, models: &Fitted) -> Result<Scorer> {
+        let thresholds = SeverityThresholds::new(&self.settings.thresholds);
+        let (schema, version) = (self.settings.features, String::new());
+        let mut detectors = detect::rules(&self.settings.detectors);
+        if let Some(network) = &models.lstm {
+            detectors.push(Box::new(LstmDetector::new(Arc::clone(network), version.clone(), schema)));
         }
-        Ok(Scorer::new(detectors, bundle.ensemble(&columns), thresholds, false).with_prevalence(bundle.prevalence.clone()))
+        if let Some(trees) = &models.trees {
+            detectors.push(Box::new(TreesDetector::new(Arc::clone(trees), version, schema, [0.0; MODEL_WIDTH])));
+        }
+        let ensemble = Ensemble::declared(&self.columns(), &BTreeMap::new(), None);
+        Ok(Scorer::new(detectors, ensemble, thresholds, true).with_network(models.lstm.clone()))
     }
 
     /// The detectors as the ensemble declares them. One that is off weighs nothing.
@@ -117,6 +137,8 @@ fn weight(settings: &CoreSettings, name: &str) -> f32 {
         "beaconing" => (all.beaconing.enabled, all.beaconing.weight),
         "brute_force" => (all.brute_force.enabled, all.brute_force.weight),
         "fan_out" => (all.fan_out.enabled, all.fan_out.weight),
+        "lstm_autoencoder" => (all.lstm_autoencoder.enabled, all.lstm_autoencoder.weight),
+        "boosted_trees" => (all.boosted_trees.enabled, all.boosted_trees.weight),
         "dns_tunnel" => (all.dns_tunnel.enabled, all.dns_tunnel.weight),
         _ => (true, 1.0),
     };

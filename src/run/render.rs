@@ -58,8 +58,8 @@ impl Origin {
             parts_surprise: scorer.weighted(engine.scores().parts(row)),
             learning: scorer.is_learning(),
         };
-        let rows = (&engine.rows().model[row], &engine.rows().signals[row]);
-        let threat = verdict::threat(event, rows, &scored, scorer.detectors(), scorer.thresholds());
+        let view = engine.rows().view(row);
+        let threat = verdict::threat(event, view, &scored, scorer.detectors(), scorer.thresholds());
         let id = output_id(&self.pipeline, &self.topic, event.at, "threat");
         self.record(threat, id)
     }

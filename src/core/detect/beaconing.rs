@@ -6,7 +6,7 @@
 
 use super::surprise::{RANDOM_JITTER, compressed, periodic_excess, ramp, share};
 use super::{BEACONING, Detector, Explanation, Figures, each_row, threat_type, words};
-use crate::core::features::row::{FeatureRows, ModelRow, Signal, SignalRow, signal};
+use crate::core::features::row::{FeatureRows, RowView, Signal, SignalRow, signal};
 
 /// Fewer intervals than this are no series.
 pub const COUNT_MIN: f32 = 4.0;
@@ -64,7 +64,8 @@ impl Detector for Beaconing {
     fn score(&self, rows: FeatureRows<'_>, out: &mut [f32]) {
         each_row(rows, BEACONING, out, nats);
     }
-    fn explain(&self, _: &ModelRow, row: &SignalRow, out: &mut Explanation) {
+    fn explain(&self, row: RowView<'_>, out: &mut Explanation) {
+        let row = row.signals;
         let (count, jitter, period) = (signal(row, Signal::PeriodCount), signal(row, Signal::PeriodJitter), signal(row, Signal::Period));
         let place = if signal(row, Signal::External) > 0.0 { "external" } else { "internal" };
         out.threat_type = threat_type::BEACONING;

@@ -3,7 +3,7 @@
 
 use super::surprise::{count_excess, ramp, share, strongest};
 use super::{BRUTE_FORCE, Detector, Explanation, Figures, each_row, threat_type, words};
-use crate::core::features::row::{FeatureRows, ModelRow, Signal, SignalRow, signal};
+use crate::core::features::row::{FeatureRows, RowView, Signal, SignalRow, signal};
 
 /// Share of failures of log-ins by people who know their password.
 const SHARE_PRIOR: f32 = 0.05;
@@ -136,7 +136,8 @@ impl Detector for BruteForce {
     fn score(&self, rows: FeatureRows<'_>, out: &mut [f32]) {
         each_row(rows, BRUTE_FORCE, out, nats);
     }
-    fn explain(&self, _: &ModelRow, row: &SignalRow, out: &mut Explanation) {
+    fn explain(&self, row: RowView<'_>, out: &mut Explanation) {
+        let row = row.signals;
         let parts = parts(row);
         out.threat_type = type_of(&parts, row);
         let observed = signal(row, FAILURES[parts.window]);

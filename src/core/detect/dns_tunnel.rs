@@ -5,7 +5,7 @@
 
 use super::surprise::{compressed, count_excess, ramp};
 use super::{DNS_TUNNEL, Detector, Explanation, Figures, each_row, threat_type, words};
-use crate::core::features::row::{FeatureRows, ModelRow, Signal, SignalRow, signal};
+use crate::core::features::row::{FeatureRows, RowView, Signal, SignalRow, signal};
 
 /// Different names below one domain in an hour that browsing gives.
 const ALLOWED_NAMES: f32 = 5.0;
@@ -51,7 +51,8 @@ impl Detector for DnsTunnel {
     fn score(&self, rows: FeatureRows<'_>, out: &mut [f32]) {
         each_row(rows, DNS_TUNNEL, out, nats);
     }
-    fn explain(&self, _: &ModelRow, row: &SignalRow, out: &mut Explanation) {
+    fn explain(&self, row: RowView<'_>, out: &mut Explanation) {
+        let row = row.signals;
         let (names, length, entropy) = (signal(row, Signal::DnsNames), signal(row, Signal::DnsLength), signal(row, Signal::DnsEntropy));
         let third = nats(row) / 3.0;
         out.threat_type = threat_type::DNS_TUNNELING;

@@ -4,7 +4,7 @@
 
 use super::surprise::{count_excess, ramp, share, strongest};
 use super::{Detector, Explanation, FAN_OUT, Figures, each_row, threat_type, words};
-use crate::core::features::row::{FeatureRows, ModelRow, Signal, SignalRow, signal};
+use crate::core::features::row::{FeatureRows, RowView, Signal, SignalRow, signal};
 
 /// What an entity may reach that is not known to reach anything, beside its own average.
 const ALLOWED_PORTS: f32 = 5.0;
@@ -106,7 +106,8 @@ impl Detector for FanOut {
     fn score(&self, rows: FeatureRows<'_>, out: &mut [f32]) {
         each_row(rows, FAN_OUT, out, |row| parts(row).total());
     }
-    fn explain(&self, _: &ModelRow, row: &SignalRow, out: &mut Explanation) {
+    fn explain(&self, row: RowView<'_>, out: &mut Explanation) {
+        let row = row.signals;
         let parts = parts(row);
         let lateral = is_lateral(&parts, row);
         out.threat_type = if lateral { threat_type::LATERAL_MOVEMENT } else { threat_type::PORT_SCAN };

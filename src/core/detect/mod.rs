@@ -3,7 +3,7 @@
 //! Scores are surprise in nats (0 ordinary, larger rarer) except for the isolation forest, whose score is in 0..1; the
 //! ensemble turns each into a calibrated p-value. A detector never sees the state and never another entity's row.
 
-use super::features::row::{FeatureRows, ModelRow, Signal, SignalRow};
+use super::features::row::{FeatureRows, RowView, Signal, SignalRow};
 use super::settings::DetectorsSettings;
 
 pub mod surprise;
@@ -21,7 +21,17 @@ pub mod threat_intel;
 pub mod trees;
 
 /// All detectors, in the order in which they are declared, summed and shown; an index into it is a bit of [`Signal::Exempt`].
-pub const NAMES: [&str; 7] = ["isolation_forest", "behavior", "beaconing", "brute_force", "fan_out", "dns_tunnel", "threat_intel"];
+pub const NAMES: [&str; 9] = [
+    "isolation_forest",
+    "behavior",
+    "beaconing",
+    "brute_force",
+    "fan_out",
+    "dns_tunnel",
+    "threat_intel",
+    "lstm_autoencoder",
+    "boosted_trees",
+];
 pub const ISOLATION_FOREST: usize = 0;
 pub const BEHAVIOR: usize = 1;
 pub const BEACONING: usize = 2;
@@ -29,6 +39,12 @@ pub const BRUTE_FORCE: usize = 3;
 pub const FAN_OUT: usize = 4;
 pub const DNS_TUNNEL: usize = 5;
 pub const THREAT_INTEL: usize = 6;
+pub const LSTM_AUTOENCODER: usize = 7;
+pub const BOOSTED_TREES: usize = 8;
+/// Those that learn nothing.
+pub const RULES: std::ops::RangeInclusive<usize> = BEHAVIOR..=THREAT_INTEL;
+/// Those that exist once they were learned.
+pub const LEARNED: [usize; 3] = [ISOLATION_FOREST, LSTM_AUTOENCODER, BOOSTED_TREES];
 
 /// Version of the detectors that learn nothing.
 pub const RULES_VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -39,7 +55,7 @@ pub fn index_of(name: &str) -> Option<usize> {
     NAMES.iter().position(|known| *known == name)
 }
 
-/// The enabled detectors that learn nothing, in the order of [`NAMES`]: all but the isolation forest.
+/// The enabled detectors that learn nothing, in the order of [`NAMES`].
 #[must_use]
 pub fn rules(settings: &DetectorsSettings) -> Vec<Box<dyn Detector>> {
     let all: [(bool, Box<dyn Detector>); 6] = [
@@ -78,7 +94,7 @@ pub trait Detector: Send + Sync {
     /// Writes one raw score for each row. `out` has as many places as there are rows.
     fn score(&self, rows: FeatureRows<'_>, out: &mut [f32]);
     /// Explains one row of which this detector was a part. Called only for threats.
-    fn explain(&self, model: &ModelRow, signals: &SignalRow, out: &mut Explanation);
+    fn explain(&self, row: RowView<'_>, out: &mut Explanation);
 }
 
 /// What an analyst reads: named anomalies, and which observation weighed how much.

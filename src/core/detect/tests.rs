@@ -27,13 +27,13 @@ fn detector(index: usize) -> Box<dyn Detector> {
 
 fn score(index: usize, row: &SignalRow) -> f32 {
     let (mut out, model) = ([f32::NAN], [[0.0; MODEL_WIDTH]]);
-    detector(index).score(FeatureRows { schema: Schema::Network, model: &model, signals: &[*row] }, &mut out);
+    detector(index).score(FeatureRows { schema: Schema::Network, model: &model, signals: &[*row], sequence: &[] }, &mut out);
     out[0]
 }
 
 fn explain(index: usize, row: &SignalRow) -> Explanation {
     let mut out = Explanation::default();
-    detector(index).explain(&[0.0; MODEL_WIDTH], row, &mut out);
+    detector(index).explain(RowView { model: &[0.0; MODEL_WIDTH], signals: row, sequence: None }, &mut out);
     out
 }
 
@@ -233,7 +233,7 @@ const CASES: &[Case] = &[
 
 #[test]
 fn an_ordinary_row_surprises_nobody() {
-    for (index, name) in NAMES.iter().enumerate().skip(1) {
+    for (index, name) in RULES.map(|index| (index, NAMES[index])) {
         assert_eq!(score(index, &row(&[ORDINARY])), 0.0, "{name}");
         assert_eq!(score(index, &row(&[])), 0.0, "{name}: nothing known");
         assert_eq!(explain(index, &row(&[])).anomalies, [], "{name}");
@@ -375,9 +375,9 @@ fn below_what_matters_a_baseline_is_merely_quiet() {
 fn a_batch_is_scored_row_by_row_whatever_its_size() {
     let signals: Vec<SignalRow> = CASES.iter().map(|Case(_, _, set, ..)| row(&[ORDINARY, set])).collect();
     let model = vec![[0.0; MODEL_WIDTH]; signals.len()];
-    for index in 1..NAMES.len() {
+    for index in RULES {
         let mut out = vec![f32::NAN; signals.len()];
-        detector(index).score(FeatureRows { schema: Schema::Identity, model: &model, signals: &signals }, &mut out);
+        detector(index).score(FeatureRows { schema: Schema::Identity, model: &model, signals: &signals, sequence: &[] }, &mut out);
         let alone: Vec<f32> = signals.iter().map(|row| score(index, row)).collect();
         assert_eq!(out.iter().map(|s| s.to_bits()).collect::<Vec<_>>(), alone.iter().map(|s| s.to_bits()).collect::<Vec<_>>());
     }
@@ -451,7 +451,7 @@ proptest! {
                 prop_assert!(low <= high * (1.0 + 1e-4) + 1e-3, "{} signal {which}: {low} then {high}", NAMES[*index]);
             }
         }
-        for (index, name) in NAMES.iter().enumerate().skip(1) {
+        for (index, name) in RULES.map(|index| (index, NAMES[index])) {
             let explanation = explain(index, &row);
             prop_assert!(explanation.anomalies.iter().all(|a| a.description.ends_with('.') && !a.description.contains("NaN")), "{name}");
             prop_assert!(score(index, &row) == 0.0 || !explanation.contributions.is_empty());
@@ -462,7 +462,7 @@ proptest! {
     fn broken_numbers_never_leave_a_detector(which in 0usize..SIGNAL_WIDTH, bad in prop_oneof![Just(f32::NAN), Just(f32::INFINITY), Just(f32::NEG_INFINITY), Just(-5.0f32), Just(f32::MAX)], base in any_row()) {
         let mut row = base;
         row[which] = bad;
-        for (index, name) in NAMES.iter().enumerate().skip(1) {
+        for (index, name) in RULES.map(|index| (index, NAMES[index])) {
             let score = score(index, &row);
             prop_assert!(score.is_finite() && score >= 0.0, "{name}: {score}");
         }

@@ -4,7 +4,7 @@
 
 use super::surprise::share;
 use super::{Detector, Explanation, Figures, THREAT_INTEL, each_row, threat_type, words};
-use crate::core::features::row::{FeatureRows, ModelRow, Signal, SignalRow, signal};
+use crate::core::features::row::{FeatureRows, RowView, Signal, SignalRow, signal};
 
 /// Nats of a hit on a list of confidence 1. With the default thresholds 1.0 is critical, 0.9 high, 0.6 medium and 0.45 low.
 pub const NATS_FULL: f32 = 26.0;
@@ -27,7 +27,8 @@ impl Detector for ThreatIntel {
     fn score(&self, rows: FeatureRows<'_>, out: &mut [f32]) {
         each_row(rows, THREAT_INTEL, out, nats);
     }
-    fn explain(&self, _: &ModelRow, row: &SignalRow, out: &mut Explanation) {
+    fn explain(&self, row: RowView<'_>, out: &mut Explanation) {
+        let row = row.signals;
         let confidence = signal(row, Signal::IntelConfidence);
         let figures = Figures { observed: confidence, expected: 0.0, surprise: nats(row) };
         out.threat_type = threat_type::THREAT_INTEL_MATCH;

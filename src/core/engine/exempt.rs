@@ -16,7 +16,7 @@ enum Whom {
 /// The pipeline's `exempt:` list, ready to be asked once per new entity.
 #[derive(Clone, Debug, Default)]
 pub struct Exemptions {
-    rules: Vec<(Whom, u8)>,
+    rules: Vec<(Whom, u16)>,
 }
 
 impl Exemptions {
@@ -29,7 +29,7 @@ impl Exemptions {
 
     /// Bit set of detectors that are off for `entity`.
     #[must_use]
-    pub fn mask(&self, entity: &Entity<'_>) -> u8 {
+    pub fn mask(&self, entity: &Entity<'_>) -> u16 {
         let address = (entity.kind == EntityKind::Ip).then(|| std::net::Ipv6Addr::from(entity.key.0).to_canonical());
         let holds = |whom: &Whom| match whom {
             Whom::Network(network) => address.is_some_and(|address| network.contains(address)),
@@ -50,9 +50,9 @@ fn whom(text: &str) -> Result<Whom> {
     }
 }
 
-fn mask(detectors: &[String]) -> Result<u8> {
+fn mask(detectors: &[String]) -> Result<u16> {
     if detectors.is_empty() {
-        return Ok(u8::MAX);
+        return Ok((1 << detect::NAMES.len()) - 1);
     }
     let known = |name: &String| {
         detect::NAMES

@@ -3,7 +3,7 @@
 
 use super::{Counts, Effects, Engine, Rows, Scores, Window};
 use crate::core::intel::IntelSet;
-use crate::core::state::EntityState;
+use crate::core::state::{EntityState, Memory};
 use crate::core::types::{EntityKey, EventTime, Offset, Partition};
 
 impl Engine {
@@ -37,7 +37,7 @@ impl Engine {
     }
 
     /// Takes up to `max` changed states of a partition for storing, oldest change first.
-    pub fn take_dirty(&mut self, partition: Partition, max: usize, each: impl FnMut(EntityKey, &EntityState)) -> usize {
+    pub fn take_dirty(&mut self, partition: Partition, max: usize, each: impl FnMut(EntityKey, &EntityState, Option<&Memory>)) -> usize {
         self.partitions.get_mut(&partition).map_or(0, |owned| owned.table.take_dirty(max, each))
     }
     #[must_use]

@@ -24,11 +24,11 @@ use self::traffic::{Traffic, Window};
 use super::ensemble::Severity;
 use super::event::{Entity, Event};
 use super::features::model_row;
-use super::features::row::{SIGNAL_WIDTH, Schema, Signal};
+use super::features::row::{SIGNAL_WIDTH, Schema, SequenceStep, Signal};
 use super::intel::{IntelHit, IntelSet, Network};
 use super::settings::CoreSettings;
 use super::state::table::{Slot, Table};
-use super::state::{EntityState, Lateness, Observed};
+use super::state::{EntityState, Lateness, Memory, Observed};
 use super::types::{EntityKey, Offset, Partition};
 use crate::error::{Error, Result};
 
@@ -170,7 +170,10 @@ impl Engine {
                 Error::permanent(format!("the stored state of partition {} is damaged; restore it from a snapshot", partition.0))
             })?;
         }
-        let table = Table::new(self.max_entities, self.stored, self.seed);
+        let mut table = Table::new(self.max_entities, self.stored, self.seed);
+        if self.scorer.network().is_some() {
+            table.remember();
+        }
         self.partitions.insert(partition, Owned { table, traffic, next });
         self.share_capacity();
         Ok(())
@@ -187,6 +190,9 @@ impl Engine {
     /// A new version of the models, from the next batch on.
     pub fn set_scorer(&mut self, scorer: Arc<Scorer>) {
         self.scorer = scorer;
+        if self.scorer.network().is_some() {
+            self.partitions.values_mut().for_each(|owned| owned.table.remember());
+        }
     }
     #[must_use]
     pub fn scorer(&self) -> &Scorer {
@@ -215,9 +221,12 @@ impl Engine {
                 continue;
             }
             if let Some(value) = value {
-                let state = EntityState::decode(value.as_ref(), &mut scratch).map_err(Error::permanent)?;
+                let (state, memory) = EntityState::decode(value.as_ref(), &mut scratch).map_err(Error::permanent)?;
                 // The mask needs the entity's kind, which its first event brings.
-                owned.table.insert(key, state, Table::MASK_UNKNOWN);
+                let slot = owned.table.insert(key, state, Table::MASK_UNKNOWN);
+                if let (Some(memory), Some(place)) = (memory, owned.table.memory_mut(slot)) {
+                    *place = memory;
+                }
             }
         }
         Ok(())
@@ -289,7 +298,7 @@ impl Engine {
     }
 
     fn new_entity(&self, owned: &mut Owned, entity: &Entity<'_>) -> Slot {
-        owned.table.insert(entity.key, EntityState::default(), u16::from(self.exemptions.mask(entity)))
+        owned.table.insert(entity.key, EntityState::default(), self.exemptions.mask(entity))
     }
 
     fn observe_event(&mut self, owned: &mut Owned, index: usize, event: &Event<'_>) {
@@ -313,7 +322,16 @@ impl Engine {
             signals[Signal::IntelConfidence as usize] = hit.confidence;
         }
         self.rows.places.push(place);
-        self.rows.model.push(model_row(self.schema, event, owned.table.state(slot), rarity, signals));
+        let row = model_row(self.schema, event, owned.table.state(slot), rarity, signals);
+        if let (Some(network), Some(memory)) = (self.scorer.network(), owned.table.memory_mut(slot)) {
+            // A state that begins anew takes what is remembered along.
+            if signals[Signal::Events as usize] == 0.0 {
+                *memory = Memory::default();
+            }
+            let before = *memory;
+            self.rows.sequence.push(SequenceStep { error: network.step(memory, &row), before });
+        }
+        self.rows.model.push(row);
         self.rows.event.push(index as u32);
         owned.table.touched(slot, event.at.offset);
         owned.traffic.event(event, &mut self.effects.windows);

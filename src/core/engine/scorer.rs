@@ -1,9 +1,12 @@
 //! Detectors and their ensemble, applied to the rows of a batch.
 
+use std::sync::Arc;
+
+use crate::core::detect::lstm::Network;
 use crate::core::detect::{Detector, NAMES};
 use crate::core::ensemble::{Ensemble, Severity, SeverityThresholds, Source};
 use crate::core::features::prevalence::Prevalence;
-use crate::core::features::row::{FeatureRows, ModelRow, Schema, Signal, SignalRow};
+use crate::core::features::row::{FeatureRows, ModelRow, RowView, Schema, SequenceStep, Signal, SignalRow};
 
 /// Number of detectors, and so of parts of a score.
 pub const PARTS: usize = NAMES.len();
@@ -19,6 +22,8 @@ pub struct Scorer {
     ensemble: Ensemble,
     thresholds: SeverityThresholds,
     prevalence: Prevalence,
+    /// Looks at each entity's rows in their order.
+    network: Option<Arc<Network>>,
     /// No bundle yet: scores are the detectors' own, uncalibrated.
     learning: bool,
 }
@@ -33,13 +38,23 @@ impl Scorer {
         assert!(ensemble.members().iter().map(|member| member.name.as_str()).eq(NAMES), "an ensemble has one member a detector");
         let place = |detector: &dyn Detector| NAMES.iter().position(|name| *name == detector.name()).expect("a declared detector");
         let columns = detectors.iter().map(|detector| place(detector.as_ref())).collect();
-        Self { detectors, columns, ensemble, thresholds, prevalence: Prevalence::default(), learning }
+        Self { detectors, columns, ensemble, thresholds, prevalence: Prevalence::default(), network: None, learning }
     }
     /// With what the bundle knows of destinations.
     #[must_use]
     pub fn with_prevalence(mut self, prevalence: Prevalence) -> Self {
         self.prevalence = prevalence;
         self
+    }
+    /// With the network that the autoencoder among the detectors has.
+    #[must_use]
+    pub fn with_network(mut self, network: Option<Arc<Network>>) -> Self {
+        self.network = network;
+        self
+    }
+    #[must_use]
+    pub fn network(&self) -> Option<&Arc<Network>> {
+        self.network.as_ref()
     }
     #[must_use]
     pub fn prevalence(&self) -> &Prevalence {
@@ -82,7 +97,8 @@ impl Scorer {
         scores.raw.resize(count * PARTS, 0.0);
         for from in (0..count).step_by(ROWS_AT_ONCE) {
             let to = (from + ROWS_AT_ONCE).min(count);
-            let part = FeatureRows { schema: rows.schema, model: &rows.model[from..to], signals: &rows.signals[from..to] };
+            let sequence = rows.sequence.get(from..to).unwrap_or_default();
+            let part = FeatureRows { schema: rows.schema, model: &rows.model[from..to], signals: &rows.signals[from..to], sequence };
             for (detector, column) in self.detectors.iter().zip(&self.columns) {
                 detector.score(part, &mut scores.raw[column * count + from..column * count + to]);
             }
@@ -146,6 +162,8 @@ pub struct Rows {
     pub schema: Schema,
     pub model: Vec<ModelRow>,
     pub signals: Vec<SignalRow>,
+    /// As long as the others where a network looks at sequences, else empty.
+    pub sequence: Vec<SequenceStep>,
     /// Index of the row's event in its batch.
     pub event: Vec<u32>,
     /// What the event's destination is counted as, see [`crate::core::features::prevalence::place_of`].
@@ -155,11 +173,17 @@ pub struct Rows {
 impl Rows {
     #[must_use]
     pub fn as_matrix(&self) -> FeatureRows<'_> {
-        FeatureRows { schema: self.schema, model: &self.model, signals: &self.signals }
+        FeatureRows { schema: self.schema, model: &self.model, signals: &self.signals, sequence: &self.sequence }
+    }
+    /// One row, to be explained.
+    #[must_use]
+    pub fn view(&self, row: usize) -> RowView<'_> {
+        RowView { model: &self.model[row], signals: &self.signals[row], sequence: self.sequence.get(row) }
     }
     pub fn clear(&mut self) {
         self.model.clear();
         self.signals.clear();
+        self.sequence.clear();
         self.event.clear();
         self.places.clear();
     }

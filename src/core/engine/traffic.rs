@@ -9,6 +9,9 @@ use crate::core::numeric::hash_key;
 use crate::core::state::persist::Persist;
 use crate::core::types::Offset;
 
+/// Version of the partition's binary form.
+const FORMAT: u8 = 2;
+
 /// Distinct event types and protocols kept by name in one window; what comes after them is counted as `other`.
 const NAMES_MAX: usize = 16;
 /// Windows open at the same time; the oldest closes early when there are more.
@@ -212,7 +215,7 @@ impl Traffic {
 
     /// The value that a store keeps for the partition.
     pub fn write(&self, out: &mut Vec<u8>) {
-        super::super::state::FORMAT.write(out);
+        FORMAT.write(out);
         self.watermark_micros.write(out);
         self.next_offset.write(out);
         (self.windows.len() as u32).write(out);
@@ -225,7 +228,7 @@ impl Traffic {
     pub fn read(&mut self, mut input: &[u8]) -> Option<()> {
         let (mut format, mut count) = (0u8, 0u32);
         format.read(&mut input)?;
-        if format != super::super::state::FORMAT {
+        if format != FORMAT {
             return None;
         }
         self.watermark_micros.read(&mut input)?;

@@ -43,6 +43,8 @@ pub enum Unit {
     Sum,
     /// The isolation forest's score between 0 and 1.
     ForestScore,
+    /// An error in units of the ordinary one: 1 for most rows.
+    Error,
 }
 
 impl Unit {
@@ -50,6 +52,7 @@ impl Unit {
         match self {
             Self::Nats | Self::Sum => 1.0,
             Self::ForestScore => 0.005,
+            Self::Error => 0.1,
         }
     }
     /// Scale and shape beyond everything seen are at most these: nats bound their own probability, so that a few outliers of one
@@ -58,7 +61,7 @@ impl Unit {
         match self {
             Self::Nats => (NATS_SCALE_MAX, NATS_SHAPE_MAX),
             Self::Sum => (SUM_SCALE_MAX, 0.0),
-            Self::ForestScore => (f64::MAX, 1.0),
+            Self::ForestScore | Self::Error => (f64::MAX, 1.0),
         }
     }
     /// The most that a score may mean. What a detector itself calls hardly surprising does not become so by
@@ -66,13 +69,14 @@ impl Unit {
     fn most(self, score: f32) -> f32 {
         match self {
             Self::Nats => AMPLIFICATION_MAX * score.max(0.0),
-            Self::Sum | Self::ForestScore => SURPRISE_NATS_MAX,
+            Self::Sum | Self::ForestScore | Self::Error => SURPRISE_NATS_MAX,
         }
     }
     fn everyday(self) -> f32 {
         match self {
             Self::Nats | Self::Sum => 0.0,
             Self::ForestScore => 0.5,
+            Self::Error => 1.0,
         }
     }
 }

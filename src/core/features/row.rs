@@ -4,6 +4,8 @@
 //! what the specialised detectors read and what explanations show as observed and expected. A row is everything a score may
 //! depend on: detectors never see the state, so that scoring is a pure function of rows and replay can leave it out.
 
+use crate::core::detect::lstm::State as Memory;
+
 /// Width of the model part.
 pub const MODEL_WIDTH: usize = 16;
 
@@ -186,6 +188,25 @@ pub struct FeatureRows<'a> {
     pub schema: Schema,
     pub model: &'a [ModelRow],
     pub signals: &'a [SignalRow],
+    /// One for each row where a network looks at sequences, else none.
+    pub sequence: &'a [SequenceStep],
+}
+
+/// What a network made of a row after those of its entity before it. It is computed with the state, because it depends on order.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct SequenceStep {
+    /// About 1 for ordinary rows.
+    pub error: f32,
+    /// What the network remembered before the row: an explanation goes over the step again.
+    pub before: Memory,
+}
+
+/// One row, as it is explained.
+#[derive(Clone, Copy, Debug)]
+pub struct RowView<'a> {
+    pub model: &'a ModelRow,
+    pub signals: &'a SignalRow,
+    pub sequence: Option<&'a SequenceStep>,
 }
 
 impl FeatureRows<'_> {

@@ -189,8 +189,8 @@ fn sample_verdict() -> VerdictRecord<'static> {
     }
 }
 
-pub(super) fn parts(heard: impl IntoIterator<Item = (usize, f64, f64)>) -> [Part; 7] {
-    let mut parts = [Part::NOTHING; 7];
+pub(super) fn parts(heard: impl IntoIterator<Item = (usize, f64, f64)>) -> [Part; 9] {
+    let mut parts = [Part::NOTHING; 9];
     heard.into_iter().for_each(|(part, score, p_value)| parts[part] = Part { score, p_value });
     parts
 }

@@ -33,8 +33,15 @@ use super::features::row::{Signal, SignalRow};
 use super::types::Offset;
 use crate::native::prefetch_lines;
 
-/// Version of the binary form. Any other is refused: 1 was never released, and holds other sketches than can be made into these.
-pub const FORMAT: u8 = 2;
+/// Newest version of the binary form: with what a network remembers of the entity behind it.
+pub const FORMAT: u8 = 3;
+/// Without that: what every state has that no network was used on, of this version and of older ones. 1 was never released, and holds
+/// other sketches than can be made into these.
+pub const FORMAT_MIN: u8 = 2;
+
+use super::detect::lstm::STATE_BYTES as MEMORY_BYTES;
+/// What an LSTM network remembers of an entity. Kept beside its state, which does not depend on any model.
+pub use super::detect::lstm::State as Memory;
 
 /// Everything remembered of one entity. On whole cache lines, so that fetching one fetches nothing of its neighbours, and in order of
 /// how often it is needed, so that what most events do not need need not be fetched.
@@ -180,17 +187,18 @@ impl EntityState {
         (self.novelty.new_destination_ratio(), self.novelty.new_resource_ratio())
     }
 
-    /// The value for a store: format, then the fields with runs of zeros shortened.
-    pub fn encode(&self, scratch: &mut Vec<u8>, out: &mut Vec<u8>) {
+    /// The value for a store: format, then the fields, and the memory where there is one, with runs of zeros shortened.
+    pub fn encode(&self, memory: Option<&Memory>, scratch: &mut Vec<u8>, out: &mut Vec<u8>) {
         scratch.clear();
         self.write(scratch);
-        out.push(FORMAT);
+        out.push(if memory.is_some() { FORMAT } else { FORMAT_MIN });
+        scratch.extend(memory.iter().flat_map(|memory| memory.to_bytes()));
         squeeze(scratch, out);
     }
 
     /// # Errors
     /// Says what to do about a value that is damaged or of a newer format.
-    pub fn decode(value: &[u8], scratch: &mut Vec<u8>) -> Result<Self, String> {
+    pub fn decode(value: &[u8], scratch: &mut Vec<u8>) -> Result<(Self, Option<Memory>), String> {
         let (format, rest) = value.split_first().ok_or("an entity's state is empty; restore it from a snapshot")?;
         if *format > FORMAT {
             return Err(format!(
@@ -198,9 +206,9 @@ impl EntityState {
                  wrote it or a later one"
             ));
         }
-        if *format < FORMAT {
+        if *format < FORMAT_MIN {
             return Err(format!(
-                "an entity's state has format {format}, which this version cannot carry over to {FORMAT}; run the version that wrote it, \
+                "an entity's state has format {format}, which this version cannot carry over to {FORMAT_MIN}; run the version that wrote it, \
                  or score again from a point in time (`threatguard run --from TIME`)"
             ));
         }
@@ -208,8 +216,11 @@ impl EntityState {
         let mut state = Self::default();
         let whole = expand(rest, 2 * size_of::<Self>(), scratch);
         let mut input = scratch.as_slice();
-        match whole.and_then(|()| state.read(&mut input)) {
-            Some(()) if input.is_empty() => Ok(state),
+        let read = whole.and_then(|()| state.read(&mut input));
+        let memory = input.first_chunk::<MEMORY_BYTES>().map(Memory::from_bytes);
+        let expected = if *format == FORMAT { MEMORY_BYTES } else { 0 };
+        match read {
+            Some(()) if input.len() == expected => Ok((state, memory)),
             _ => Err("an entity's state is damaged; restore it from a snapshot".to_owned()),
         }
     }

@@ -10,11 +10,11 @@ use std::collections::VecDeque;
 use foldhash::fast::FixedState;
 use std::hash::BuildHasher;
 
-use super::EntityState;
 use super::index::{Index, Tag};
+use super::{EntityState, Memory};
 use crate::core::event::Event;
 use crate::core::types::{EntityKey, Offset};
-use crate::native::{prefetch, use_huge_pages};
+use crate::native::{prefetch, prefetch_lines, use_huge_pages};
 
 /// Events after which an entity is established.
 pub const ESTABLISHED_EVENTS: u32 = 4;
@@ -58,6 +58,9 @@ pub struct Table {
     hasher: FixedState,
     meta: Vec<Vec<Meta>>,
     states: Vec<Vec<EntityState>>,
+    /// What a network remembers of each; none while no network is in use.
+    memories: Vec<Vec<Memory>>,
+    remembers: bool,
     free: Vec<u32>,
     used: u32,
     probation: usize,
@@ -78,6 +81,8 @@ impl Table {
             hasher: FixedState::with_seed(seed),
             meta: vec![],
             states: vec![],
+            memories: vec![],
+            remembers: false,
             free: vec![],
             used: 0,
             probation: 0,
@@ -136,6 +141,9 @@ impl Table {
         let slot = self.index.find(announced.0, |_| true).map(Slot)?;
         prefetch(self.meta_of(slot));
         self.state(slot).prefetch(event);
+        if let Some(memory) = self.memory(slot) {
+            prefetch_lines(memory, 0..2);
+        }
         Some(slot)
     }
 
@@ -163,6 +171,9 @@ impl Table {
         self.probation += usize::from(!established);
         *self.meta_mut(slot) = Meta { key, occupied: true, established, seen: true, dirty: false, exempt };
         *self.state_mut(slot) = state;
+        if let Some(memory) = self.memory_mut(slot) {
+            *memory = Memory::default();
+        }
         self.index.insert(self.tag(key), slot.0);
         slot
     }
@@ -175,16 +186,34 @@ impl Table {
     pub fn state_mut(&mut self, slot: Slot) -> &mut EntityState {
         &mut self.states[slot.0 as usize / CHUNK][slot.0 as usize % CHUNK]
     }
+    /// Keeps what a network remembers of each entity, from now on.
+    pub fn remember(&mut self) {
+        self.remembers = true;
+        for (number, states) in self.states.iter().enumerate() {
+            if number == self.memories.len() {
+                self.memories.push(Vec::with_capacity(CHUNK));
+            }
+            self.memories[number].resize(states.len(), Memory::default());
+        }
+    }
+    /// What a network remembers of the entity in `slot`; none where nothing is kept.
+    #[must_use]
+    pub fn memory_mut(&mut self, slot: Slot) -> Option<&mut Memory> {
+        self.memories.get_mut(slot.0 as usize / CHUNK)?.get_mut(slot.0 as usize % CHUNK)
+    }
+    fn memory(&self, slot: Slot) -> Option<&Memory> {
+        self.memories.get(slot.0 as usize / CHUNK)?.get(slot.0 as usize % CHUNK)
+    }
     /// Marks an entity whose exemptions are looked up at its next event.
     pub const MASK_UNKNOWN: u16 = u16::MAX;
 
     /// Detectors switched off for the entity, looked up by `mask` where that was not known yet.
-    pub fn exempt_or(&mut self, slot: Slot, mask: impl FnOnce() -> u8) -> u8 {
+    pub fn exempt_or(&mut self, slot: Slot, mask: impl FnOnce() -> u16) -> u16 {
         let meta = self.meta_mut(slot);
         if meta.exempt == Self::MASK_UNKNOWN {
-            meta.exempt = u16::from(mask());
+            meta.exempt = mask();
         }
-        meta.exempt as u8
+        meta.exempt
     }
     /// Whether the slot still belongs to the entity.
     #[must_use]
@@ -220,12 +249,13 @@ impl Table {
     }
 
     /// Takes up to `max` changed states, those changed first being first, and counts them as stored.
-    pub fn take_dirty(&mut self, max: usize, mut each: impl FnMut(EntityKey, &EntityState)) -> usize {
+    pub fn take_dirty(&mut self, max: usize, mut each: impl FnMut(EntityKey, &EntityState, Option<&Memory>)) -> usize {
         let count = max.min(self.dirty.len());
         for _ in 0..count {
             let Some(Dirty { slot, .. }) = self.dirty.pop_front() else { break };
             self.meta_mut(slot).dirty = false;
-            each(self.meta_of(slot).key, self.state(slot));
+            let memory = self.memory(slot).filter(|memory| !memory.is_empty());
+            each(self.meta_of(slot).key, self.state(slot), memory);
         }
         count
     }
@@ -273,9 +303,15 @@ impl Table {
             use_huge_pages(&chunk);
             self.states.push(chunk);
             self.meta.push(Vec::with_capacity(CHUNK));
+            if self.remembers {
+                self.memories.push(Vec::with_capacity(CHUNK));
+            }
         }
         // Filled as it is used, so that a small table takes little.
         self.states[slot as usize / CHUNK].push(EntityState::default());
+        if self.remembers {
+            self.memories[slot as usize / CHUNK].push(Memory::default());
+        }
         self.meta[slot as usize / CHUNK].push(EMPTY);
         self.used += 1;
         Slot(slot)

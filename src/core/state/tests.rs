@@ -38,8 +38,8 @@ fn a_stored_state_goes_on_exactly_where_it_was() {
         let (mut a, mut b) = ([0.0; SIGNAL_WIDTH], [0.0; SIGNAL_WIDTH]);
         straight.observe(&event, place_of(&event), &LIMITS, false, &mut a);
         value.clear();
-        resumed.encode(&mut scratch, &mut value);
-        resumed = EntityState::decode(&value, &mut scratch).unwrap();
+        resumed.encode(None, &mut scratch, &mut value);
+        resumed = EntityState::decode(&value, &mut scratch).unwrap().0;
         resumed.observe(&event, place_of(&event), &LIMITS, false, &mut b);
         assert_eq!(a, b, "event {i}");
     }
@@ -52,7 +52,7 @@ fn a_young_state_is_small_and_a_damaged_one_is_refused() {
     let mut state = EntityState::default();
     feed(&mut state, [event(0, 1, 0)]);
     let (mut scratch, mut value) = (vec![], vec![]);
-    state.encode(&mut scratch, &mut value);
+    state.encode(None, &mut scratch, &mut value);
     assert!(value.len() < 250, "{} bytes", value.len());
     assert!(EntityState::decode(&value[..value.len() - 1], &mut scratch).is_err());
     assert!(EntityState::decode(&[], &mut scratch).is_err());
@@ -177,7 +177,7 @@ fn the_stored_form_is_pinned() {
         event.geo.coordinates = (i % 3 == 1).then_some(((i % 90) as f32, 10.0));
         state.observe(&event, place_of(&event), &LIMITS, false, &mut [0.0; SIGNAL_WIDTH]);
         if i % 100 == 0 {
-            state.encode(&mut scratch, &mut all);
+            state.encode(None, &mut scratch, &mut all);
         }
     }
     assert_eq!((all.len(), crate::core::numeric::hash_bytes(&all)), (19_628, 14_752_332_977_877_022_267));
@@ -186,7 +186,7 @@ fn the_stored_form_is_pinned() {
 #[test]
 fn a_value_of_another_format_says_what_to_do() {
     let (mut scratch, mut value) = (vec![], vec![]);
-    EntityState::default().encode(&mut scratch, &mut value);
+    EntityState::default().encode(None, &mut scratch, &mut value);
     let mut said = |format: u8| {
         value[0] = format;
         EntityState::decode(&value, &mut scratch).map_or_else(|error| error, |_| "read".to_owned())

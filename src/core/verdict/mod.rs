@@ -17,11 +17,11 @@ pub use self::merge::{ANOMALIES_MAX, CONTRIBUTIONS_MAX, Share};
 
 use self::merge::Part;
 use super::detect::surprise::share;
-use super::detect::{Anomaly, Detector, Explanation, ISOLATION_FOREST, NAMES, THREAT_INTEL, index_of, threat_type, words};
+use super::detect::{Anomaly, Detector, Explanation, LEARNED, NAMES, THREAT_INTEL, index_of, threat_type, words};
 use super::ensemble::combine::p_value;
 use super::ensemble::{Severity, SeverityThresholds, risk_score, threat_score};
 use super::event::{Entity, Event, Outcome};
-use super::features::row::{ModelRow, Signal, SignalRow, signal};
+use super::features::row::{RowView, Signal, SignalRow, signal};
 use super::types::{EntityKind, EventTime, Position};
 
 /// The scores of one event. Detectors are in the order of [`NAMES`]; those that are off have 0.
@@ -81,7 +81,7 @@ pub struct Threat<'b> {
     pub metadata: BTreeMap<String, Value>,
 }
 
-/// The forest has no name for what it finds. A detector that has one gives it when it weighs at least this much of the forest.
+/// What was learned has no name for what it finds. A detector that has one gives it when it weighs at least this much of that.
 const NAMED_PREFERENCE: f32 = 0.5;
 
 /// Nats of one detector's part at which it is believed by half.
@@ -98,12 +98,12 @@ const NAME_CHARS_MAX: usize = 100;
 #[must_use]
 pub fn threat<'b>(
     event: &Event<'b>,
-    rows: (&ModelRow, &SignalRow),
+    row: RowView<'_>,
     scored: &Scored,
     detectors: &[Box<dyn Detector>],
     thresholds: &SeverityThresholds,
 ) -> Threat<'b> {
-    let mut parts = explained(rows, scored, detectors);
+    let mut parts = explained(row, scored, detectors);
     let kind = kind(fitting(type_of(&parts), event));
     let contributions = merge::contributions(&parts);
     let anomalies = merge::anomalies(&mut parts);
@@ -112,7 +112,7 @@ pub fn threat<'b>(
         severity: scored.severity,
         threat_score: threat_score(scored.surprise),
         risk_score: risk_score(scored.surprise),
-        confidence: confidence(rows.1, scored),
+        confidence: confidence(row.signals, scored),
         at: event.at,
         time: event.time,
         entity: event.entity,
@@ -127,11 +127,11 @@ pub fn threat<'b>(
 }
 
 /// One part for each of [`NAMES`], in that order; of detectors that are off or weigh nothing, an empty one.
-fn explained(rows: (&ModelRow, &SignalRow), scored: &Scored, detectors: &[Box<dyn Detector>]) -> Vec<Part> {
+fn explained(row: RowView<'_>, scored: &Scored, detectors: &[Box<dyn Detector>]) -> Vec<Part> {
     let mut parts: Vec<Part> = scored.parts_surprise.map(|surprise| Part { surprise, explanation: Explanation::default() }).into();
     for detector in detectors {
         if let Some(part) = index_of(detector.name()).and_then(|index| parts.get_mut(index)).filter(|part| part.surprise > 0.0) {
-            detector.explain(rows.0, rows.1, &mut part.explanation);
+            detector.explain(row, &mut part.explanation);
         }
     }
     parts
@@ -140,13 +140,14 @@ fn explained(rows: (&ModelRow, &SignalRow), scored: &Scored, detectors: &[Box<dy
 /// The type that the dominating detector offers; of equal ones the first declared.
 fn type_of(parts: &[Part]) -> &'static str {
     let mut best: Option<&Part> = None;
-    for part in parts.iter().filter(|part| !part.explanation.threat_type.is_empty()) {
+    let is_named = |part: &&Part| !["", threat_type::ANOMALOUS_BEHAVIOR].contains(&part.explanation.threat_type);
+    for part in parts.iter().filter(is_named) {
         if best.is_none_or(|best| part.surprise > best.surprise) {
             best = Some(part);
         }
     }
-    let forest = parts.get(ISOLATION_FOREST).map_or(0.0, |part| part.surprise);
-    best.filter(|best| best.surprise >= NAMED_PREFERENCE * forest)
+    let learned = LEARNED.iter().filter_map(|index| parts.get(*index)).fold(0.0, |most: f32, part| most.max(part.surprise));
+    best.filter(|best| best.surprise >= NAMED_PREFERENCE * learned)
         .map_or(threat_type::ANOMALOUS_BEHAVIOR, |best| best.explanation.threat_type)
 }
 

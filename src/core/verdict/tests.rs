@@ -1,7 +1,7 @@
 //! Threats from scores and explanations made by hand.
 
 use super::*;
-use crate::core::detect::{BEHAVIOR, BRUTE_FORCE, Contribution, DNS_TUNNEL, FAN_OUT};
+use crate::core::detect::{BEHAVIOR, BRUTE_FORCE, Contribution, DNS_TUNNEL, FAN_OUT, ISOLATION_FOREST};
 use crate::core::event::{Flow, Geo, Outcome, Repair, Repairs};
 use crate::core::features::row::{FeatureRows, MODEL_WIDTH, SIGNAL_WIDTH};
 use crate::core::settings::ThresholdSettings;
@@ -21,13 +21,13 @@ impl Detector for Scripted {
     fn score(&self, _: FeatureRows<'_>, out: &mut [f32]) {
         out.fill(0.0);
     }
-    fn explain(&self, _: &ModelRow, _: &SignalRow, out: &mut Explanation) {
+    fn explain(&self, _: RowView<'_>, out: &mut Explanation) {
         *out = self.1.clone();
     }
 }
 
 fn scripted(index: usize, threat_type: &'static str, feature: &'static str, surprise: f32) -> Box<dyn Detector> {
-    let anomalies = if threat_type.is_empty() {
+    let anomalies = if threat_type == threat_type::ANOMALOUS_BEHAVIOR {
         vec![]
     } else {
         vec![Anomaly { name: threat_type, description: format!("{feature} was 9."), observed: 9.0, expected: 1.0, surprise }]
@@ -81,12 +81,12 @@ fn build<'b>(event: &Event<'b>, scored: &Scored, detectors: &[Box<dyn Detector>]
     let mut signals = [0.0; SIGNAL_WIDTH];
     signals[Signal::Events as usize] = 300.0;
     signals[Signal::IntelConfidence as usize] = 0.95;
-    threat(event, (&[0.0; MODEL_WIDTH], &signals), scored, detectors, &thresholds())
+    threat(event, RowView { model: &[0.0; MODEL_WIDTH], signals: &signals, sequence: None }, scored, detectors, &thresholds())
 }
 
 fn detectors() -> Vec<Box<dyn Detector>> {
     vec![
-        scripted(ISOLATION_FOREST, "", "bytes", 0.0),
+        scripted(ISOLATION_FOREST, threat_type::ANOMALOUS_BEHAVIOR, "bytes", 0.0),
         scripted(BEHAVIOR, threat_type::UNUSUAL_TIME, "hour_rarity", 7.0),
         scripted(BRUTE_FORCE, threat_type::PASSWORD_SPRAYING, "failures_5m", 30.0),
         scripted(FAN_OUT, threat_type::PORT_SCAN, "distinct_ports", 15.0),

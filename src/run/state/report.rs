@@ -115,7 +115,7 @@ impl Desk {
         for (shown, key) in keys_of(name) {
             for partition in self.each_partition() {
                 let Some(value) = self.store.peek(partition, &[key])?.pop().flatten() else { continue };
-                let state = EntityState::decode(&value, &mut scratch)
+                let (state, _) = EntityState::decode(&value, &mut scratch)
                     .map_err(|why| Error::permanent(format!("{shown} in partition {}: {why}", partition.0)))?;
                 found.push(EntityReport {
                     entity: shown.clone(),

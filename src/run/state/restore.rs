@@ -7,7 +7,7 @@
 use serde::Serialize;
 
 use super::{Desk, Standing};
-use crate::core::state::FORMAT;
+use crate::core::state::{FORMAT, FORMAT_MIN};
 use crate::core::types::{Offset, Partition};
 use crate::edge::redis::Stored;
 use crate::edge::snapshot::{Item, Manifest, Part, PartReader, Place, Stage};
@@ -115,8 +115,8 @@ impl Desk {
         } else if manifest.state_format > FORMAT {
             let (theirs, ours) = (manifest.state_format, FORMAT);
             format!("its states have format {theirs}, this version reads {ours}: use the version that made it, or a later one")
-        } else if manifest.state_format < FORMAT {
-            let (theirs, ours) = (manifest.state_format, FORMAT);
+        } else if manifest.state_format < FORMAT_MIN {
+            let (theirs, ours) = (manifest.state_format, FORMAT_MIN);
             format!(
                 "its states have format {theirs}, which nobody can carry over to {ours}: start from a point in time (`threatguard run --from TIME`)"
             )

@@ -50,7 +50,7 @@ impl Found {
     fn take(&mut self, values: &Values, scratch: &mut Vec<u8>) {
         for (key, value) in values {
             match EntityState::decode(value, scratch) {
-                Ok(state) => self.values.push((*key, state.next_offset(), value.len() as u32)),
+                Ok((state, _)) => self.values.push((*key, state.next_offset(), value.len() as u32)),
                 Err(why) => {
                     self.unreadable += 1;
                     if self.shown.len() < SHOWN_MAX && self.shown.iter().all(|(shown, _)| shown != key) {

@@ -41,8 +41,8 @@ impl Task for Scoring {
 
     fn take_dirty(&mut self, partition: Partition, max: usize, entries: &mut Vec<(EntityKey, usize)>, bytes: &mut Vec<u8>) -> usize {
         let scratch = &mut self.scratch;
-        self.worker.engine().take_dirty(partition, max, |key, state| {
-            state.encode(scratch, bytes);
+        self.worker.engine().take_dirty(partition, max, |key, state, memory| {
+            state.encode(memory, scratch, bytes);
             entries.push((key, bytes.len()));
         })
     }

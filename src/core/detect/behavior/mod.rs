@@ -7,7 +7,7 @@ mod words;
 
 use super::surprise::{bounded, count_excess, ramp, robust_excess, share, strongest};
 use super::{BEHAVIOR, Detector, Explanation, each_row};
-use crate::core::features::row::{FeatureRows, ModelRow, Signal, SignalRow, signal};
+use crate::core::features::row::{FeatureRows, RowView, Signal, SignalRow, signal};
 use crate::core::numeric::log2;
 use crate::core::settings::BehaviorSettings;
 
@@ -240,7 +240,8 @@ impl Detector for Behavior {
     fn score(&self, rows: FeatureRows<'_>, out: &mut [f32]) {
         each_row(rows, BEHAVIOR, out, |row| self.parts(row).total());
     }
-    fn explain(&self, _: &ModelRow, row: &SignalRow, out: &mut Explanation) {
+    fn explain(&self, row: RowView<'_>, out: &mut Explanation) {
+        let row = row.signals;
         words::explain(&self.parts(row), self.travel_kmh_max, row, out);
     }
 }

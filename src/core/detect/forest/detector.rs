@@ -2,7 +2,7 @@
 
 use super::{Forest, NAME};
 use crate::core::detect::{Contribution, Detector, Explanation, ISOLATION_FOREST, is_exempt, threat_type};
-use crate::core::features::row::{FeatureRows, MODEL_WIDTH, ModelRow, Schema, SignalRow};
+use crate::core::features::row::{FeatureRows, MODEL_WIDTH, ModelRow, RowView, Schema};
 
 /// Features with a smaller share of the score are not worth an analyst's time.
 const SHARE_MIN: f32 = 0.05;
@@ -41,7 +41,7 @@ impl Detector for ForestDetector {
         }
     }
 
-    fn explain(&self, model: &ModelRow, _signals: &SignalRow, out: &mut Explanation) {
+    fn explain(&self, RowView { model, .. }: RowView<'_>, out: &mut Explanation) {
         out.threat_type = threat_type::ANOMALOUS_BEHAVIOR;
         let shares = self.forest.contributions(model, &self.ordinary);
         let mut order: [usize; MODEL_WIDTH] = std::array::from_fn(|i| i);
@@ -76,7 +76,7 @@ mod tests {
         let mut row = [0.5; MODEL_WIDTH];
         (row[5], row[10]) = (9.0, 7.0);
         let mut explanation = Explanation::default();
-        detector().explain(&row, &[0.0; SIGNAL_WIDTH], &mut explanation);
+        detector().explain(RowView { model: &row, signals: &[0.0; SIGNAL_WIDTH], sequence: None }, &mut explanation);
         let mut named: Vec<_> = explanation.contributions.iter().take(2).map(|c| (c.feature, c.observed, c.expected)).collect();
         named.sort_by_key(|c| c.0);
         assert_eq!(named, [("bytes", 9.0, 0.5), ("distinct_destinations", 7.0, 0.5)]);
@@ -88,7 +88,7 @@ mod tests {
         let mut signals = [[0.0; SIGNAL_WIDTH]; 2];
         signals[0][Signal::Exempt as usize] = f32::from(1_u8 << ISOLATION_FOREST);
         let mut out = [7.0; 2];
-        detector().score(FeatureRows { schema: Schema::Network, model: &model, signals: &signals }, &mut out);
+        detector().score(FeatureRows { schema: Schema::Network, model: &model, signals: &signals, sequence: &[] }, &mut out);
         assert!(out[0].abs() < 1e-9 && out[1] > 0.6, "{out:?}");
     }
 }

@@ -5,6 +5,7 @@
 //! prediction. The error is the score; then the memory takes the row up. One step an event, nothing is computed again. Inference
 //! only; training is `models::lstm_fit`. Must never panic on any row.
 
+mod detector;
 pub mod kernel;
 mod state;
 mod symbols;
@@ -14,6 +15,7 @@ mod weights;
 #[cfg(test)]
 mod tests;
 
+pub use detector::LstmDetector;
 pub use state::{STATE_BYTES, State};
 pub use symbols::{SymbolNetwork, TraceState};
 pub use weights::{Layers, RowWeights, Shape};
@@ -21,6 +23,13 @@ pub use weights::{Layers, RowWeights, Shape};
 use crate::error::{Error, Result};
 use crate::native::{Kernel, lstm_steps};
 use kernel::{CODE, GateWeights, HIDDEN, LANES, Lanes, Packed, Scaling};
+
+/// Two with the same weights are the same.
+impl PartialEq for Network {
+    fn eq(&self, other: &Self) -> bool {
+        self.weights == other.weights
+    }
+}
 
 /// An autoencoder of rows, ready to score.
 #[derive(Clone, Debug)]
@@ -97,6 +106,20 @@ impl Network {
         let mut unused = *state;
         kernel::step(&self.packed, &mut unused, row, &mut x);
         x.as_flattened()[..self.width()].to_vec()
+    }
+}
+
+/// What the network expected in place of each feature whose error is known, in the feature's own unit.
+impl Network {
+    #[must_use]
+    pub fn expected(&self, errors: &[f32], row: &[f32]) -> Vec<f32> {
+        let RowWeights { center, inverse_spread, inverse_error, .. } = &self.weights;
+        let expected = |feature: usize| {
+            let x = ((row[feature] - center[feature]) * inverse_spread[feature]).clamp(-kernel::CLIP, kernel::CLIP);
+            let x = if x.is_nan() { 0.0 } else { x };
+            center[feature] + (x - errors[feature] / inverse_error[feature]) / inverse_spread[feature]
+        };
+        (0..self.width().min(errors.len())).map(expected).collect()
     }
 }
 

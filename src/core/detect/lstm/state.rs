@@ -76,6 +76,12 @@ impl State {
         state
     }
 
+    /// Whether no network has been used on it yet.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.model == 0
+    }
+
     /// Whether it was made by the network with this number.
     #[must_use]
     pub fn is_of(&self, model: u32) -> bool {

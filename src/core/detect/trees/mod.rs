@@ -4,11 +4,14 @@
 //! trees or symmetric ones (every node of a level asks the same), which score far faster. Leaves are integers, so a margin has the
 //! same bits with every kernel and batch size. Must never panic on any row.
 
+mod detector;
 pub mod kernel;
 pub mod layout;
 mod shap;
 pub mod sketch;
 mod wire;
+
+pub use detector::TreesDetector;
 
 use crate::error::{Error, Result};
 use crate::native::Kernel;
