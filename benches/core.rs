@@ -19,7 +19,7 @@ use support::subject::{PARTITION, Subject};
 use support::traffic::{Keys, Payloads, Traffic};
 use support::{Arguments, Spread, timed};
 use threatguard::core::decode::{Decoded, decode_batch, decode_guarded};
-use threatguard::core::detect::NAMES;
+use threatguard::core::detect::{NAMES, RULES};
 use threatguard::core::engine::VerdictRecords;
 use threatguard::core::event::{Event, Record};
 use threatguard::core::features::model_row;
@@ -189,7 +189,7 @@ fn report(arguments: &Arguments, whole: Spread, figures: Figures) -> Result<(), 
     for stage in STAGES {
         println!("{stage:<36} {:>10.1} {:>10.1}", of(stage).median, of(stage).best);
         if stage == "other_detectors" {
-            for name in &NAMES[1..] {
+            for name in &NAMES[RULES] {
                 println!("  {name:<34} {:>10.1} {:>10.1}", of(name).median, of(name).best);
             }
         }

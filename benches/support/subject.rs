@@ -75,9 +75,8 @@ impl Subject {
     pub fn learned(&self, trainer: &Trainer) -> Result<Arc<Scorer>> {
         let bundle = trainer.finish()?;
         let mut detectors = detect::rules(&self.settings.detectors);
-        if let Some(forest) = bundle.detector() {
-            detectors.insert(0, Box::new(forest));
-        }
+        detectors.extend(bundle.detectors().into_iter().map(|(_, detector)| detector));
+        detectors.sort_by_key(|detector| detect::index_of(detector.name()));
         let thresholds = SeverityThresholds::new(&self.settings.thresholds);
         let scorer = Scorer::new(detectors, bundle.ensemble(&columns()), thresholds, false);
         Ok(Arc::new(scorer.with_prevalence(bundle.prevalence.clone())))

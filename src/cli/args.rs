@@ -245,6 +245,12 @@ pub struct TrainArgs {
     /// Stop after so many events
     #[arg(long, value_name = "EVENTS")]
     pub limit: Option<u64>,
+    /// Field of the events that says which are attacks; boosted trees are fitted where there is one
+    #[arg(long, value_name = "FIELD")]
+    pub label: Option<String>,
+    /// Value of that field in ordinary events; the usual words where left out
+    #[arg(long, value_name = "VALUE", requires = "label")]
+    pub benign: Option<String>,
 }
 
 /// Send a file to Kafka at a chosen rate

@@ -13,8 +13,8 @@ use crate::core::features::row::Signal;
 use crate::error::Result;
 use crate::models::bundle::Bundle;
 use crate::models::bundle_files;
-use crate::models::sample::{Fitted, Sample};
 use crate::models::forest_fit::ForestParams;
+use crate::models::sample::{Fitted, Sample};
 use crate::models::train::{FOREST_ROWS_MIN, TrainOptions, Trainer};
 use crate::run::labels::Labels;
 use crate::run::pipeline::Pipeline;
@@ -31,8 +31,8 @@ pub struct Learning {
 
 /// What events are collected for.
 enum Lesson {
-    /// A bundle.
-    Bundle(Box<Trainer>),
+    /// A bundle, of events that are not labelled as attacks.
+    Bundle(Box<Trainer>, Labels),
     /// Models that look at sequences or labels, which a bundle is then made with.
     Models(Box<Sample>, Labels),
 }
@@ -46,7 +46,7 @@ struct Open {
 
 impl Open {
     fn missing(&self, wanted: u64) -> u64 {
-        let Lesson::Bundle(trainer) = &self.lesson else { return wanted };
+        let Lesson::Bundle(trainer, _) = &self.lesson else { return wanted };
         let usable = wanted.min(FOREST_ROWS_MIN as u64).saturating_sub(trainer.kept() as u64);
         wanted.saturating_sub(trainer.seen()).max(usable)
     }
@@ -59,7 +59,7 @@ impl Learning {
     /// `Config`: the bundle does not fit the pipeline.
     pub fn new(pipeline: &Pipeline, bundle: Option<&Bundle>, folder: Option<&Path>) -> Result<Self> {
         let scorer = Arc::new(pipeline.scorer(bundle)?);
-        let lesson = bundle.is_none().then(|| Lesson::Bundle(Box::new(trainer(pipeline))));
+        let lesson = bundle.is_none().then(|| Lesson::Bundle(Box::new(trainer(pipeline)), Labels::default()));
         Ok(Self::with(pipeline, scorer, lesson, folder.map(Path::to_owned)))
     }
 
@@ -72,13 +72,13 @@ impl Learning {
         Ok(Self::with(pipeline, Arc::new(pipeline.scorer(None)?), Some(lesson), None))
     }
 
-    /// Learns a bundle with models that were fitted before.
+    /// Learns a bundle with models that were fitted before, from events that are not labelled as attacks.
     ///
     /// # Errors
     /// A setting that cannot be understood.
-    pub fn with_models(pipeline: &Pipeline, models: Fitted) -> Result<Self> {
+    pub fn with_models(pipeline: &Pipeline, models: Fitted, labels: Labels) -> Result<Self> {
         let scorer = Arc::new(pipeline.scorer_of(&models)?);
-        let lesson = Lesson::Bundle(Box::new(trainer(pipeline).with_models(models)));
+        let lesson = Lesson::Bundle(Box::new(trainer(pipeline).with_models(models)), labels);
         Ok(Self::with(pipeline, scorer, Some(lesson), None))
     }
 
@@ -128,7 +128,7 @@ impl Learning {
     #[must_use]
     pub fn progress(&self) -> Option<f64> {
         let seen = |open: &Open| match &open.lesson {
-            Lesson::Bundle(trainer) => trainer.seen(),
+            Lesson::Bundle(trainer, _) => trainer.seen(),
             Lesson::Models(sample, _) => sample.seen(),
         };
         lock(&self.open).as_ref().map(|open| (seen(open) as f64 / self.wanted.max(1) as f64).min(1.0))
@@ -147,7 +147,7 @@ impl Learning {
         for verdict in verdicts {
             open.lesson.take(engine, &events[verdict.event as usize], verdict.row as usize);
         }
-        let Lesson::Bundle(trainer) = &open.lesson else { return Ok(None) };
+        let Lesson::Bundle(trainer, _) = &open.lesson else { return Ok(None) };
         if open.missing(self.wanted) > 0 {
             return Ok(None);
         }
@@ -161,7 +161,7 @@ impl Learning {
     /// # Errors
     /// As for [`Learning::offer`].
     pub fn finish_early(&self, pipeline: &Pipeline) -> Result<Option<Arc<Bundle>>> {
-        let Some(Lesson::Bundle(trainer)) = lock(&self.open).take().map(|open| open.lesson) else { return Ok(None) };
+        let Some(Lesson::Bundle(trainer, _)) = lock(&self.open).take().map(|open| open.lesson) else { return Ok(None) };
         if trainer.kept() == 0 {
             return Ok(None);
         }
@@ -185,8 +185,8 @@ impl Lesson {
         // An exempt entity does things on purpose that nobody else may do: learning from it would excuse everybody.
         let is_exempt = rows.signals[row][Signal::Exempt as usize] != 0.0;
         match self {
-            Self::Bundle(trainer) if is_exempt => trainer.skip(),
-            Self::Bundle(trainer) => {
+            Self::Bundle(trainer, labels) if is_exempt || labels.attack(event) == Some(true) => trainer.skip(),
+            Self::Bundle(trainer, _) => {
                 let raw = engine.scores().raw(row);
                 trainer.push_event(event.time, &rows.model[row], &raw, &rows.signals[row], event.entity.key, rows.places[row]);
             }

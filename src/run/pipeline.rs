@@ -9,11 +9,14 @@ use bumpalo::Bump;
 use crate::codec::{self, Codec};
 use crate::config::pipeline::PipelineFile;
 use crate::core::decode::{Decoded, decode_batch};
+use crate::core::detect::lstm::LstmDetector;
+use crate::core::detect::trees::TreesDetector;
 use crate::core::detect::{self, LSTM_AUTOENCODER, NAMES, THREAT_INTEL};
 use crate::core::engine::{Engine, Parts, Scorer};
 use crate::core::ensemble::combine::Column;
 use crate::core::ensemble::{Ensemble, SeverityThresholds};
 use crate::core::event::Record;
+use crate::core::features::row::MODEL_WIDTH;
 use crate::core::intel::geo::{GeoLookup, NoGeo};
 use crate::core::intel::{IntelBuilder, IntelSet, ListKind, Purpose, parse_list};
 use crate::core::sanitize::Sanitizer;
@@ -21,6 +24,7 @@ use crate::core::settings::CoreSettings;
 use crate::edge::geoip::GeoDatabases;
 use crate::error::{Error, Result};
 use crate::models::bundle::Bundle;
+use crate::models::sample::Fitted;
 
 /// Everything that turns records into effects, apart from state and models.
 pub struct Pipeline {

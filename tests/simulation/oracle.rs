@@ -43,9 +43,9 @@ impl Reference {
             let mut out = Out { outbox: &mut outbox, on_threat: &mut |_| {}, delta: &mut delta };
             worker.process(partition, &all, Offset(0), Some(&poison(&all)), |_, _| Ok(()), &mut out).unwrap().assert_conserved();
             let (mut values, mut scratch, mut value) = (BTreeMap::new(), vec![], vec![]);
-            worker.engine().take_dirty(partition, usize::MAX, |key, state| {
+            worker.engine().take_dirty(partition, usize::MAX, |key, state, memory| {
                 let mut bytes = vec![];
-                state.encode(&mut scratch, &mut bytes);
+                state.encode(memory, &mut scratch, &mut bytes);
                 values.insert(key, bytes);
             });
             worker.states().partition_value(partition, &mut value);

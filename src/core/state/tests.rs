@@ -191,7 +191,27 @@ fn a_value_of_another_format_says_what_to_do() {
         value[0] = format;
         EntityState::decode(&value, &mut scratch).map_or_else(|error| error, |_| "read".to_owned())
     };
-    assert_eq!(said(FORMAT), "read");
-    assert!(said(FORMAT + 1).contains("newer than 2") && said(FORMAT + 1).contains("a later one"));
+    assert_eq!(said(FORMAT_MIN), "read");
+    assert!(said(FORMAT).contains("damaged"), "a memory is missing behind it");
+    assert!(said(FORMAT + 1).contains("newer than 3") && said(FORMAT + 1).contains("a later one"));
     assert!(said(1).contains("format 1, which this version cannot carry over") && said(1).contains("run --from TIME"));
+}
+
+#[test]
+fn what_a_network_remembers_lies_behind_the_state_and_values_without_it_are_read() {
+    let (mut scratch, mut with, mut without) = (vec![], vec![], vec![]);
+    let mut bytes = [7; MEMORY_BYTES];
+    bytes[4..20].fill(0);
+    let memory = Memory::from_bytes(&bytes);
+    let mut state = EntityState::default();
+    for i in 0..50 {
+        state.observe(&event(i, 1, i as i64 * 60), 0, &LIMITS, false, &mut [0.0; SIGNAL_WIDTH]);
+    }
+    state.encode(Some(&memory), &mut scratch, &mut with);
+    state.encode(None, &mut scratch, &mut without);
+    assert_eq!((with[0], without[0]), (FORMAT, FORMAT_MIN), "an older version reads what has no memory");
+    assert_eq!(EntityState::decode(&with, &mut scratch), Ok((state, Some(memory))));
+    assert_eq!(EntityState::decode(&without, &mut scratch), Ok((state, None)));
+    with[0] = FORMAT_MIN;
+    assert!(EntityState::decode(&with, &mut scratch).is_err(), "more than a state");
 }

@@ -68,7 +68,7 @@ fn what_is_changed_missing_or_newer_is_refused() {
     check(CALIBRATION_FILE, Some("{}"), "calibration.json is not the one");
     check(PEER_GROUPS_FILE, Some("[]"), "peer_groups.json is not the one");
     check(MANIFEST_FILE, Some("nonsense"), "manifest.json is not usable");
-    check(MANIFEST_FILE, Some(r#"{"format": 3, "everything": "new"}"#), "upgrade threatguard, or train the bundle again");
+    check(MANIFEST_FILE, Some(r#"{"format": 4, "everything": "new"}"#), "upgrade threatguard, or train the bundle again");
     check(MANIFEST_FILE, Some(&manifest.replace("\"rows\": 3000", "\"rows\": 3001")), "was changed after it was written");
 }
 
