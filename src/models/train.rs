@@ -31,9 +31,6 @@ pub const FOREST_ROWS_MIN: usize = 64;
 /// With fewer rows to calibrate on than this, they are not divided to judge themselves.
 const CROSS_ROWS_MIN: usize = 200;
 
-/// Rows of entities that no model was fitted on are calibrated on alone where they are at least one in so many.
-const UNSEEN_PART: usize = 20;
-
 /// How to train.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TrainOptions {
@@ -203,7 +200,6 @@ impl Trainer {
         let stretch = |place: usize| place * STRETCHES / in_time.len();
         let few = in_time.len() < STRETCHES;
         let (fit, calibrate): (Vec<usize>, Vec<usize>) = (0..in_time.len()).partition(|place| !few && stretch(*place) % 3 == 0);
-        let calibrate = self.unseen(calibrate, &in_time);
         let fit_rows: Vec<ModelRow> = fit.iter().map(|place| self.rows[in_time[*place]]).collect();
         let (forest, trimmed) = self.grow(fit_rows)?;
 
@@ -228,15 +224,6 @@ impl Trainer {
         let Fitted { lstm, trees } = self.models.clone();
         let bundle = Bundle { manifest, forest, lstm, trees, calibrations, combined: Some(combined), prevalence, peer_groups: None };
         Ok(bundle.sealed())
-    }
-
-    /// Of the places to calibrate on, those that no model was fitted on, if there are enough of them.
-    fn unseen(&self, calibrate: Vec<usize>, in_time: &[usize]) -> Vec<usize> {
-        let has_models = self.models.lstm.is_some() || self.models.trees.is_some();
-        let is_unseen = |place: &usize| self.held_out.get(in_time[*place]).is_some_and(|held_out| *held_out);
-        let unseen: Vec<usize> = calibrate.iter().copied().filter(is_unseen).collect();
-        let enough = (2 * CROSS_ROWS_MIN).max(calibrate.len() / UNSEEN_PART);
-        if has_models && unseen.len() >= enough { unseen } else { calibrate }
     }
 
     fn manifest(
@@ -333,7 +320,8 @@ impl Trainer {
                 _ => raw.extend(chosen.iter().map(|i| raw_scores[i * width + index])),
             }
         }
-        Columns { rows: chosen.len(), raw }
+        let unseen = chosen.iter().map(|i| self.held_out.get(*i).is_some_and(|held_out| *held_out)).collect();
+        Columns { rows: chosen.len(), raw, unseen }
     }
 
     /// Calibrates each detector on all rows; and their sum on sums in which each half was judged by the other half's calibrations.

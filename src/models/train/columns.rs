@@ -3,13 +3,18 @@
 use std::collections::BTreeMap;
 
 use crate::core::detect::forest::NAME as FOREST_NAME;
-use crate::core::detect::{LSTM_AUTOENCODER, NAMES};
+use crate::core::detect::{BOOSTED_TREES, LSTM_AUTOENCODER, NAMES};
 use crate::core::ensemble::{Calibration, Column, Ensemble, Unit};
+
+/// Rows of other entities that a calibration needs.
+const UNSEEN_MIN: usize = 200;
 
 /// Values of some rows, column after column.
 pub(super) struct Columns {
     pub rows: usize,
     pub raw: Vec<f32>,
+    /// Rows of entities that no model was fitted on.
+    pub unseen: Vec<bool>,
 }
 
 impl Columns {
@@ -19,7 +24,8 @@ impl Columns {
 
     pub fn joined(halves: &[Self; 2], width: usize) -> Self {
         let raw = (0..width).flat_map(|c| halves.iter().flat_map(move |half| half.column(c))).copied().collect();
-        Self { rows: halves.iter().map(|half| half.rows).sum(), raw }
+        let unseen = halves.iter().flat_map(|half| half.unseen.iter().copied()).collect();
+        Self { rows: halves.iter().map(|half| half.rows).sum(), raw, unseen }
     }
 
     /// `learned` says which columns have something to calibrate.
@@ -32,15 +38,23 @@ impl Columns {
                     name if name == NAMES[LSTM_AUTOENCODER] => Unit::Error,
                     _ => Unit::Nats,
                 };
-                (column.name.clone(), Calibration::fit(&mut self.column(index).to_vec(), unit))
+                let mut scores = if column.name == NAMES[BOOSTED_TREES] { self.of_unseen(index) } else { self.column(index).to_vec() };
+                (column.name.clone(), Calibration::fit(&mut scores, unit))
             })
             .collect()
+    }
+
+    /// Trees know the rows they were fitted to by heart: what they say of others is what counts, where there are enough of those.
+    fn of_unseen(&self, index: usize) -> Vec<f32> {
+        let unseen: Vec<f32> =
+            self.column(index).iter().zip(&self.unseen).filter(|(_, unseen)| **unseen).map(|(score, _)| *score).collect();
+        if unseen.len() >= UNSEEN_MIN { unseen } else { self.column(index).to_vec() }
     }
 
     /// The surprises that an ensemble sees in these raw scores.
     pub fn judged_by(&self, ensemble: &Ensemble) -> Self {
         let mut parts = vec![0.0; self.raw.len()];
         ensemble.combine(&self.raw, &[], &mut parts, &mut vec![0.0; self.rows]);
-        Self { rows: self.rows, raw: parts }
+        Self { rows: self.rows, raw: parts, unseen: self.unseen.clone() }
     }
 }
