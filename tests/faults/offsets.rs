@@ -1,9 +1,13 @@
-//! Scenario: while no worker runs, somebody sets the group's offsets back or forward with Kafka's own tools.
+//! Scenario: while no worker runs, somebody sets the group's offsets back or forward, or deletes records that were not read yet, with
+//! Kafka's own tools.
 //! Guarantees: a worker does not start on them and names the way out, and changes nothing; with the right offsets it goes on as if
 //! nothing had happened.
 
 use std::time::Duration;
 
+use rdkafka::ClientConfig;
+use rdkafka::admin::{AdminClient, AdminOptions};
+use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{CommitMode, Consumer};
 use rdkafka::{Offset, TopicPartitionList};
 
@@ -49,4 +53,34 @@ fn offsets_that_were_set_by_somebody_else_are_refused() {
     fleet.consume_all();
     fleet.stop();
     judge(&deployment, follower).check(test);
+}
+
+/// As `kafka-delete-records` would.
+fn delete_records(deployment: &Deployment, before: &[i64]) {
+    let admin: AdminClient<DefaultClientContext> = ClientConfig::new().set("bootstrap.servers", &deployment.brokers).create().unwrap();
+    let mut list = TopicPartitionList::new();
+    for (partition, offset) in before.iter().enumerate() {
+        list.add_partition_offset(&deployment.raw, partition as i32, Offset::Offset(*offset)).unwrap();
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(admin.delete_records(&list, &AdminOptions::new())).unwrap();
+}
+
+#[test]
+fn records_that_were_deleted_unread_are_not_passed_over() {
+    let test = "deleted-records";
+    let Some(deployment) = Deployment::new(test, &Plan { partitions: 2, events: 20_000, ..Plan::default() }) else { return };
+    let follower = deployment.follow();
+    let feed = deployment.feed(2_000);
+    let mut fleet = Fleet::start(&deployment, &["a"]);
+    Recoveries::default().measure(&mut fleet, &follower, now());
+    fleet.stop();
+    let (committed, state) = (deployment.committed(), dump(&deployment.redis, &deployment.raw));
+    feed.finish(Duration::from_secs(60));
+    let kept: Vec<i64> = committed.iter().zip(deployment.input_ends()).map(|(next, end)| (next + end) / 2).collect();
+    delete_records(&deployment, &kept);
+    let said = ["no longer has offset", "records were removed before they were read", "threatguard run --from"];
+    finish(&mut deployment.command("a", &[]), b"").fails(3, &said);
+    assert_eq!(deployment.committed(), committed, "nothing was skipped");
+    assert!(dump(&deployment.redis, &deployment.raw) == state, "nothing was changed");
 }

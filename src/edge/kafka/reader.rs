@@ -315,8 +315,7 @@ impl Assembly {
                 let (number, offset) = (partition.0, message.offset);
                 self.failure.get_or_insert(Error::permanent(format!(
                     "the log of partition {number} no longer has offset {offset}, where the group goes on: records were removed before \
-                     they were read, or the topic was made anew; decide what to skip and set the group's offset (kafka-consumer-groups \
-                     --reset-offsets)"
+                     they were read, or the topic was made anew; to go on with what is left: `threatguard run --from TIME`"
                 )));
             }
             // Going on could skip a record; see native/consume.rs.
