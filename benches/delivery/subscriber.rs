@@ -42,7 +42,7 @@ impl Sent {
     pub fn pace(&self, services: &Services, topic: &str, traffic: Traffic, rate: f64, time: Duration) -> Result<(), String> {
         let text = |error: threatguard::error::Error| error.to_string();
         let topics = TopicNames { rekeyed: topic.to_owned(), ..TopicNames::default() };
-        let settings = ProducerSettings { topics, linger_ms: 5, ..ProducerSettings::default() };
+        let settings = ProducerSettings { topics, linger_ms: 1, ..ProducerSettings::default() };
         let publisher = KafkaPublisher::open(&services.kafka, &settings).map_err(text)?;
         let (mut payload, mut key) = (String::new(), String::new());
         let begun = clock::now();
