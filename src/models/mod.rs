@@ -8,6 +8,7 @@ pub mod lstm_fit;
 pub mod matrix;
 pub mod prevalence_count;
 pub mod random;
+pub mod table;
 pub mod train;
 pub mod trees_fit;
 pub mod trees_onnx;

@@ -1,0 +1,293 @@
+//! What a table's columns mean, learned at training, and rows of numbers by it.
+//!
+//! Rules. A column with one value is left out. A column of words becomes one column a word for the most frequent words, and one
+//! that says how frequent the word was; a word never seen has the frequency of half a row and belongs to no other column. A missing
+//! number stays missing (NaN), a missing word is a word. Infinities are the largest finite numbers. Where cells were missing in
+//! training, a further column says so. A column that hardly repeats a word is an identifier and is left out.
+
+use std::collections::BTreeMap;
+
+use super::frame::{Cells, Column, Frame, MISSING};
+use crate::error::{Error, Result};
+use crate::models::matrix::Matrix;
+
+/// Words of one column that get a column of their own, and those whose frequency is kept.
+const WORDS_OWN: usize = 84;
+const WORDS_KEPT: usize = 4_096;
+/// Columns of the encoded rows; more would make a table of words explode.
+pub const WIDTH_MAX: usize = 4_096;
+/// Words are identifiers where so many differ and they are more than half of the rows.
+const IDENTIFIERS_MIN: usize = 200;
+/// What a missing word is called.
+const NO_WORD: &str = "";
+/// Larger numbers are taken as this, so that differences stay finite.
+const NUMBER_MAX: f64 = 1e30;
+
+/// The columns in the order in which they are encoded.
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct TableSchema {
+    pub fields: Vec<Field>,
+    /// Columns that were left out, with the reason.
+    pub left_out: BTreeMap<String, String>,
+}
+
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Field {
+    pub name: String,
+    pub kind: Kind,
+}
+
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Kind {
+    /// `missing`: cells were missing in training.
+    Number { missing: bool },
+    /// Words with the rows they were in, most frequent first; the first `own` have a column each.
+    Words { words: Vec<(String, u64)>, own: usize, rows: u64 },
+}
+
+impl Field {
+    fn width(&self) -> usize {
+        match &self.kind {
+            Kind::Number { missing } => 1 + usize::from(*missing),
+            Kind::Words { own, .. } => own + 1,
+        }
+    }
+}
+
+impl TableSchema {
+    /// Learns from all rows of a frame without its label.
+    ///
+    /// # Errors
+    /// `Config`: no row, no column with more than one value, or too many columns.
+    pub fn learn(frame: &Frame) -> Result<Self> {
+        if frame.rows() == 0 {
+            return Err(Error::config("the table has no rows; there is nothing to learn from"));
+        }
+        let (mut fields, mut left_out) = (Vec::new(), BTreeMap::new());
+        for column in frame.columns() {
+            match learned(column) {
+                Ok(kind) => fields.push(Field { name: column.name.clone(), kind }),
+                Err(why) => drop(left_out.insert(column.name.clone(), why.to_owned())),
+            }
+        }
+        if fields.is_empty() {
+            return Err(Error::config("no column has more than one value; there is nothing to learn from"));
+        }
+        let schema = Self { fields, left_out };
+        if schema.width() > WIDTH_MAX {
+            return Err(Error::config(format!(
+                "the table needs {} columns once its words are encoded, at most {WIDTH_MAX} are possible; leave some out with --drop",
+                schema.width()
+            )));
+        }
+        Ok(schema)
+    }
+
+    /// Columns of an encoded row.
+    #[must_use]
+    pub fn width(&self) -> usize {
+        self.fields.iter().map(Field::width).sum()
+    }
+
+    /// The names of the encoded columns: `service`, `service=http`, `bytes?` for whether it is missing.
+    #[must_use]
+    pub fn names(&self) -> Vec<String> {
+        let mut names = Vec::with_capacity(self.width());
+        for Field { name, kind } in &self.fields {
+            match kind {
+                Kind::Number { missing } => {
+                    names.push(name.clone());
+                    names.extend(missing.then(|| format!("{name}?")));
+                }
+                Kind::Words { words, own, .. } => {
+                    names.extend(words.iter().take(*own).map(|(word, _)| format!("{name}={word}")));
+                    names.push(name.clone());
+                }
+            }
+        }
+        names
+    }
+
+    /// Whether the column was one of words at training; `None` for a column that is not looked at.
+    #[must_use]
+    pub fn is_words(&self, name: &str) -> Option<bool> {
+        self.fields.iter().find(|field| field.name == name).map(|field| matches!(field.kind, Kind::Words { .. }))
+    }
+
+    /// Rows of numbers. Columns that are not in the schema are not looked at; their order does not matter.
+    ///
+    /// # Errors
+    /// `Config`: a column is absent, or holds words where training saw numbers.
+    pub fn encode(&self, frame: &Frame) -> Result<Matrix> {
+        let mut rows = vec![0.0_f32; frame.rows() * self.width()];
+        let mut at = 0;
+        for field in &self.fields {
+            let column = frame.column(&field.name).ok_or_else(|| {
+                Error::config(format!("{}; the model was trained with it", frame.absent(&field.name)))
+            })?;
+            field.fill(&column.cells, &mut rows, at, self.width())?;
+            at += field.width();
+        }
+        let mut matrix = Matrix::new(self.width());
+        rows.chunks_exact(self.width()).for_each(|row| matrix.push(row));
+        Ok(matrix)
+    }
+}
+
+impl Field {
+    fn fill(&self, cells: &Cells, rows: &mut [f32], at: usize, width: usize) -> Result<()> {
+        match (&self.kind, cells) {
+            (Kind::Number { missing }, Cells::Numbers(values)) => {
+                for (row, value) in rows.chunks_exact_mut(width).zip(values) {
+                    row[at] = value.clamp(-NUMBER_MAX, NUMBER_MAX) as f32;
+                    if *missing {
+                        row[at + 1] = f32::from(u8::from(value.is_nan()));
+                    }
+                }
+                Ok(())
+            }
+            // A column without a single cell has no type of its own.
+            (Kind::Number { missing }, Cells::Words { codes, words }) => {
+                if let Some(row) = codes.iter().position(|code| *code != MISSING) {
+                    return Err(Error::config(format!(
+                        "column '{}' holds '{}' in row {}, and numbers when the model was trained; mend the file or train again",
+                        self.name, words[codes[row] as usize], row + 1
+                    )));
+                }
+                for row in rows.chunks_exact_mut(width) {
+                    row[at] = f32::NAN;
+                    if *missing {
+                        row[at + 1] = 1.0;
+                    }
+                }
+                Ok(())
+            }
+            (Kind::Words { words, own, rows: trained }, cells) => {
+                let places: BTreeMap<&str, usize> = words.iter().enumerate().map(|(place, (word, _))| (word.as_str(), place)).collect();
+                let look = |word: &str| -> (Option<usize>, f32) {
+                    let place = places.get(word).copied();
+                    let count = place.map_or(0.5, |place| words[place].1 as f64);
+                    (place.filter(|place| place < own), libm::log(count / *trained as f64) as f32)
+                };
+                let mut put = |row: usize, (place, frequency): (Option<usize>, f32)| {
+                    let row = &mut rows[row * width..][..width];
+                    place.into_iter().for_each(|place| row[at + place] = 1.0);
+                    row[at + own] = frequency;
+                };
+                match cells {
+                    Cells::Words { codes, words } => {
+                        let known: Vec<_> = words.iter().map(|word| look(word)).collect();
+                        let none = look(NO_WORD);
+                        codes.iter().enumerate().for_each(|(row, code)| put(row, known.get(*code as usize).copied().unwrap_or(none)));
+                    }
+                    Cells::Numbers(_) => {
+                        (0..cells.len()).for_each(|row| put(row, look(cells.text(row).as_deref().unwrap_or(NO_WORD))));
+                    }
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+/// What a column is, or why it is left out.
+fn learned(column: &Column) -> Result<Kind, &'static str> {
+    match &column.cells {
+        Cells::Numbers(values) => {
+            let missing = values.iter().any(|value| value.is_nan());
+            let mut present = values.iter().filter(|value| !value.is_nan()).map(|value| value.clamp(-NUMBER_MAX, NUMBER_MAX) as f32);
+            let first = present.next().ok_or("it has no value")?;
+            let varies = present.any(|value| value.to_bits() != first.to_bits());
+            if varies || missing { Ok(Kind::Number { missing }) } else { Err("it has one value only") }
+        }
+        Cells::Words { codes, words } => {
+            let mut counts = vec![0_u64; words.len() + 1];
+            codes.iter().for_each(|code| counts[(*code as usize).min(words.len())] += 1);
+            let word = |code: usize| words.get(code).map_or(NO_WORD, String::as_str).to_owned();
+            let mut seen: Vec<(String, u64)> =
+                counts.iter().enumerate().filter(|(_, count)| **count > 0).map(|(code, count)| (word(code), *count)).collect();
+            if seen.len() < 2 {
+                return Err("it has one value only");
+            }
+            if seen.len() >= IDENTIFIERS_MIN && seen.len() * 2 > codes.len() {
+                return Err("its words hardly repeat: an identifier");
+            }
+            seen.sort_unstable_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
+            seen.truncate(WORDS_KEPT);
+            let own = seen.len().min(WORDS_OWN);
+            Ok(Kind::Words { words: seen, own, rows: codes.len() as u64 })
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(name: &str, cells: &[&str]) -> Column {
+        let mut words: Vec<String> = Vec::new();
+        let mut code = |cell: &&str| {
+            if cell.is_empty() {
+                return MISSING;
+            }
+            words.iter().position(|word| word == cell).unwrap_or_else(|| {
+                words.push((*cell).to_owned());
+                words.len() - 1
+            }) as u32
+        };
+        let codes = cells.iter().map(&mut code).collect();
+        Column { name: name.into(), cells: Cells::Words { codes, words } }
+    }
+    fn numbers(name: &str, values: &[f64]) -> Column {
+        Column { name: name.into(), cells: Cells::Numbers(values.to_vec()) }
+    }
+    fn frame(columns: Vec<Column>) -> Frame {
+        Frame::new(columns).unwrap()
+    }
+
+    #[test]
+    fn words_numbers_missing_and_unseen_cells_are_encoded_by_stated_rules() {
+        let training = frame(vec![
+            numbers("bytes", &[1.0, f64::NAN, 3.0, f64::INFINITY]),
+            words("service", &["http", "http", "", "dns"]),
+            numbers("one", &[7.0; 4]),
+        ]);
+        let schema = TableSchema::learn(&training).unwrap();
+        assert_eq!(schema.names(), ["bytes", "bytes?", "service=http", "service=", "service=dns", "service"]);
+        assert!(schema.left_out["one"].contains("one value"));
+        let rows = schema.encode(&training).unwrap();
+        assert_eq!(&rows.row(0)[..5], [1.0, 0.0, 1.0, 0.0, 0.0]);
+        assert!(rows.row(1)[0].is_nan() && rows.row(1)[1] > 0.5 && rows.row(3)[0] > 9e29);
+        assert!((rows.row(0)[5] - libm::logf(0.5)).abs() < 1e-6 && rows.row(2)[3] > 0.5);
+        // Another order of columns, one more, and a word never seen.
+        let other = frame(vec![words("x", &["a"]), words("service", &["ftp"]), numbers("bytes", &[2.0])]);
+        let row = schema.encode(&other).unwrap();
+        assert_eq!(&row.row(0)[..5], [2.0, 0.0, 0.0, 0.0, 0.0]);
+        assert!((row.row(0)[5] - libm::logf(0.5 / 4.0)).abs() < 1e-6);
+    }
+
+    #[test]
+    fn a_column_absent_or_of_another_type_is_an_error_that_names_it() {
+        let schema = TableSchema::learn(&frame(vec![numbers("bytes", &[1.0, 2.0]), words("flag", &["a", "b"])])).unwrap();
+        let absent = schema.encode(&frame(vec![numbers("byte", &[1.0])])).unwrap_err().to_string();
+        assert!(absent.contains("'bytes'") && absent.contains("'byte'"), "{absent}");
+        let typed = schema.encode(&frame(vec![words("bytes", &["", "x"]), words("flag", &["a", "b"])])).unwrap_err().to_string();
+        assert!(typed.contains("'bytes' holds 'x' in row 2"), "{typed}");
+        let digits = schema.encode(&frame(vec![numbers("bytes", &[1.0]), numbers("flag", &[1.0])])).unwrap();
+        assert!(digits.row(0)[1].abs() < 1e-9 && digits.row(0)[2].abs() < 1e-9, "numbers where words were are words never seen");
+    }
+
+    #[test]
+    fn nothing_to_learn_from_is_an_error_and_identifiers_are_left_out() {
+        assert!(TableSchema::learn(&Frame::default()).unwrap_err().to_string().contains("no rows"));
+        assert!(TableSchema::learn(&frame(vec![numbers("a", &[1.0, 1.0])])).unwrap_err().to_string().contains("more than one value"));
+        let ids: Vec<String> = (0..300).map(|i| format!("id{i}")).collect();
+        let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
+        let values: Vec<f64> = (0..300).map(f64::from).collect();
+        let schema = TableSchema::learn(&frame(vec![words("id", &ids), numbers("v", &values)])).unwrap();
+        assert!(schema.left_out["id"].contains("identifier") && schema.names() == ["v"]);
+    }
+}
