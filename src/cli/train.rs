@@ -16,10 +16,16 @@ use crate::run::learning::Learning;
 use crate::run::telemetry::Metrics;
 
 pub(super) fn run(args: &TrainArgs) -> Result<Outcome> {
-    let mut file = pipeline::load(&args.pipeline)?;
+    if let Some(data) = &args.table.data {
+        return super::train_table::run(&args.table, data, &args.out);
+    }
+    let (Some(file), Some(from)) = (&args.pipeline, &args.input) else {
+        return Err(Error::bug("neither a table nor a pipeline with its input"));
+    };
+    let mut file = pipeline::load(file)?;
     // Everything is learned from: the sample that is kept of it is bounded.
     file.learning.events = u64::MAX;
-    let (pipeline, mut input) = input::open_for(file, &args.input, Some(&args.codec), &Arc::default())?;
+    let (pipeline, mut input) = input::open_for(file, from, Some(&args.codec), &Arc::default())?;
     let learning = Arc::new(Learning::new(&pipeline, None, None)?);
     let correlator = Correlator::new(&pipeline.file.name, &pipeline.file.routes.threats, pipeline.file.correlation);
     let lanes = vec![(Arc::clone(&pipeline), Arc::clone(&learning))];
