@@ -30,7 +30,9 @@ fn csv(model: &TableModel, scored: &Scored) -> String {
         let alert = u8::from(score > model.threshold);
         // Writing to a string cannot fail.
         write!(text, "{},{score},{p_value:e},{alert}", row + 1).ok();
-        scored.parts.iter().for_each(|part| drop(write!(text, ",{}", part[row])));
+        for part in &scored.parts {
+            write!(text, ",{}", part[row]).ok();
+        }
         text.push('\n');
     }
     text
@@ -43,7 +45,8 @@ fn json_lines(model: &TableModel, scored: &Scored) -> String {
         let parts: serde_json::Map<String, serde_json::Value> =
             names.iter().zip(&scored.parts).map(|(name, part)| ((*name).to_owned(), json!(part[row]))).collect();
         let score = scored.scores[row];
-        let line = json!({"row": row + 1, "score": score, "pValue": scored.p_values[row], "alert": score > model.threshold, "parts": parts});
+        let line =
+            json!({"row": row + 1, "score": score, "pValue": scored.p_values[row], "alert": score > model.threshold, "parts": parts});
         text.push_str(&line.to_string());
         text.push('\n');
     }

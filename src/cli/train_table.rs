@@ -30,7 +30,8 @@ pub(super) fn run(flags: &TableFlags, data: &Path, out: &Path) -> Result<Outcome
         frame.take(name)?;
     }
     let (truth, benign) = label.unzip();
-    let plan = Plan::new(&frame, known(truth.as_ref(), benign.as_deref())?, group.as_ref(), Options { seed: flags.seed, ..Options::default() })?;
+    let plan =
+        Plan::new(&frame, known(truth.as_ref(), benign.as_deref())?, group.as_ref(), Options { seed: flags.seed, ..Options::default() })?;
     for (name, why) in &plan.schema().left_out {
         output::notice(&format!("column '{name}' is left out: {why}"));
     }
@@ -43,9 +44,8 @@ pub(super) fn run(flags: &TableFlags, data: &Path, out: &Path) -> Result<Outcome
 }
 
 fn labelled(frame: &mut Frame, label: &str, benign: Option<&str>) -> Result<(Truth, String)> {
-    let column: Column = frame.take(label).map_err(|error| {
-        Error::config(format!("{error}; a file without a header line needs --columns"))
-    })?;
+    let column: Column =
+        frame.take(label).map_err(|error| Error::config(format!("{error}; a file without a header line needs --columns")))?;
     truth::read(&column, benign)
 }
 
@@ -72,12 +72,15 @@ fn fit(plan: Plan) -> Result<TableModel> {
         for _ in 0..threads {
             let told = told.clone();
             let (plan, next, results) = (&plan, &next, &results);
-            scope.spawn(move || loop {
+            scope.spawn(move || {
                 // The members that are kept first: they take longest.
-                let Some(job) = plan.jobs().checked_sub(1 + next.fetch_add(1, Ordering::Relaxed)) else { break };
-                // Nobody listens any more only when the process ends.
-                let done = plan.run(job, &mut || drop(told.send(())));
-                results.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(done);
+                while let Some(job) = plan.jobs().checked_sub(1 + next.fetch_add(1, Ordering::Relaxed)) {
+                    let done = plan.run(job, &mut || {
+                        // It is listened to until every job has ended.
+                        told.send(()).ok();
+                    });
+                    results.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(done);
+                }
             });
         }
         drop(told);

@@ -66,7 +66,9 @@ fn a_table_is_learned_measured_and_scored() {
     assert_eq!(lines.len(), 1_500);
     let alerts = lines.iter().enumerate().filter(|(row, line)| row % 5 == 0 && line["alert"] == true).count();
     assert!((alerts as f64 / 300.0 - ensemble["deployed"]["tpr"].as_f64().unwrap()).abs() < 1e-9);
-    assert!(lines.iter().all(|line| line["pValue"].as_f64().is_some_and(|p| (0.0..=1.0).contains(&p)) && line["parts"]["density"].is_f64()));
+    assert!(
+        lines.iter().all(|line| line["pValue"].as_f64().is_some_and(|p| (0.0..=1.0).contains(&p)) && line["parts"]["density"].is_f64())
+    );
     let csv = bench.text("scores.csv");
     run(&["score", "--model", &model, "--data", &data, "--out", &csv]).ok();
     let csv = std::fs::read_to_string(&csv).unwrap();
@@ -97,10 +99,11 @@ fn the_same_seed_gives_the_same_model_and_another_form_of_the_file_too() {
 #[test]
 fn without_labels_learning_is_unsupervised() {
     let bench = Workbench::new();
-    let benign: String = table(1_500, 1).lines().filter(|line| line.ends_with("normal") || line.ends_with("label")).fold(String::new(), |text, line| {
-        let (cells, _) = line.rsplit_once(',').unwrap();
-        text + cells + "\n"
-    });
+    let benign: String =
+        table(1_500, 1).lines().filter(|line| line.ends_with("normal") || line.ends_with("label")).fold(String::new(), |text, line| {
+            let (cells, _) = line.rsplit_once(',').unwrap();
+            text + cells + "\n"
+        });
     let (data, model, report) = (bench.write("benign.csv", benign), bench.text("model"), bench.text("report.json"));
     run(&["train", "--data", &data, "--out", &model]).ok();
     let test = bench.write("test.csv", table(1_000, 9));

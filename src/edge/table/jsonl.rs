@@ -12,15 +12,14 @@ use crate::models::table::frame::Frame;
 
 pub(super) fn read(text: &str, expected: Expected<'_>) -> Result<Frame> {
     let mut columns: BTreeMap<String, Builder> = BTreeMap::new();
-    let mut rows = 0;
-    for (place, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
+    let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
+    for (rows, (place, line)) in lines.enumerate() {
         let bad = |why: &str| Error::config(format!("line {} is not a JSON object{why}", place + 1));
         let Value::Object(members) = serde_json::from_str(line).map_err(|error| bad("").because(error))? else { return Err(bad("")) };
         for (name, value) in &members {
             put(&mut columns, name, value, rows).map_err(|name| bad(&format!(" with one '{name}'")))?;
         }
-        rows += 1;
-        columns.values_mut().filter(|column| column.len() < rows).for_each(Builder::push_missing);
+        columns.values_mut().filter(|column| column.len() <= rows).for_each(Builder::push_missing);
     }
     frame(columns.into_iter().collect(), expected)
 }

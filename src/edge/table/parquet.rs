@@ -19,7 +19,9 @@ enum Part {
 }
 
 pub(super) fn read(bytes: Vec<u8>, expected: Expected<'_>) -> Result<Frame> {
-    let bad = |error: parquet::errors::ParquetError| Error::config("it is damaged Parquet, or written with a codec that is not known").because(error);
+    let bad = |error: parquet::errors::ParquetError| {
+        Error::config("it is damaged Parquet, or written with a codec that is not known").because(error)
+    };
     let builder = ParquetRecordBatchReaderBuilder::try_new(Bytes::from(bytes)).map_err(bad)?;
     let fields: Vec<(String, DataType)> =
         builder.schema().fields().iter().map(|field| (field.name().clone(), field.data_type().clone())).collect();
@@ -63,7 +65,12 @@ fn append(part: &mut Part, array: &dyn Array) -> Result<()> {
         }
         Part::Words(builder) => {
             let text = cast(array, &DataType::Utf8).map_err(failed)?;
-            text.as_string::<i32>().iter().for_each(|cell| cell.map_or_else(|| builder.push_missing(), |cell| builder.push(cell)));
+            for cell in text.as_string::<i32>() {
+                match cell {
+                    Some(cell) => builder.push(cell),
+                    None => builder.push_missing(),
+                }
+            }
         }
     }
     Ok(())

@@ -104,10 +104,7 @@ fn parquet_is_read_by_its_types() {
     refused(&bytes[..bytes.len() / 2], "damaged Parquet");
 }
 
-fn parquet_writer<'a>(
-    out: &'a mut Vec<u8>,
-    batch: &arrow::array::RecordBatch,
-) -> ::parquet::arrow::ArrowWriter<&'a mut Vec<u8>> {
+fn parquet_writer<'a>(out: &'a mut Vec<u8>, batch: &arrow::array::RecordBatch) -> ::parquet::arrow::ArrowWriter<&'a mut Vec<u8>> {
     ::parquet::arrow::ArrowWriter::try_new(out, batch.schema(), None).unwrap()
 }
 

@@ -50,9 +50,7 @@ impl Cells {
     fn select(&self, rows: &[usize]) -> Self {
         match self {
             Self::Numbers(values) => Self::Numbers(rows.iter().map(|row| values[*row]).collect()),
-            Self::Words { codes, words } => {
-                Self::Words { codes: rows.iter().map(|row| codes[*row]).collect(), words: words.clone() }
-            }
+            Self::Words { codes, words } => Self::Words { codes: rows.iter().map(|row| codes[*row]).collect(), words: words.clone() },
         }
     }
 }
@@ -98,9 +96,11 @@ impl Frame {
     /// The error for a column that is not there.
     #[must_use]
     pub fn absent(&self, name: &str) -> Error {
-        let near = self.columns.iter().map(|column| column.name.as_str()).max_by(|a, b| {
-            strsim::jaro_winkler(a, name).total_cmp(&strsim::jaro_winkler(b, name)).then(b.cmp(a))
-        });
+        let near = self
+            .columns
+            .iter()
+            .map(|column| column.name.as_str())
+            .max_by(|a, b| strsim::jaro_winkler(a, name).total_cmp(&strsim::jaro_winkler(b, name)).then(b.cmp(a)));
         let hint = near.map_or(String::new(), |near| format!("; the nearest is '{near}'"));
         Error::config(format!("there is no column '{name}'{hint}"))
     }

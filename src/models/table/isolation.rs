@@ -99,7 +99,8 @@ impl WideForest {
                     || (node.column as usize) < width && node.child as usize > at && (node.child as usize) + 1 < nodes.len())
         };
         let rooted = roots.iter().all(|root| (*root as usize) < nodes.len()) && !roots.is_empty();
-        if !same || !rooted || !(norm.is_finite() && norm > 0.0) || !nodes.iter().enumerate().all(sound) {
+        let scaled = norm.is_finite() && norm > 0.0;
+        if !(same && rooted && scaled && nodes.iter().enumerate().all(sound)) {
             return Err(Error::config("the isolation forest is damaged; train the model again"));
         }
         Ok(Self { nodes, roots, width, norm })

@@ -265,11 +265,8 @@ fn cholesky(matrix: &mut [f64], width: usize) -> f64 {
         for i in j..width {
             let (upper, lower) = matrix.split_at(i * width);
             let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
-            let value = if i == j {
-                lower[j] - dot(&lower[..j], &lower[..j])
-            } else {
-                lower[j] - dot(&lower[..j], &upper[j * width..][..j])
-            };
+            let value =
+                if i == j { lower[j] - dot(&lower[..j], &lower[..j]) } else { lower[j] - dot(&lower[..j], &upper[j * width..][..j]) };
             // Rounding apart, no pivot is below the ridge.
             matrix[i * width + j] = if i == j { libm::sqrt(value.max(RIDGE / 2.0)) } else { value / matrix[j * width + j] };
         }

@@ -111,9 +111,9 @@ impl TableModel {
             let raw = self.members.scores(encoded);
             let mut parts = vec![0.0; members];
             for row in 0..rows.len() {
-                for (member, calibration) in self.calibrations.iter().enumerate() {
-                    parts[member] = combine::surprise(calibration, raw[member][row]);
-                    scored.parts[member].push(parts[member]);
+                for ((calibration, raw), (part, all)) in self.calibrations.iter().zip(&raw).zip(parts.iter_mut().zip(&mut scored.parts)) {
+                    *part = combine::surprise(calibration, raw[row]);
+                    all.push(*part);
                 }
                 let score = self.combination.score(&parts);
                 scored.scores.push(score);
@@ -201,7 +201,10 @@ fn checked(bytes: &[u8]) -> Result<Manifest> {
         return Err(Error::config("this is the model bundle of a pipeline, not of a table; train one with 'threatguard train --data'"));
     }
     if head.format > FORMAT {
-        return Err(Error::config(format!("the model has format {}, this version reads up to {FORMAT}: upgrade, or train again", head.format)));
+        return Err(Error::config(format!(
+            "the model has format {}, this version reads up to {FORMAT}: upgrade, or train again",
+            head.format
+        )));
     }
     let manifest: Manifest = parse(MANIFEST_FILE, bytes)?;
     if manifest.version != version(&manifest) {

@@ -56,7 +56,10 @@ pub struct Plan {
 #[derive(Debug)]
 pub enum Done {
     /// Scores of the fold's rows, member after member.
-    Fold { fold: u8, scores: Vec<Vec<f32>> },
+    Fold {
+        fold: u8,
+        scores: Vec<Vec<f32>>,
+    },
     Members(Box<Members>),
 }
 
@@ -67,7 +70,10 @@ impl Plan {
     /// `Config`: too few or too many rows, no benign row, or nothing to learn from.
     pub fn new(frame: &Frame, truth: Option<&Truth>, group: Option<&Column>, options: Options) -> Result<Self> {
         if frame.rows() > TABLE_ROWS_MAX {
-            return Err(Error::config(format!("the table has {} rows, at most {TABLE_ROWS_MAX} are possible; train on a part", frame.rows())));
+            return Err(Error::config(format!(
+                "the table has {} rows, at most {TABLE_ROWS_MAX} are possible; train on a part",
+                frame.rows()
+            )));
         }
         let schema = TableSchema::learn(frame)?;
         let encoded = schema.encode(frame)?;
@@ -118,7 +124,7 @@ impl Plan {
     /// # Errors
     /// `Bug`: a job is missing.
     pub fn finish(self, done: Vec<Done>) -> Result<TableModel> {
-        let mut held_out = vec![Vec::new(); 0];
+        let mut held_out: Vec<Vec<f32>> = Vec::new();
         let (mut kept, mut folds) = (None, 0);
         for result in done {
             match result {

@@ -105,7 +105,11 @@ fn curve(scores: &[f32], attack: &[bool]) -> Vec<Point> {
     let mut points = vec![Point::default()];
     let mut so_far = Point::default();
     for (place, row) in order.iter().enumerate() {
-        if attack[*row] { so_far.attacks += 1 } else { so_far.benign += 1 }
+        if attack[*row] {
+            so_far.attacks += 1
+        } else {
+            so_far.benign += 1
+        }
         let last_of_ties = order.get(place + 1).is_none_or(|next| scores[*next] < scores[*row]);
         if last_of_ties {
             points.push(so_far);
@@ -236,7 +240,8 @@ mod tests {
 
     #[test]
     fn wilson_is_that_of_statsmodels() {
-        for (hits, of, low, high) in [(5, 10, 0.236_593_1, 0.763_406_9), (0, 50, 0.0, 0.071_347_6), (998, 1_000, 0.992_737_2, 0.999_451_4)] {
+        for (hits, of, low, high) in [(5, 10, 0.236_593_1, 0.763_406_9), (0, 50, 0.0, 0.071_347_6), (998, 1_000, 0.992_737_2, 0.999_451_4)]
+        {
             let [l, h] = wilson(hits, of);
             assert!((l - low).abs() < 1e-6 && (h - high).abs() < 1e-6, "{hits}/{of}: {l} {h}");
         }

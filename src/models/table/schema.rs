@@ -1,7 +1,7 @@
 //! What a table's columns mean, learned at training, and rows of numbers by it.
 //!
-//! Rules. A column with one value is left out. A column of words becomes one column a word for the most frequent words, and one
-//! that says how frequent the word was; a word never seen has the frequency of half a row and belongs to no other column. A missing
+//! Rules. A column with one value is left out. A column of words becomes one column a word for the most frequent words and, where
+//! there are more, one that says how frequent the word was: half a row for a word never seen, which belongs to no other column. A missing
 //! number stays missing (NaN), a missing word is a word. Infinities are the largest finite numbers. Where cells were missing in
 //! training, a further column says so. A column that hardly repeats a word is an identifier and is left out.
 
@@ -52,7 +52,7 @@ impl Field {
     fn width(&self) -> usize {
         match &self.kind {
             Kind::Number { missing } => 1 + usize::from(*missing),
-            Kind::Words { own, .. } => own + 1,
+            Kind::Words { words, own, .. } => own + usize::from(words.len() > *own),
         }
     }
 }
@@ -104,7 +104,7 @@ impl TableSchema {
                 }
                 Kind::Words { words, own, .. } => {
                     names.extend(words.iter().take(*own).map(|(word, _)| format!("{name}={word}")));
-                    names.push(name.clone());
+                    names.extend((words.len() > *own).then(|| name.clone()));
                 }
             }
         }
@@ -125,9 +125,9 @@ impl TableSchema {
         let mut rows = vec![0.0_f32; frame.rows() * self.width()];
         let mut at = 0;
         for field in &self.fields {
-            let column = frame.column(&field.name).ok_or_else(|| {
-                Error::config(format!("{}; the model was trained with it", frame.absent(&field.name)))
-            })?;
+            let column = frame
+                .column(&field.name)
+                .ok_or_else(|| Error::config(format!("{}; the model was trained with it", frame.absent(&field.name))))?;
             field.fill(&column.cells, &mut rows, at, self.width())?;
             at += field.width();
         }
@@ -154,7 +154,9 @@ impl Field {
                 if let Some(row) = codes.iter().position(|code| *code != MISSING) {
                     return Err(Error::config(format!(
                         "column '{}' holds '{}' in row {}, and numbers when the model was trained; mend the file or train again",
-                        self.name, words[codes[row] as usize], row + 1
+                        self.name,
+                        words[codes[row] as usize],
+                        row + 1
                     )));
                 }
                 for row in rows.chunks_exact_mut(width) {
@@ -175,7 +177,9 @@ impl Field {
                 let mut put = |row: usize, (place, frequency): (Option<usize>, f32)| {
                     let row = &mut rows[row * width..][..width];
                     place.into_iter().for_each(|place| row[at + place] = 1.0);
-                    row[at + own] = frequency;
+                    if words.len() > *own {
+                        row[at + own] = frequency;
+                    }
                 };
                 match cells {
                     Cells::Words { codes, words } => {
@@ -256,17 +260,28 @@ mod tests {
             numbers("one", &[7.0; 4]),
         ]);
         let schema = TableSchema::learn(&training).unwrap();
-        assert_eq!(schema.names(), ["bytes", "bytes?", "service=http", "service=", "service=dns", "service"]);
+        assert_eq!(schema.names(), ["bytes", "bytes?", "service=http", "service=", "service=dns"]);
         assert!(schema.left_out["one"].contains("one value"));
         let rows = schema.encode(&training).unwrap();
         assert_eq!(&rows.row(0)[..5], [1.0, 0.0, 1.0, 0.0, 0.0]);
         assert!(rows.row(1)[0].is_nan() && rows.row(1)[1] > 0.5 && rows.row(3)[0] > 9e29);
-        assert!((rows.row(0)[5] - libm::logf(0.5)).abs() < 1e-6 && rows.row(2)[3] > 0.5);
+        assert!(rows.row(2)[3] > 0.5);
         // Another order of columns, one more, and a word never seen.
         let other = frame(vec![words("x", &["a"]), words("service", &["ftp"]), numbers("bytes", &[2.0])]);
         let row = schema.encode(&other).unwrap();
         assert_eq!(&row.row(0)[..5], [2.0, 0.0, 0.0, 0.0, 0.0]);
-        assert!((row.row(0)[5] - libm::logf(0.5 / 4.0)).abs() < 1e-6);
+    }
+
+    #[test]
+    fn rare_words_are_told_by_their_frequency() {
+        let text: Vec<String> = (0..400).map(|i| if i < 200 { "usual".to_owned() } else { format!("w{}", i % 100) }).collect();
+        let text: Vec<&str> = text.iter().map(String::as_str).collect();
+        let schema = TableSchema::learn(&frame(vec![words("service", &text)])).unwrap();
+        assert_eq!(schema.width(), WORDS_OWN + 1);
+        let row = |word: &str| schema.encode(&frame(vec![words("service", &[word])])).unwrap().row(0).to_vec();
+        assert!((row("usual")[WORDS_OWN] - libm::logf(0.5)).abs() < 1e-6 && row("usual")[0] > 0.5);
+        assert!((row("new")[WORDS_OWN] - libm::logf(0.5 / 400.0)).abs() < 1e-6);
+        assert!((row("w99")[WORDS_OWN] - libm::logf(2.0 / 400.0)).abs() < 1e-6, "seen, without a column of its own");
     }
 
     #[test]

@@ -19,12 +19,9 @@ pub(crate) fn table(rows: usize, seed: u64) -> (Frame, Truth) {
     }
     let words = ["tcp", "udp", "icmp"].map(str::to_owned).to_vec();
     let column = |name: &str, cells| Column { name: name.into(), cells };
-    let frame = Frame::new(vec![
-        column("a", Cells::Numbers(a)),
-        column("b", Cells::Numbers(b)),
-        column("protocol", Cells::Words { codes, words }),
-    ])
-    .unwrap();
+    let frame =
+        Frame::new(vec![column("a", Cells::Numbers(a)), column("b", Cells::Numbers(b)), column("protocol", Cells::Words { codes, words })])
+            .unwrap();
     let class = attack.iter().map(|attack| u32::from(*attack)).collect();
     (frame, Truth { attack, class, classes: vec!["normal".into(), "odd".into()] })
 }
