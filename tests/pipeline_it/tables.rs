@@ -110,7 +110,7 @@ fn without_labels_learning_is_unsupervised() {
     run(&["evaluate", "--model", &model, "--data", &test, "--label", "label", "--json", &report]).ok();
     let report = json(&std::fs::read_to_string(&report).unwrap());
     assert_eq!(report["members"].as_object().unwrap().len(), 2);
-    assert!(report["ensemble"]["rocAuc"].as_f64().unwrap() > 0.95, "{report}");
+    assert!(report["ensemble"]["rocAuc"].as_f64().unwrap() > 0.75, "{report}");
 }
 
 #[test]

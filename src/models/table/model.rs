@@ -18,8 +18,8 @@ const KIND: &str = "table";
 const MEMBERS_FILE: &str = "members.bin";
 const TABLE_FILE: &str = "table.json";
 const VERSION_DIGITS: usize = 16;
-/// Rows that are encoded and scored at a time.
-const CHUNK: usize = 4_096;
+/// Values that are encoded and scored at a time.
+const CHUNK_VALUES: usize = 1 << 22;
 
 /// All that scoring needs.
 #[derive(Clone, Debug)]
@@ -103,14 +103,13 @@ impl TableModel {
         let mut scored = Scored::default();
         let members = self.calibrations.len();
         (scored.parts, scored.raw) = (vec![Vec::new(); members], vec![Vec::new(); members]);
-        // A table without rows must have its columns too.
-        let mut at = 0;
-        loop {
-            let rows: Vec<usize> = (at..frame.rows().min(at + CHUNK)).collect();
-            let encoded = self.schema.encode(&frame.select(&rows))?;
-            let raw = self.members.scores(encoded);
+        self.schema.check(frame)?;
+        let chunk = CHUNK_VALUES.div_ceil(self.schema.width());
+        for at in (0..frame.rows()).step_by(chunk) {
+            let some = at..frame.rows().min(at + chunk);
+            let raw = self.members.scores(self.schema.encode_some(frame, some.clone()));
             let mut parts = vec![0.0; members];
-            for row in 0..rows.len() {
+            for row in 0..some.len() {
                 for ((calibration, raw), (part, all)) in self.calibrations.iter().zip(&raw).zip(parts.iter_mut().zip(&mut scored.parts)) {
                     *part = combine::surprise(calibration, raw[row]);
                     all.push(*part);
@@ -120,11 +119,8 @@ impl TableModel {
                 scored.p_values.push(libm::exp(-f64::from(self.combined.surprise(score))));
             }
             scored.raw.iter_mut().zip(raw).for_each(|(all, some)| all.extend(some));
-            at += CHUNK;
-            if at >= frame.rows() {
-                return Ok(scored);
-            }
         }
+        Ok(scored)
     }
 
     /// The names of its members, in the order of their parts.

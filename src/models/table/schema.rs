@@ -6,6 +6,7 @@
 //! training, a further column says so. A column that hardly repeats a word is an identifier and is left out.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use super::frame::{Cells, Column, Frame, MISSING};
 use crate::error::{Error, Result};
@@ -117,81 +118,106 @@ impl TableSchema {
         self.fields.iter().find(|field| field.name == name).map(|field| matches!(field.kind, Kind::Words { .. }))
     }
 
-    /// Rows of numbers. Columns that are not in the schema are not looked at; their order does not matter.
+    /// Whether a frame can be encoded. Columns that are not in the schema are not looked at; their order does not matter.
     ///
     /// # Errors
     /// `Config`: a column is absent, or holds words where training saw numbers.
+    pub fn check(&self, frame: &Frame) -> Result<()> {
+        for Field { name, kind } in &self.fields {
+            let column =
+                frame.column(name).ok_or_else(|| Error::config(format!("{}; the model was trained with it", frame.absent(name))))?;
+            if let (Kind::Number { .. }, Cells::Words { codes, words }) = (kind, &column.cells) {
+                let text = |code: &u32| words.get(*code as usize).filter(|word| word.parse::<f64>().is_err());
+                if let Some((row, word)) = codes.iter().enumerate().find_map(|(row, code)| text(code).map(|word| (row, word))) {
+                    return Err(Error::config(format!(
+                        "column '{name}' holds '{word}' in row {}, and numbers when the model was trained; mend the file or train again",
+                        row + 1
+                    )));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Rows of numbers.
+    ///
+    /// # Errors
+    /// As for [`Self::check`].
     pub fn encode(&self, frame: &Frame) -> Result<Matrix> {
-        let mut rows = vec![0.0_f32; frame.rows() * self.width()];
+        self.check(frame)?;
+        Ok(self.encode_some(frame, 0..frame.rows()))
+    }
+
+    /// Some of the rows of a frame that was checked.
+    #[must_use]
+    pub fn encode_some(&self, frame: &Frame, some: Range<usize>) -> Matrix {
+        let width = self.width();
+        let mut rows = vec![0.0_f32; some.len() * width];
         let mut at = 0;
         for field in &self.fields {
-            let column = frame
-                .column(&field.name)
-                .ok_or_else(|| Error::config(format!("{}; the model was trained with it", frame.absent(&field.name))))?;
-            field.fill(&column.cells, &mut rows, at, self.width())?;
+            if let Some(column) = frame.column(&field.name) {
+                field.fill(&column.cells, some.clone(), &mut Slots { rows: &mut rows, width, at });
+            }
             at += field.width();
         }
-        let mut matrix = Matrix::new(self.width());
-        rows.chunks_exact(self.width()).for_each(|row| matrix.push(row));
-        Ok(matrix)
+        let mut matrix = Matrix::new(width);
+        rows.chunks_exact(width).for_each(|row| matrix.push(row));
+        matrix
+    }
+}
+
+/// Where a field's values go.
+struct Slots<'a> {
+    rows: &'a mut [f32],
+    width: usize,
+    at: usize,
+}
+
+impl Slots<'_> {
+    fn put(&mut self, row: usize, place: usize, value: f32) {
+        self.rows[row * self.width + self.at + place] = value;
     }
 }
 
 impl Field {
-    fn fill(&self, cells: &Cells, rows: &mut [f32], at: usize, width: usize) -> Result<()> {
-        match (&self.kind, cells) {
-            (Kind::Number { missing }, Cells::Numbers(values)) => {
-                for (row, value) in rows.chunks_exact_mut(width).zip(values) {
-                    row[at] = value.clamp(-NUMBER_MAX, NUMBER_MAX) as f32;
+    fn fill(&self, cells: &Cells, some: Range<usize>, slots: &mut Slots<'_>) {
+        match &self.kind {
+            Kind::Number { missing } => {
+                let parsed: Vec<f64> = match cells {
+                    Cells::Words { words, .. } => words.iter().map(|word| word.parse().unwrap_or(f64::NAN)).collect(),
+                    Cells::Numbers(_) => Vec::new(),
+                };
+                for (row, from) in some.enumerate() {
+                    let value = match cells {
+                        Cells::Numbers(values) => values[from],
+                        Cells::Words { codes, .. } => parsed.get(codes[from] as usize).copied().unwrap_or(f64::NAN),
+                    };
+                    slots.put(row, 0, value.clamp(-NUMBER_MAX, NUMBER_MAX) as f32);
                     if *missing {
-                        row[at + 1] = f32::from(u8::from(value.is_nan()));
+                        slots.put(row, 1, f32::from(u8::from(value.is_nan())));
                     }
                 }
-                Ok(())
             }
-            // A column without a single cell has no type of its own.
-            (Kind::Number { missing }, Cells::Words { codes, words }) => {
-                if let Some(row) = codes.iter().position(|code| *code != MISSING) {
-                    return Err(Error::config(format!(
-                        "column '{}' holds '{}' in row {}, and numbers when the model was trained; mend the file or train again",
-                        self.name,
-                        words[codes[row] as usize],
-                        row + 1
-                    )));
-                }
-                for row in rows.chunks_exact_mut(width) {
-                    row[at] = f32::NAN;
-                    if *missing {
-                        row[at + 1] = 1.0;
-                    }
-                }
-                Ok(())
-            }
-            (Kind::Words { words, own, rows: trained }, cells) => {
+            Kind::Words { words, own, rows } => {
                 let places: BTreeMap<&str, usize> = words.iter().enumerate().map(|(place, (word, _))| (word.as_str(), place)).collect();
-                let look = |word: &str| -> (Option<usize>, f32) {
-                    let place = places.get(word).copied();
-                    let count = place.map_or(0.5, |place| words[place].1 as f64);
-                    (place.filter(|place| place < own), libm::log(count / *trained as f64) as f32)
+                let look = |word: &str| places.get(word).copied();
+                let known: Vec<Option<usize>> = match cells {
+                    Cells::Words { words, .. } => words.iter().map(|word| look(word)).collect(),
+                    Cells::Numbers(_) => Vec::new(),
                 };
-                let mut put = |row: usize, (place, frequency): (Option<usize>, f32)| {
-                    let row = &mut rows[row * width..][..width];
-                    place.into_iter().for_each(|place| row[at + place] = 1.0);
+                for (row, from) in some.enumerate() {
+                    let place = match cells {
+                        Cells::Words { codes, .. } if codes[from] != MISSING => known[codes[from] as usize],
+                        cells => look(cells.text(from).as_deref().unwrap_or(NO_WORD)),
+                    };
+                    if let Some(place) = place.filter(|place| place < own) {
+                        slots.put(row, place, 1.0);
+                    }
                     if words.len() > *own {
-                        row[at + own] = frequency;
-                    }
-                };
-                match cells {
-                    Cells::Words { codes, words } => {
-                        let known: Vec<_> = words.iter().map(|word| look(word)).collect();
-                        let none = look(NO_WORD);
-                        codes.iter().enumerate().for_each(|(row, code)| put(row, known.get(*code as usize).copied().unwrap_or(none)));
-                    }
-                    Cells::Numbers(_) => {
-                        (0..cells.len()).for_each(|row| put(row, look(cells.text(row).as_deref().unwrap_or(NO_WORD))));
+                        let count = place.map_or(0.5, |place| words[place].1 as f64);
+                        slots.put(row, *own, libm::log(count / *rows as f64) as f32);
                     }
                 }
-                Ok(())
             }
         }
     }

@@ -76,6 +76,9 @@ fn what_is_kept_scores_the_same_and_damage_is_refused() {
         changed[part].1[middle] ^= 1;
         assert!(TableModel::from_files(|name| read(&changed, name)).is_err(), "{}", files[part].0);
     }
+    // Chunks change nothing.
+    let thrice: Vec<usize> = (0..400).chain(0..400).chain(0..400).collect();
+    assert_eq!(&again.score(&frame.select(&thrice)).unwrap().scores[800..], model.score(&frame).unwrap().scores);
     let mut empty = frame.select(&[]);
     assert!(again.score(&empty).unwrap().scores.is_empty());
     empty.take("b").unwrap();
