@@ -11,7 +11,7 @@ use crate::models::random::Random;
 
 /// Trees, and rows that each is grown from.
 pub const TREES: usize = 300;
-pub const SAMPLE: usize = 1_024;
+pub const SAMPLE: usize = 4_096;
 const LEAF: u32 = u32::MAX;
 
 /// A node: rows with `row[column] < threshold` go to `child`, others to the one after it.

@@ -9,10 +9,10 @@ use crate::error::{Error, Result};
 use crate::models::matrix::Matrix;
 use crate::models::random::Random;
 
-/// Clusters of the mixtures, as far as there are rows for them.
-const CLUSTERS: [usize; 3] = [3, 4, 5];
+/// Clusters of the mixtures, as far as there are rows for them; each from other starts.
+const CLUSTERS: [usize; 9] = [3, 4, 5, 3, 4, 5, 3, 4, 5];
 /// Added to each variance of normal scores.
-const RIDGE: f64 = 0.5;
+const RIDGE: f64 = 0.7;
 /// Columns at most: those that vary most.
 const WIDTH_MAX: usize = 256;
 const ROUNDS_MAX: usize = 30;
