@@ -77,3 +77,7 @@ pub const TREES_IMPORT_BYTES_MAX: usize = 256 * 1024 * 1024;
 pub const BUNDLE_PART_BYTES_MAX: u64 = 64 * 1024 * 1024;
 /// Rows kept for training, out of any number seen.
 pub const TRAINING_ROWS_MAX: usize = 1_000_000;
+/// Rows of one table that a model is fitted to or that are scored at once.
+pub const TABLE_ROWS_MAX: usize = 10_000_000;
+/// Bytes of one table once decompressed; it is read whole.
+pub const TABLE_BYTES_MAX: u64 = 8 * 1024 * 1024 * 1024;

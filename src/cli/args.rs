@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::builder::PossibleValuesParser;
 use clap::{Args, Subcommand};
 
+use super::args_table::TableFlags;
 use crate::config::pipeline::CODECS;
 use crate::config::{FlagLayer, Resolved, environment};
 use crate::error::Result;
@@ -228,14 +229,15 @@ pub struct SimulateArgs {
 Examples:
   threatguard train --pipeline pipelines/network.yaml --input benign.log.gz --codec zeek --out models
   threatguard simulate --benign --out benign.jsonl
-  threatguard train --pipeline pipelines/identity.yaml --input benign.jsonl --codec threatguard --out models")]
+  threatguard train --pipeline pipelines/identity.yaml --input benign.jsonl --codec threatguard --out models
+  threatguard train --data flows.csv.gz --label class --benign normal --out model")]
 pub struct TrainArgs {
     /// Pipeline file
-    #[arg(long, short, value_name = "FILE")]
-    pub pipeline: PathBuf,
+    #[arg(long, short, value_name = "FILE", required_unless_present = "data", requires = "input")]
+    pub pipeline: Option<PathBuf>,
     /// File (plain, gzip or zstd), folder, or - for standard input
-    #[arg(long, short, value_name = "PATH")]
-    pub input: PathBuf,
+    #[arg(long, short, value_name = "PATH", requires = "pipeline")]
+    pub input: Option<PathBuf>,
     /// How the input is read
     #[arg(long, value_name = "NAME", default_value = "auto", value_parser = codecs())]
     pub codec: String,
@@ -243,14 +245,10 @@ pub struct TrainArgs {
     #[arg(long, short, value_name = "DIR")]
     pub out: PathBuf,
     /// Stop after so many events
-    #[arg(long, value_name = "EVENTS")]
+    #[arg(long, value_name = "EVENTS", requires = "pipeline")]
     pub limit: Option<u64>,
-    /// Field of the events that says which are attacks; boosted trees are fitted where there is one
-    #[arg(long, value_name = "FIELD")]
-    pub label: Option<String>,
-    /// Value of that field in ordinary events; the usual words where left out
-    #[arg(long, value_name = "VALUE", requires = "label")]
-    pub benign: Option<String>,
+    #[command(flatten)]
+    pub table: TableFlags,
 }
 
 /// Send a file to Kafka at a chosen rate

@@ -9,12 +9,14 @@
 
 pub mod args;
 pub mod args_state;
+pub mod args_table;
 pub mod live;
 pub mod output;
 pub mod progress;
 
 mod completions;
 mod demo;
+mod evaluate;
 mod explain;
 mod explain_view;
 mod input;
@@ -22,6 +24,7 @@ mod live_view;
 mod models;
 mod replay;
 mod run;
+mod score;
 mod show;
 mod simulate;
 mod state;
@@ -31,6 +34,7 @@ pub mod test;
 #[cfg(test)]
 mod tests;
 mod train;
+mod train_table;
 mod validate;
 mod verify;
 
@@ -64,6 +68,8 @@ pub enum Verb {
     Demo(Box<args::DemoArgs>),
     Run(Box<args::RunArgs>),
     Train(args::TrainArgs),
+    Evaluate(args_table::EvaluateArgs),
+    Score(args_table::ScoreArgs),
     Simulate(args::SimulateArgs),
     Replay(Box<args::ReplayArgs>),
     Validate(args::ValidateArgs),
@@ -109,6 +115,8 @@ fn dispatch(verb: Verb) -> Result<Outcome> {
         Verb::Demo(args) => demo::run(&args),
         Verb::Run(args) => run::run(&args),
         Verb::Train(args) => train::run(&args),
+        Verb::Evaluate(args) => evaluate::run(&args),
+        Verb::Score(args) => score::run(&args),
         Verb::Replay(args) => replay::run(&args),
         Verb::Test(args) => test::run(&args),
         Verb::Simulate(args) => simulate::run(&args),

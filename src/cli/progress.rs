@@ -60,6 +60,13 @@ impl Progress {
         self.look();
     }
 
+    /// One more of a few long steps is done.
+    pub fn step(&mut self) {
+        self.at += 1;
+        self.calls = CALLS_BETWEEN_LOOKS - 1;
+        self.look();
+    }
+
     /// Takes the bar away.
     pub fn finish(self) {
         self.bar.finish_and_clear();

@@ -3,6 +3,7 @@
 //! The input is read twice where it can be: first for the models that look at sequences or labels, then, with those at work, for
 //! everything that calibrates them.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use super::args::TrainArgs;
@@ -24,12 +25,19 @@ use crate::run::pipeline::Pipeline;
 use crate::run::telemetry::Metrics;
 
 pub(super) fn run(args: &TrainArgs) -> Result<Outcome> {
-    let mut file = pipeline::load(&args.pipeline)?;
+    if let Some(data) = &args.table.data {
+        return super::train_table::run(&args.table, data, &args.out);
+    }
+    let (Some(file), Some(from)) = (&args.pipeline, &args.input) else {
+        return Err(Error::bug("neither a table nor a pipeline with its input"));
+    };
+    let mut file = pipeline::load(file)?;
     // Everything is learned from: the sample that is kept of it is bounded.
     file.learning.events = u64::MAX;
-    let models = fit_models(args, &file)?;
-    let labels = Labels { field: args.label.clone(), benign: args.benign.clone() };
-    let (pipeline, learning, counts) = pass(args, &file, "calibrating", |pipeline| Learning::with_models(pipeline, models, labels))?;
+    let from = Input { path: from, codec: &args.codec, limit: args.limit.unwrap_or(u64::MAX) };
+    let labels = Labels { field: args.table.label.clone(), benign: args.table.benign.clone() };
+    let models = fit_models(from, &file, &labels)?;
+    let (pipeline, learning, counts) = pass(from, &file, "calibrating", |pipeline| Learning::with_models(pipeline, models, labels))?;
     let bundle = learning
         .finish_early(&pipeline)?
         .ok_or_else(|| Error::config("there is nothing to learn from: no event could be read; check the codec"))?;
@@ -38,18 +46,26 @@ pub(super) fn run(args: &TrainArgs) -> Result<Outcome> {
     Ok(Outcome::Clean)
 }
 
+/// What is read, twice.
+#[derive(Clone, Copy)]
+struct Input<'i> {
+    path: &'i Path,
+    codec: &'i str,
+    limit: u64,
+}
+
 /// First pass: what looks at sequences and labels. Standard input is read once, so it cannot be had from there.
-fn fit_models(args: &TrainArgs, file: &PipelineFile) -> Result<Fitted> {
-    let wanted = file.detectors.lstm_autoencoder.enabled || (file.detectors.boosted_trees.enabled && args.label.is_some());
+fn fit_models(from: Input<'_>, file: &PipelineFile, labels: &Labels) -> Result<Fitted> {
+    let wanted = file.detectors.lstm_autoencoder.enabled || (file.detectors.boosted_trees.enabled && labels.field.is_some());
     if !wanted {
         return Ok(Fitted::default());
     }
-    if args.input.as_os_str() == "-" {
+    if from.path.as_os_str() == "-" {
         output::notice("standard input can be read only once: no LSTM autoencoder and no boosted trees; train from a file for those");
         return Ok(Fitted::default());
     }
-    let labels = Labels { field: args.label.clone(), benign: args.benign.clone() };
-    let (pipeline, learning, _) = pass(args, file, "reading sequences", |pipeline| Learning::sampling(pipeline, labels))?;
+    let labelled = labels.clone();
+    let (pipeline, learning, _) = pass(from, file, "reading sequences", |pipeline| Learning::sampling(pipeline, labelled))?;
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let mut shown: Option<(&str, Progress)> = None;
     let mut fitted = learning.take_sample().fit(threads, file.learning.seed, &mut |what, done, of| {
@@ -63,7 +79,7 @@ fn fit_models(args: &TrainArgs, file: &PipelineFile) -> Result<Fitted> {
     let detectors = &pipeline.settings.detectors;
     fitted.lstm.take_if(|_| !detectors.lstm_autoencoder.enabled);
     fitted.trees.take_if(|_| !detectors.boosted_trees.enabled);
-    if args.label.is_some() && fitted.trees.is_none() && detectors.boosted_trees.enabled {
+    if labels.field.is_some() && fitted.trees.is_none() && detectors.boosted_trees.enabled {
         output::notice("too few labelled events of both kinds for boosted trees: at least 50 of each are needed");
     }
     Ok(fitted)
@@ -71,20 +87,19 @@ fn fit_models(args: &TrainArgs, file: &PipelineFile) -> Result<Fitted> {
 
 /// Reads the whole input once.
 fn pass(
-    args: &TrainArgs,
+    from: Input<'_>,
     file: &PipelineFile,
     what: &str,
     learning: impl FnOnce(&Pipeline) -> Result<Learning>,
 ) -> Result<(Arc<Pipeline>, Arc<Learning>, Counts)> {
-    let (pipeline, mut input) = input::open_for(file.clone(), &args.input, Some(&args.codec), &Arc::default())?;
+    let (pipeline, mut input) = input::open_for(file.clone(), from.path, Some(from.codec), &Arc::default())?;
     let learning = Arc::new(learning(&pipeline)?);
     let correlator = Correlator::new(&pipeline.file.name, &pipeline.file.routes.threats, pipeline.file.correlation);
     let lanes = vec![(Arc::clone(&pipeline), Arc::clone(&learning))];
     let mut run = Embedded::new(lanes, Verdicts::None, Arc::new(Discard::default()), correlator, Arc::new(Metrics::new()))?;
     let mut progress = Progress::new(what, "bytes", input.progress().bytes_total);
-    let limit = args.limit.unwrap_or(u64::MAX);
-    while run.counts().received < limit {
-        let wanted = BATCH_RECORDS.min((limit - run.counts().received) as usize);
+    while run.counts().received < from.limit {
+        let wanted = BATCH_RECORDS.min((from.limit - run.counts().received) as usize);
         if input.read(&pipeline, run.records(0), wanted)? == 0 {
             break;
         }

@@ -21,6 +21,7 @@ pub mod records;
 pub mod redis;
 pub mod secret;
 pub mod snapshot;
+pub mod table;
 
 use std::any::Any;
 use std::sync::Arc;

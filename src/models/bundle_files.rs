@@ -13,11 +13,25 @@ use crate::limits::BUNDLE_PART_BYTES_MAX;
 /// Everything is written beside it and moved into place. An error of kind `Config` where the folder holds something else, and
 /// `Permanent` where the disk is full or cannot be written; then the folder is as it was before.
 pub fn save(bundle: &Bundle, folder: &Path) -> Result<()> {
-    let (new, previous) = (beside(folder, "new")?, beside(folder, "previous")?);
+    save_files(&bundle.to_files(), folder)
+}
+
+/// Whether a bundle may be saved to `folder`.
+///
+/// # Errors
+/// `Config`: the folder holds something else.
+pub fn check(folder: &Path) -> Result<()> {
     if folder.exists() && !folder.join(MANIFEST_FILE).is_file() && !is_empty(folder) {
         return Err(Error::config(format!("{} holds something else than a model bundle; choose another folder", folder.display())));
     }
-    let written = write_files(bundle, &new).and_then(|()| {
+    Ok(())
+}
+
+/// [`save`] of files under their names; one of them is the manifest.
+pub fn save_files(files: &[(&str, Vec<u8>)], folder: &Path) -> Result<()> {
+    let (new, previous) = (beside(folder, "new")?, beside(folder, "previous")?);
+    check(folder)?;
+    let written = write_files(files, &new).and_then(|()| {
         remove(&previous)?;
         if folder.exists() {
             fs::rename(folder, &previous)?;
@@ -50,9 +64,14 @@ fn stored(folder: &Path) -> PathBuf {
 /// An error of kind `Config` for whatever is wrong with it; its text names the file and what to do. Where a crash came between
 /// the two steps of a replacement, the bundle that was to be replaced is read.
 pub fn load(folder: &Path) -> Result<Bundle> {
+    load_with(folder, |read| Bundle::from_files(read))
+}
+
+/// [`load`] of a bundle of whatever kind; `from` is given what reads a file's content.
+pub fn load_with<T>(folder: &Path, from: impl FnOnce(&mut dyn FnMut(&str) -> Result<Vec<u8>>) -> Result<T>) -> Result<T> {
     let folder = &stored(folder);
     let named = |error: Error| Error::new(error.kind, format!("model bundle {}", folder.display())).because(error);
-    Bundle::from_files(|name| read(&folder.join(name))).map_err(named)
+    from(&mut |name| read(&folder.join(name))).map_err(named)
 }
 
 fn read(path: &Path) -> Result<Vec<u8>> {
@@ -69,12 +88,12 @@ fn read(path: &Path) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-fn write_files(bundle: &Bundle, folder: &Path) -> std::io::Result<()> {
+fn write_files(files: &[(&str, Vec<u8>)], folder: &Path) -> std::io::Result<()> {
     remove(folder)?;
     fs::create_dir_all(folder)?;
-    for (name, bytes) in bundle.to_files() {
+    for (name, bytes) in files {
         let mut file = fs::File::create(folder.join(name))?;
-        file.write_all(&bytes)?;
+        file.write_all(bytes)?;
         file.sync_all()?;
     }
     sync_folder(Some(folder))

@@ -1,9 +1,7 @@
 //! Labels inside the events of a stream: which of them are attacks. Only training and backtests look at them.
 
 use crate::core::event::Event;
-
-/// What benign events are called where nothing else is said, in any case.
-const BENIGN: [&str; 9] = ["normal", "benign", "0", "false", "legitimate", "background", "clean", "good", "no"];
+use crate::models::table::truth::BENIGN;
 
 /// Where the label of an event is; without a field no event has one.
 #[derive(Clone, Debug, Default)]

@@ -17,5 +17,6 @@ mod schemas;
 mod service;
 #[path = "../support/mod.rs"]
 mod support;
+mod tables;
 #[path = "../support/workbench.rs"]
 mod workbench;

@@ -1,0 +1,97 @@
+//! `threatguard evaluate`: how well a model of a table does on labelled rows.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde::Serialize;
+
+use super::args_table::EvaluateArgs;
+use super::{Outcome, output};
+use crate::edge::table;
+use crate::error::{Error, Result};
+use crate::models::bundle_files;
+use crate::models::table::frame::Frame;
+use crate::models::table::model::{Manifest, Scored, TableModel};
+use crate::models::table::report::{Measures, Truth, measure};
+use crate::models::table::truth;
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Report {
+    rows: u64,
+    base_rate: f64,
+    ensemble: Measures,
+    members: BTreeMap<&'static str, Measures>,
+}
+
+pub(super) fn run(args: &EvaluateArgs) -> Result<Outcome> {
+    let (model, manifest) = load(&args.model)?;
+    let mut frame = read(&model, &args.data, args.columns.as_deref())?;
+    let truth = truth(&mut frame, args, &manifest)?;
+    let report = report(&model, &model.score(&frame)?, &truth);
+    if let Some(path) = &args.json {
+        let mut text = serde_json::to_vec_pretty(&report).map_err(|failure| Error::bug("a report is no JSON").because(failure))?;
+        text.push(b'\n');
+        write(path, &text)?;
+    }
+    output::print(&view(&report))?;
+    Ok(Outcome::Clean)
+}
+
+/// The model in a folder.
+pub(super) fn load(folder: &Path) -> Result<(TableModel, Manifest)> {
+    bundle_files::load_with(folder, |read| TableModel::from_files(read))
+}
+
+/// A table as the model needs it.
+pub(super) fn read(model: &TableModel, data: &Path, columns: Option<&str>) -> Result<Frame> {
+    let names = columns.map(table::names).transpose()?;
+    table::read(data, names.as_deref(), &|name| model.schema.is_words(name))
+}
+
+/// Writes a file whole.
+pub(super) fn write(path: &Path, bytes: &[u8]) -> Result<()> {
+    std::fs::write(path, bytes).map_err(|error| Error::permanent(format!("cannot write {}", path.display())).because(error))
+}
+
+fn truth(frame: &mut Frame, args: &EvaluateArgs, manifest: &Manifest) -> Result<Truth> {
+    let label = args.label.as_ref().or(manifest.label.column.as_ref());
+    let label = label.ok_or_else(|| Error::config("the model was trained without a label; name the column with --label"))?;
+    let column = frame.take(label).map_err(|error| Error::config(format!("{error}; a file without a header line needs --columns")))?;
+    let known = args.benign.as_deref().or(manifest.label.benign.as_deref());
+    let (truth, benign) = truth::read(&column, known)?;
+    truth::both_classes(&truth, &benign)?;
+    Ok(truth)
+}
+
+fn report(model: &TableModel, scored: &Scored, truth: &Truth) -> Report {
+    let attacks = truth.attack.iter().filter(|attack| **attack).count();
+    let members = model.names().into_iter().zip(&scored.raw).zip(&model.thresholds);
+    Report {
+        rows: truth.attack.len() as u64,
+        base_rate: attacks as f64 / truth.attack.len() as f64,
+        ensemble: measure(&scored.scores, truth, model.threshold),
+        members: members.map(|((name, scores), threshold)| (name, measure(scores, truth, *threshold))).collect(),
+    }
+}
+
+fn view(report: &Report) -> String {
+    let head = ["", "ROC AUC", "PR AUC", "TPR@0.1%", "TPR@0.8%", "TPR@1%", "TPR@5%", "accuracy", "TPR", "FPR", "alerts/M"];
+    let mut lines = vec![head.map(str::to_owned).to_vec()];
+    let line = |name: &str, m: &Measures| {
+        let mut cells = vec![name.to_owned(), format!("{:.4}", m.roc_auc), format!("{:.4}", m.pr_auc)];
+        cells.extend(["0.001", "0.008", "0.01", "0.05"].map(|rate| format!("{:.4}", m.tpr_at_fpr[rate])));
+        cells.extend([m.deployed.accuracy, m.deployed.tpr, m.deployed.fpr].map(|value| format!("{value:.4}")));
+        cells.push(format!("{:.0}", m.alerts_per_million));
+        cells
+    };
+    lines.push(line("ensemble", &report.ensemble));
+    lines.extend(report.members.iter().map(|(name, measures)| line(name, measures)));
+    let [low, high] = report.ensemble.interval95.roc_auc;
+    format!(
+        "{} rows, {:.1} % of them attacks; ROC AUC within {low:.4} and {high:.4} (95 %)\n{}",
+        report.rows,
+        report.base_rate * 100.0,
+        output::table(&lines)
+    )
+}

@@ -1,0 +1,169 @@
+//! From the members' surprises to one score, and the thresholds that it is judged by.
+//!
+//! Two ways, mixed by how far the anomaly members can be relied on, which is measured on held-out training rows:
+//!
+//! - **Carrying**: the forest's surprise beyond the everyday, the density's, and the trees' up to a cap. What is known of attacks
+//!   carries to other days only so far, and where benign traffic drifts it is the trees that err, with full conviction; so they may
+//!   raise a row but not decide alone below a false-positive rate of a quarter of a percent.
+//! - **Learned**: the members' surprises weighted by a logistic regression on held-out rows.
+//!
+//! The first has no say where the anomaly members by themselves see less than half of the known attacks, and all of it from three
+//! quarters. Must never lower the score as a member's surprise rises.
+
+use crate::core::ensemble::{Calibration, Unit};
+use crate::models::table::members::{BOOSTED, DENSITY, FOREST};
+
+/// Surprise of a member that counting can back; beyond, the fitted tail counts by its logarithm.
+const COUNTED_NATS: f32 = 12.0;
+const BEYOND_MAX: f32 = 1.5;
+/// The forest's surprise up to here is everyday and counts a tenth.
+const EVERYDAY_NATS: f32 = 3.0;
+const EVERYDAY_SHARE: f32 = 0.1;
+/// The trees' cap and weight where the anomaly members carry.
+const TREES_NATS_MAX: f32 = 6.0;
+const TREES_WEIGHT: f32 = 0.7;
+/// Known attacks seen by the anomaly members alone from which they have a say, and all of it.
+const SAY_FROM: f64 = 0.5;
+const SAY_FULL: f64 = 0.75;
+
+/// How surprises become a score.
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Combination {
+    /// The say of the carrying way, 0 to 1.
+    pub carrying: f32,
+    /// The share of known attacks that the anomaly members see at the nominal rate; absent without labels.
+    pub seen_by_anomaly: Option<f64>,
+    /// Weights of the learned way, one a member; empty without labels.
+    pub learned: Vec<f32>,
+}
+
+/// What a calibration says of a score, compressed where only the fitted tail speaks.
+#[must_use]
+pub fn surprise(calibration: &Calibration, score: f32) -> f32 {
+    let nats = calibration.surprise(score);
+    nats.min(COUNTED_NATS) + (0.5 * libm::logf(1.0 + (nats - COUNTED_NATS).max(0.0))).min(BEYOND_MAX)
+}
+
+/// A calibration of a member's benign scores. The forest's scores lie within 0 and 1, the others are in nats.
+#[must_use]
+pub fn calibration(member: usize, benign: &[f32]) -> Calibration {
+    Calibration::fit(&mut benign.to_vec(), if member == FOREST { Unit::ForestScore } else { Unit::Sum })
+}
+
+/// What the anomaly members alone say.
+#[must_use]
+pub fn anomaly(parts: &[f32]) -> f32 {
+    let forest = parts[FOREST];
+    (EVERYDAY_SHARE * forest).max(forest - (1.0 - EVERYDAY_SHARE) * EVERYDAY_NATS) + parts[DENSITY]
+}
+
+/// The say of the anomaly members by the share of known attacks they see.
+#[must_use]
+pub fn say(seen: f64) -> f32 {
+    ((seen - SAY_FROM) / (SAY_FULL - SAY_FROM)).clamp(0.0, 1.0) as f32
+}
+
+impl Combination {
+    /// Without labels only the anomaly members speak.
+    #[must_use]
+    pub fn unsupervised() -> Self {
+        Self { carrying: 1.0, seen_by_anomaly: None, learned: Vec::new() }
+    }
+
+    /// The score of a row by its members' surprises.
+    #[must_use]
+    pub fn score(&self, parts: &[f32]) -> f32 {
+        let trees = parts.get(BOOSTED).map_or(0.0, |part| TREES_WEIGHT * part.min(TREES_NATS_MAX));
+        let carried = anomaly(parts) + trees;
+        let learned: f32 = self.learned.iter().zip(parts).map(|(weight, part)| weight * part).sum();
+        self.carrying * carried + (1.0 - self.carrying) * learned
+    }
+
+    #[must_use]
+    pub fn is_sound(&self, members: usize) -> bool {
+        (0.0..=1.0).contains(&self.carrying)
+            && (self.learned.is_empty() || self.learned.len() == members)
+            && self.learned.iter().all(|weight| weight.is_finite() && *weight >= 0.0)
+    }
+}
+
+/// The smallest threshold that at most this share of benign scores lies above. A row is an alert above its threshold.
+#[must_use]
+pub fn nominal_threshold(benign: &[f32], rate: f64) -> f32 {
+    let mut sorted = benign.to_vec();
+    sorted.sort_unstable_by(f32::total_cmp);
+    let above = (benign.len() as f64 * rate) as usize;
+    sorted.get(sorted.len().saturating_sub(above + 1)).copied().unwrap_or(f32::MAX)
+}
+
+/// The highest threshold whose accuracy on these rows is not worse than the best by more than one standard error.
+#[must_use]
+pub fn accurate_threshold(scores: &[f32], attack: &[bool]) -> f32 {
+    let mut order: Vec<usize> = (0..scores.len()).collect();
+    order.sort_unstable_by(|a, b| scores[*b].total_cmp(&scores[*a]));
+    let mut right = attack.iter().filter(|attack| !**attack).count() as i64;
+    // Above the highest score nothing is an alert.
+    let mut points = vec![(scores.get(order.first().copied().unwrap_or(0)).copied().unwrap_or(f32::MAX), right)];
+    for (place, row) in order.iter().enumerate() {
+        right += if attack[*row] { 1 } else { -1 };
+        if let Some(next) = order.get(place + 1).filter(|next| scores[**next] < scores[*row]) {
+            // Halfway, so that no row of these lies on it.
+            points.push((scores[*next].midpoint(scores[*row]), right));
+        }
+    }
+    let best = points.iter().map(|point| point.1).max().unwrap_or(0);
+    let error = libm::sqrt((scores.len() as i64 - best).max(0) as f64);
+    points.iter().find(|point| point.1 as f64 >= best as f64 - error).map_or(f32::MAX, |point| point.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_say_of_anomaly_members_follows_what_they_see() {
+        assert!(say(0.3).abs() < 1e-6 && (say(0.8) - 1.0).abs() < 1e-6 && (say(0.625) - 0.5).abs() < 1e-6);
+    }
+
+    #[test]
+    fn a_score_never_falls_as_a_part_rises() {
+        for carrying in [0.0, 0.4, 1.0] {
+            let combination = Combination { carrying, seen_by_anomaly: None, learned: vec![0.1, 0.0, 2.0] };
+            for member in 0..3 {
+                let mut last = f32::NEG_INFINITY;
+                for step in 0..100 {
+                    let mut parts = [2.0, 1.0, 4.0];
+                    parts[member] = step as f32 * 0.2;
+                    let score = combination.score(&parts);
+                    assert!(score >= last, "{carrying} {member} {step}");
+                    last = score;
+                }
+            }
+        }
+        let capped = Combination::unsupervised();
+        assert!((capped.score(&[0.0, 0.0, 6.0]) - capped.score(&[0.0, 0.0, 13.0])).abs() < 1e-6);
+        assert!((capped.score(&[5.0, 2.0]) - (5.0 - 2.7 + 2.0)).abs() < 1e-5, "no trees");
+    }
+
+    #[test]
+    fn thresholds_hold_what_they_promise() {
+        let benign: Vec<f32> = (0..1_000).map(|i| i as f32).collect();
+        for rate in [0.008, 0.0, 0.0101, 1.0] {
+            let threshold = nominal_threshold(&benign, rate);
+            let above = benign.iter().filter(|s| **s > threshold).count();
+            assert!(above as f64 <= rate * 1_000.0 && (above as f64) > rate * 1_000.0 - 2.0, "{rate}: {above}");
+        }
+        assert!(nominal_threshold(&[1.0; 50], 0.008) >= 1.0, "ties are not alerts");
+        let (scores, attack) = ([0.1, 0.2, 0.3, 0.9, 1.0], [false, false, false, true, true]);
+        assert!((0.3..0.9).contains(&accurate_threshold(&scores, &attack)));
+        // With 100 wrong at best, a threshold that has 5 more wrong but fewer alerts is taken.
+        let mut many = vec![(5.0, true); 900];
+        many.extend([(3.0, true); 5]);
+        many.extend([(3.0, false); 5]);
+        many.extend([(1.0, false); 900]);
+        many.extend([(1.0, true); 100]);
+        let (scores, attack): (Vec<f32>, Vec<bool>) = many.into_iter().unzip();
+        assert!(accurate_threshold(&scores, &attack) > 3.0);
+    }
+}

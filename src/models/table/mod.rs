@@ -1,0 +1,19 @@
+//! Models of tables: any columns of numbers and words, a label where there is one. Pure, as all fitting is.
+//!
+//! `frame` > `schema` > encoded rows (> `normal` scores) > `members` > surprises > `combine` > a score > `report`. `plan` fits all of it
+//! in jobs that may run side by side; `model` is the result, which scores and is kept. Must never read a label when scoring.
+
+pub mod combine;
+pub mod frame;
+pub mod isolation;
+pub mod members;
+pub mod mixture;
+pub mod model;
+pub mod normal;
+pub mod plan;
+pub mod report;
+pub mod schema;
+pub mod truth;
+pub mod wire;
+
+mod learned;

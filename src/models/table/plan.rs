@@ -1,0 +1,262 @@
+//! Fitting a model of a table in jobs: one for each fold, whose held-out rows calibrate, and one for the members that are kept.
+//!
+//! Jobs depend on nothing but the plan, so they may run side by side and the model is the same. Equal rows with the same label are
+//! taken once: repetitions would put the same row on both sides of a fold. Rows of a group stay in one fold.
+
+use std::cmp::Ordering;
+use std::collections::BTreeMap;
+
+use super::combine::{self, Combination};
+use super::frame::{Column, Frame};
+use super::learned;
+use super::members::{self, Members};
+use super::model::{Facts, TableModel};
+use super::report::Truth;
+use super::schema::TableSchema;
+use crate::core::ensemble::{Calibration, Unit};
+use crate::error::{Error, Result};
+use crate::limits::TABLE_ROWS_MAX;
+use crate::models::matrix::Matrix;
+use crate::models::random::Random;
+
+/// Parts that rows are cut into; each is judged by members fitted to the others.
+const FOLDS: usize = 4;
+/// Fewer benign rows do not calibrate anything.
+const BENIGN_MIN: usize = 20;
+/// Fewer attacks leave some fold without one: they are told apart by nothing then.
+const ATTACKS_MIN: usize = 8;
+
+/// How to fit.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Options {
+    pub seed: u64,
+    /// The share of benign rows that may become alerts.
+    pub nominal: f64,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { seed: 42, nominal: 0.008 }
+    }
+}
+
+/// All that the jobs need.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    options: Options,
+    schema: TableSchema,
+    rows: Matrix,
+    attack: Vec<bool>,
+    fold: Vec<u8>,
+    /// Rows of the table, the equal ones included.
+    table_rows: usize,
+}
+
+/// What came of a job.
+#[derive(Debug)]
+pub enum Done {
+    /// Scores of the fold's rows, member after member.
+    Fold {
+        fold: u8,
+        scores: Vec<Vec<f32>>,
+    },
+    Members(Box<Members>),
+}
+
+impl Plan {
+    /// Learns the columns and deals the rows out.
+    ///
+    /// # Errors
+    /// `Config`: too few or too many rows, no benign row, or nothing to learn from.
+    pub fn new(frame: &Frame, truth: Option<&Truth>, group: Option<&Column>, options: Options) -> Result<Self> {
+        if frame.rows() > TABLE_ROWS_MAX {
+            return Err(Error::config(format!(
+                "the table has {} rows, at most {TABLE_ROWS_MAX} are possible; train on a part",
+                frame.rows()
+            )));
+        }
+        let schema = TableSchema::learn(frame)?;
+        let encoded = schema.encode(frame)?;
+        let attack = truth.map_or_else(|| vec![false; frame.rows()], |truth| truth.attack.clone());
+        let kept = distinct(&encoded, &attack);
+        let groups = group.map(|column| codes(column, &kept));
+        let rows = encoded.select(kept.iter().copied());
+        let attack: Vec<bool> = kept.iter().map(|row| attack[*row]).collect();
+        check(&attack)?;
+        let fold = deal(rows.rows(), groups.as_deref(), options.seed);
+        Ok(Self { options, schema, rows, attack, fold, table_rows: frame.rows() })
+    }
+
+    #[must_use]
+    pub fn jobs(&self) -> usize {
+        FOLDS + 1
+    }
+    /// Steps that all jobs report together.
+    #[must_use]
+    pub fn steps(&self) -> usize {
+        self.jobs() * members::steps(self.attack.contains(&true))
+    }
+    #[must_use]
+    pub fn schema(&self) -> &TableSchema {
+        &self.schema
+    }
+
+    /// Does one job; `done` is called after each of its steps.
+    ///
+    /// # Errors
+    /// `Config`: what the members refuse, such as a fold without benign rows.
+    pub fn run(&self, job: usize, done: &mut dyn FnMut()) -> Result<Done> {
+        if job >= FOLDS {
+            return Ok(Done::Members(Box::new(Members::fit(&self.rows, &self.attack, self.options.seed, done)?)));
+        }
+        let others: Vec<usize> = (0..self.fold.len()).filter(|row| self.fold[*row] as usize != job).collect();
+        let attack: Vec<bool> = others.iter().map(|row| self.attack[*row]).collect();
+        if !attack.contains(&false) || attack.contains(&true) != self.attack.contains(&true) {
+            return Err(Error::config("all benign rows or all attacks are in one group; use a finer --group, or none"));
+        }
+        let members = Members::fit(&self.rows.select(others), &attack, self.options.seed, done)?;
+        let scores = members.scores(self.rows.select(self.of(job as u8)));
+        Ok(Done::Fold { fold: job as u8, scores })
+    }
+
+    /// Puts the jobs' results together, in whatever order they come.
+    ///
+    /// # Errors
+    /// `Bug`: a job is missing.
+    pub fn finish(self, done: Vec<Done>) -> Result<TableModel> {
+        let mut held_out: Vec<Vec<f32>> = Vec::new();
+        let (mut kept, mut folds) = (None, 0);
+        for result in done {
+            match result {
+                Done::Members(members) => kept = Some(*members),
+                Done::Fold { fold, scores } => {
+                    held_out.resize_with(scores.len(), || vec![0.0_f32; self.rows.rows()]);
+                    for (all, part) in held_out.iter_mut().zip(&scores) {
+                        self.of(fold).zip(part).for_each(|(row, score)| all[row] = *score);
+                    }
+                    folds += 1;
+                }
+            }
+        }
+        match kept {
+            Some(members) if folds == FOLDS => Ok(self.assembled(members, &held_out)),
+            _ => Err(Error::bug("a job of the training is missing")),
+        }
+    }
+
+    fn assembled(self, members: Members, held_out: &[Vec<f32>]) -> TableModel {
+        let benign = |scores: &[f32]| -> Vec<f32> {
+            scores.iter().zip(&self.attack).filter(|(_, attack)| !**attack).map(|(score, _)| *score).collect()
+        };
+        let calibrations: Vec<Calibration> =
+            held_out.iter().enumerate().map(|(member, scores)| combine::calibration(member, &benign(scores))).collect();
+        let parts = parts(held_out, &calibrations);
+        let combination = self.combination(&parts, held_out.len());
+        let scores: Vec<f32> = parts.chunks_exact(held_out.len()).map(|parts| combination.score(parts)).collect();
+        let nominal = combine::nominal_threshold(&benign(&scores), self.options.nominal);
+        let supervised = self.attack.contains(&true);
+        let threshold = if supervised { nominal.max(combine::accurate_threshold(&scores, &self.attack)) } else { nominal };
+        let thresholds = held_out.iter().map(|scores| combine::nominal_threshold(&benign(scores), self.options.nominal)).collect();
+        let facts = Facts {
+            rows: self.table_rows as u64,
+            distinct_rows: self.rows.rows() as u64,
+            attacks: self.attack.iter().filter(|attack| **attack).count() as u64,
+            seed: self.options.seed,
+            nominal: self.options.nominal,
+        };
+        let combined = Calibration::fit(&mut benign(&scores), Unit::Sum);
+        TableModel { schema: self.schema, members, calibrations, combination, combined, thresholds, threshold, facts }
+    }
+
+    /// How far the anomaly members carry, and the weights for where they do not.
+    fn combination(&self, parts: &[f32], members: usize) -> Combination {
+        if !self.attack.contains(&true) {
+            return Combination::unsupervised();
+        }
+        let anomaly: Vec<f32> = parts.chunks_exact(members).map(combine::anomaly).collect();
+        let side = |wanted: bool| anomaly.iter().zip(&self.attack).filter(move |(_, attack)| **attack == wanted).map(|(score, _)| *score);
+        let threshold = combine::nominal_threshold(&side(false).collect::<Vec<_>>(), self.options.nominal);
+        let seen = side(true).filter(|score| *score > threshold).count() as f64 / side(true).count().max(1) as f64;
+        let carrying = combine::say(seen);
+        let learned = if carrying < 1.0 { learned::weights(parts, members, &self.attack) } else { None };
+        // Where nothing can be learned the trees decide: they saw the labels.
+        let trees = || if carrying < 1.0 { vec![0.0, 0.0, 1.0] } else { Vec::new() };
+        Combination { carrying, seen_by_anomaly: Some(seen), learned: learned.unwrap_or_else(trees) }
+    }
+
+    fn of(&self, fold: u8) -> impl Iterator<Item = usize> + '_ {
+        (0..self.fold.len()).filter(move |row| self.fold[*row] == fold)
+    }
+}
+
+/// The members' surprises, row after row.
+fn parts(scores: &[Vec<f32>], calibrations: &[Calibration]) -> Vec<f32> {
+    let rows = scores.first().map_or(0, Vec::len);
+    let mut parts = vec![0.0; rows * scores.len()];
+    for (member, (scores, calibration)) in scores.iter().zip(calibrations).enumerate() {
+        for (parts, score) in parts.chunks_exact_mut(calibrations.len()).zip(scores) {
+            parts[member] = combine::surprise(calibration, *score);
+        }
+    }
+    parts
+}
+
+fn check(attack: &[bool]) -> Result<()> {
+    let attacks = attack.iter().filter(|attack| **attack).count();
+    let benign = attack.len() - attacks;
+    if benign < BENIGN_MIN {
+        return Err(Error::config(format!("only {benign} different rows are benign; at least {BENIGN_MIN}, better 10,000, are needed")));
+    }
+    if (1..ATTACKS_MIN).contains(&attacks) {
+        return Err(Error::config(format!(
+            "only {attacks} different rows are attacks; give at least {ATTACKS_MIN}, or train without --label on benign rows alone"
+        )));
+    }
+    Ok(())
+}
+
+/// The first of each set of equal rows with the same label, in the table's order.
+fn distinct(rows: &Matrix, attack: &[bool]) -> Vec<usize> {
+    let compare = |a: usize, b: usize| -> Ordering {
+        let cells = rows.row(a).iter().map(|v| v.to_bits()).cmp(rows.row(b).iter().map(|v| v.to_bits()));
+        cells.then(attack[a].cmp(&attack[b]))
+    };
+    let mut order: Vec<usize> = (0..rows.rows()).collect();
+    order.sort_by(|a, b| compare(*a, *b));
+    order.dedup_by(|later, earlier| compare(*later, *earlier).is_eq());
+    order.sort_unstable();
+    order
+}
+
+/// A number for each group of these rows.
+fn codes(column: &Column, rows: &[usize]) -> Vec<usize> {
+    let mut numbers = BTreeMap::new();
+    let text = |row: &usize| column.cells.text(*row).unwrap_or_default();
+    rows.iter()
+        .map(|row| {
+            let next = numbers.len();
+            *numbers.entry(text(row)).or_insert(next)
+        })
+        .collect()
+}
+
+/// A fold for each row, or for each group.
+fn deal(rows: usize, groups: Option<&[usize]>, seed: u64) -> Vec<u8> {
+    let mut random = Random::new(seed);
+    let mut draw = |count: usize| -> Vec<u8> {
+        // As many of each as possible, in random order.
+        let mut folds: Vec<u8> = (0..count).map(|i| (i % FOLDS) as u8).collect();
+        (1..count).for_each(|i| folds.swap(i, random.below(i as u64 + 1) as usize));
+        folds
+    };
+    match groups {
+        None => draw(rows),
+        Some(groups) => {
+            let of_group = draw(groups.iter().max().map_or(0, |last| last + 1));
+            groups.iter().map(|group| of_group[*group]).collect()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,153 @@
+//! Scenario: a model of a table is trained, measured and used from the command line, on good files and on bad ones.
+//! Guarantees: the measures are those of the scores that are written; a bad file is an error that says what to do, never a number.
+
+use std::fmt::Write;
+
+use serde_json::Value;
+
+use crate::process::{json, run};
+use crate::workbench::Workbench;
+
+/// Rows of which every fifth is an attack; `plain` leaves out what real files have: missing cells and words.
+fn table(rows: u64, seed: u64) -> String {
+    let mut text = String::from("bytes,packets,service,label\n");
+    let mut state = seed;
+    let mut unit = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) as f64 / f64::from(u32::MAX >> 1)
+    };
+    for row in 0..rows {
+        let attack = row % 5 == 0;
+        let bytes = unit() * 100.0;
+        let packets = bytes + unit() * 5.0 + if attack { 30.0 } else { 0.0 };
+        let service = if row % 89 == 7 { "" } else { ["http", "dns", "smtp"][(row % 3) as usize] };
+        let label = if attack { ["scan", "flood"][(row % 2) as usize] } else { "normal" };
+        writeln!(text, "{bytes},{packets},{service},{label}").unwrap();
+    }
+    text
+}
+
+fn trained(bench: &Workbench, rows: u64) -> String {
+    let (data, model) = (bench.write("train.csv", table(rows, 1)), bench.text("model"));
+    run(&["train", "--data", &data, "--label", "label", "--out", &model]).ok();
+    model
+}
+
+#[track_caller]
+fn refused(arguments: &[&str], why: &str) {
+    run(arguments).fails(2, &[why]);
+}
+
+#[test]
+fn a_table_is_learned_measured_and_scored() {
+    let bench = Workbench::new();
+    let model = trained(&bench, 2_000);
+    let (data, report) = (bench.write("test.csv", table(1_500, 9)), bench.text("report.json"));
+    run(&["evaluate", "--model", &model, "--data", &data, "--label", "label", "--json", &report]).ok();
+    let report = json(&std::fs::read_to_string(&report).unwrap());
+    assert_eq!(report["rows"], 1_500);
+    assert!((report["baseRate"].as_f64().unwrap() - 0.2).abs() < 1e-9);
+    let members: Vec<&String> = report["members"].as_object().unwrap().keys().collect();
+    assert_eq!(members, ["boosted_trees", "density", "isolation_forest"]);
+    let ensemble = &report["ensemble"];
+    for measures in [ensemble, &report["members"]["density"]] {
+        let number = |value: &Value| value.as_f64().is_some_and(|value| (0.0..=1.0).contains(&value));
+        assert!(["0.001", "0.008", "0.01", "0.05"].iter().all(|rate| number(&measures["tprAtFpr"][rate])), "{measures}");
+        assert!(number(&measures["rocAuc"]) && number(&measures["prAuc"]) && number(&measures["deployed"]["fpr"]));
+        assert!(measures["deployed"]["threshold"].is_f64() && measures["alertsPerMillion"].is_f64());
+        assert!(number(&measures["recallByClass"]["scan"]) && number(&measures["interval95"]["rocAuc"][0]));
+    }
+    assert!(ensemble["rocAuc"].as_f64().unwrap() > 0.99, "{ensemble}");
+
+    // What is written for each row gives the same deployed rates.
+    let out = bench.text("scores.jsonl");
+    run(&["score", "--model", &model, "--data", &data, "--out", &out]).ok();
+    let lines: Vec<Value> = std::fs::read_to_string(&out).unwrap().lines().map(json).collect();
+    assert_eq!(lines.len(), 1_500);
+    let alerts = lines.iter().enumerate().filter(|(row, line)| row % 5 == 0 && line["alert"] == true).count();
+    assert!((alerts as f64 / 300.0 - ensemble["deployed"]["tpr"].as_f64().unwrap()).abs() < 1e-9);
+    assert!(
+        lines.iter().all(|line| line["pValue"].as_f64().is_some_and(|p| (0.0..=1.0).contains(&p)) && line["parts"]["density"].is_f64())
+    );
+    let csv = bench.text("scores.csv");
+    run(&["score", "--model", &model, "--data", &data, "--out", &csv]).ok();
+    let csv = std::fs::read_to_string(&csv).unwrap();
+    assert!(csv.starts_with("row,score,p_value,alert,isolation_forest,density,boosted_trees\n") && csv.lines().count() == 1_501);
+}
+
+#[test]
+fn the_same_seed_gives_the_same_model_and_another_form_of_the_file_too() {
+    let bench = Workbench::new();
+    let first = std::fs::read(format!("{}/manifest.json", trained(&bench, 600))).unwrap();
+    assert_eq!(first, std::fs::read(format!("{}/manifest.json", trained(&bench, 600))).unwrap());
+    let lines: String = table(600, 1)
+        .lines()
+        .skip(1)
+        .map(|line| {
+            let cells: Vec<&str> = line.split(',').collect();
+            let service = if cells[2].is_empty() { "null".to_owned() } else { format!("\"{}\"", cells[2]) };
+            format!("{{\"bytes\":{},\"packets\":{},\"service\":{service},\"label\":\"{}\"}}\n", cells[0], cells[1], cells[3])
+        })
+        .collect();
+    let packed = bench.write("train.jsonl.zst", zstd::encode_all(lines.as_bytes(), 1).unwrap());
+    let model = bench.text("again");
+    run(&["train", "--data", &packed, "--label", "label", "--out", &model]).ok();
+    let version = |text: &[u8]| json(std::str::from_utf8(text).unwrap())["version"].clone();
+    assert_eq!(version(&first), version(&std::fs::read(format!("{model}/manifest.json")).unwrap()));
+}
+
+#[test]
+fn without_labels_learning_is_unsupervised() {
+    let bench = Workbench::new();
+    let benign: String =
+        table(1_500, 1).lines().filter(|line| line.ends_with("normal") || line.ends_with("label")).fold(String::new(), |text, line| {
+            let (cells, _) = line.rsplit_once(',').unwrap();
+            text + cells + "\n"
+        });
+    let (data, model, report) = (bench.write("benign.csv", benign), bench.text("model"), bench.text("report.json"));
+    run(&["train", "--data", &data, "--out", &model]).ok();
+    let test = bench.write("test.csv", table(1_000, 9));
+    run(&["evaluate", "--model", &model, "--data", &test, "--label", "label", "--json", &report]).ok();
+    let report = json(&std::fs::read_to_string(&report).unwrap());
+    assert_eq!(report["members"].as_object().unwrap().len(), 2);
+    assert!(report["ensemble"]["rocAuc"].as_f64().unwrap() > 0.75, "{report}");
+}
+
+#[test]
+fn bad_tables_are_errors_that_say_what_to_do() {
+    let bench = Workbench::new();
+    let model = trained(&bench, 600);
+    let out = bench.text("out");
+    let data = |name: &str, text: &str| bench.write(name, text);
+    let train = |file: &str, why: &str| refused(&["train", "--data", file, "--label", "label", "--out", &out], why);
+    train(&data("empty.csv", ""), "it is empty");
+    train(&data("header.csv", "a,label\n"), "it has no rows");
+    train(&data("ragged.csv", "a,label\n1,normal\n2\n"), "line 3 has 1 cells");
+    train(&data("attacks.csv", "a,label\n1,x\n2,x\n"), "--benign");
+    train(&data("unlabelled.csv", "a,label\n1,normal\n2,\n"), "row 2 has no label");
+    train(&data("few.csv", "a,label\n1,normal\n2,x\n"), "at least 20");
+    train(&data("other.csv", "a,class\n1,normal\n"), "the nearest is");
+    train(&bench.text("absent.csv"), "does not exist");
+    refused(&["train", "--data", &data("d.csv", "a,b\n1,2\n"), "--drop", "c", "--out", &out], "there is no column 'c'");
+    refused(&["train", "--out", &out], "--pipeline");
+    refused(&["train", "--data", "x", "--pipeline", "y", "--out", &out], "cannot be used with");
+    refused(&["train", "--data", "x", "--benign", "y", "--out", &out], "--label");
+
+    let report = bench.text("report.json");
+    let evaluate = |file: &str, why: &str| {
+        refused(&["evaluate", "--model", &model, "--data", file, "--label", "label", "--json", &report], why);
+        assert!(!std::path::Path::new(&report).exists(), "no measures of a bad table");
+    };
+    evaluate(&data("absent.csv", "bytes,service,label\n1,http,normal\n2,dns,scan\n"), "there is no column 'packets'");
+    evaluate(&data("typed.csv", "bytes,packets,service,label\n1,2,http,normal\nx,3,dns,scan\n"), "'bytes' holds 'x' in row 2");
+    evaluate(&data("benign.csv", "bytes,packets,service,label\n1,2,http,normal\n2,3,dns,normal\n"), "nothing to measure");
+    evaluate(&data("malicious.csv", "bytes,packets,service,label\n1,2,http,scan\n2,3,dns,scan\n"), "no row's label is 'normal'");
+    refused(&["evaluate", "--model", &bench.text("nowhere"), "--data", &data("x.csv", "a\n1\n")], "is missing");
+
+    // Stated rules: a missing cell, a word never seen, columns in another order and columns more are no errors.
+    let odd = data("odd.csv", "more,service,packets,bytes,label\nz,,3,,normal\nz,gopher,90,1,flood\nz,dns,4,2,normal\n");
+    run(&["evaluate", "--model", &model, "--data", &odd, "--label", "label", "--json", &report]).ok();
+    let scores = bench.text("scores.jsonl");
+    run(&["score", "--model", &model, "--data", &odd, "--out", &scores]).ok();
+    assert!(std::fs::read_to_string(&scores).unwrap().lines().map(json).all(|line| line["score"].is_number()));
+}
