@@ -33,7 +33,9 @@ pub fn report() -> Value {
     );
     let combined = judge(&flows, |flow| flow.surprise);
     line("combination, all detectors", &combined);
-    let mut figures = json!({ "fitRows": fit, "benignTestRows": benign, "maliciousTestRows": malicious, "combination": value(&combined) });
+    let network = judge(&flows, |flow| flow.error);
+    line("LSTM autoencoder", &network);
+    let mut figures = json!({ "lstmAutoencoder": value(&network), "fitRows": fit, "benignTestRows": benign, "maliciousTestRows": malicious, "combination": value(&combined) });
     for (name, key, keep) in [("16 features", "allFeatures", None), ("6 features of the flow alone", "flowFeatures", Some(&OF_THE_FLOW))] {
         let kept: Vec<Flow> = flows.iter().map(|flow| Flow { row: masked(&flow.row, keep), ..*flow }).collect();
         let ours = ours(&kept);

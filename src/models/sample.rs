@@ -1,7 +1,7 @@
-//! Rows of whole entities in their order, for models that look at sequences or at labels: a bounded sample, some entities held out.
+//! Rows of whole entities in their order, for models that look at sequences or at labels: a bounded sample.
 //!
-//! Must never give another sample for the same events, hold more than its bound, or let a model see an entity that is held out: those
-//! are what calibration judges it by.
+//! Must never give another sample for the same events, hold more than its bound, or let trees see an entity that is held out while
+//! there are enough others: those are what calibration judges them by.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -29,7 +29,7 @@ const VALIDATION_PART: usize = 5;
 /// A network of a stream is small; more epochs than this gain it next to nothing.
 const EPOCHS: usize = 20;
 
-/// Whether models may not be fitted on this entity's rows.
+/// Whether trees are not to be fitted on this entity's rows.
 #[must_use]
 pub fn is_held_out(entity: EntityKey) -> bool {
     spread(entity).is_multiple_of(HELD_OUT_PART)
@@ -75,7 +75,7 @@ impl Sample {
     pub fn push(&mut self, entity: EntityKey, row: &ModelRow, attack: Option<bool>) {
         self.seen += 1;
         let key = spread(entity);
-        if is_held_out(entity) || key > self.most {
+        if key > self.most {
             return;
         }
         let sequence = self.sequences.entry(key).or_insert_with(|| Sequence { rows: Matrix::new(MODEL_WIDTH), labels: vec![] });
@@ -118,18 +118,21 @@ impl Sample {
     }
 
     fn fit_trees(&self, seed: u64, progress: &mut dyn FnMut(usize, usize)) -> Result<Option<Trees>> {
+        let mut tries = [false, true].map(|all| self.labelled(all)).into_iter();
+        let Some((rows, labels)) = tries.find(|(_, labels)| are_enough(labels)) else { return Ok(None) };
+        trees_fit::fit(&rows, &labels, None, &trees_fit::Settings::for_streams(), seed, progress).map(Some)
+    }
+
+    /// Rows with a label: of all entities, or without those that are held out.
+    fn labelled(&self, all: bool) -> (Matrix, Vec<f32>) {
         let (mut rows, mut labels) = (Matrix::new(MODEL_WIDTH), vec![]);
-        for sequence in self.sequences.values() {
+        for (_, sequence) in self.sequences.iter().filter(|(key, _)| all || !key.is_multiple_of(HELD_OUT_PART)) {
             for (row, label) in sequence.rows.iter().zip(&sequence.labels).filter(|(_, label)| !label.is_nan()) {
                 rows.push(row);
                 labels.push(*label);
             }
         }
-        let attacks = labels.iter().filter(|label| **label > 0.5).count();
-        if attacks < TREES_ROWS_MIN || labels.len() - attacks < TREES_ROWS_MIN {
-            return Ok(None);
-        }
-        trees_fit::fit(&rows, &labels, None, &trees_fit::Settings::for_streams(), seed, progress).map(Some)
+        (rows, labels)
     }
 }
 
@@ -138,6 +141,11 @@ impl Sequence {
     fn benign(&self) -> Matrix {
         self.rows.select((0..self.labels.len()).filter(|index| self.labels[*index].is_nan() || self.labels[*index] < 0.5))
     }
+}
+
+fn are_enough(labels: &[f32]) -> bool {
+    let attacks = labels.iter().filter(|label| **label > 0.5).count();
+    attacks >= TREES_ROWS_MIN && labels.len() - attacks >= TREES_ROWS_MIN
 }
 
 /// Sequences to learn from and others to hold out; where there are few, the ends of each are held out.
@@ -194,12 +202,16 @@ mod tests {
     }
 
     #[test]
-    fn the_sample_is_bounded_and_keeps_whole_entities_but_those_held_out() {
+    fn the_sample_is_bounded_and_keeps_whole_entities() {
         let sample = sample(30_000, 10, false);
         assert!(sample.rows <= ROWS_MAX && sample.rows > ROWS_MAX / 4, "{}", sample.rows);
         assert!(sample.sequences.values().all(|sequence| sequence.labels.len() == 10));
         let held = (0..30_000).filter(|entity| is_held_out(EntityKey(*entity))).count();
         assert!((6_500..8_500).contains(&held), "{held}");
-        assert!((0..30_000).all(|entity| !is_held_out(EntityKey(entity)) || !sample.sequences.contains_key(&spread(EntityKey(entity)))));
+        let mut labelled = self::sample(40, 200, true);
+        let (all, others) = (labelled.labelled(true).1.len(), labelled.labelled(false).1.len());
+        assert!(all == 8_000 && others < all, "{others}");
+        labelled.sequences.retain(|key, _| key.is_multiple_of(HELD_OUT_PART));
+        assert!(labelled.fit(1, 1, &mut |_, _, _| {}).unwrap().trees.is_some(), "where there are no others, all are taken");
     }
 }

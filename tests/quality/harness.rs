@@ -17,6 +17,7 @@ use threatguard::core::output::{AlertRecord, ThreatRecord};
 use threatguard::core::settings::ExemptSettings;
 use threatguard::core::types::{EventTime, Offset, Partition, Position};
 use threatguard::models::bundle::Bundle;
+use threatguard::models::sample::Fitted;
 use threatguard::run::learning::{Learning, ScoredPart};
 use threatguard::run::outbox::Outbox;
 use threatguard::run::pipeline::Pipeline;
@@ -96,10 +97,16 @@ pub struct Lane {
 impl Lane {
     /// Learns until it is told that it has learned enough.
     #[must_use]
-    pub fn new(mut file: PipelineFile, codec: &str) -> Self {
+    pub fn new(file: PipelineFile, codec: &str) -> Self {
+        Self::that(file, codec, |pipeline| Learning::new(pipeline, None, None).unwrap())
+    }
+
+    /// One that learns in its own way.
+    #[must_use]
+    pub fn that(mut file: PipelineFile, codec: &str, learning: impl FnOnce(&Pipeline) -> Learning) -> Self {
         file.learning.events = u64::MAX;
         let pipeline = Pipeline::open(file, Some(codec)).unwrap();
-        let learning = Learning::new(&pipeline, None, None).unwrap();
+        let learning = learning(&pipeline);
         let mut engine = pipeline.engine(learning.scorer(), false, 1).unwrap();
         engine.assign(PARTITION, Offset(0), &[]).unwrap();
         let origin = Origin { pipeline: pipeline.file.name.clone(), topic: TOPIC.to_owned() };
@@ -142,6 +149,12 @@ impl Lane {
     pub fn finish_learning(&mut self) {
         self.bundle = self.learning.finish_early(&self.pipeline).unwrap();
         self.engine.set_scorer(self.learning.scorer());
+    }
+
+    /// The models that look at sequences, of what was collected for them.
+    #[must_use]
+    pub fn fitted(&self) -> Fitted {
+        self.learning.take_sample().fit(2, self.pipeline.file.learning.seed, &mut |_, _, _| {}).unwrap()
     }
 
     pub fn use_bundle(&mut self, bundle: &Bundle) {

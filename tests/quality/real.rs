@@ -8,10 +8,13 @@ use std::path::{Path, PathBuf};
 use bumpalo::Bump;
 use threatguard::codec::auto::by_name;
 use threatguard::codec::frame::{Framed, Framer, Stamper};
+use threatguard::core::detect::LSTM_AUTOENCODER;
 use threatguard::core::event::Record;
 use threatguard::core::features::row::ModelRow;
 use threatguard::core::sanitize::Sanitizer;
 use threatguard::core::types::{EventTime, Offset, Partition, Position};
+use threatguard::run::labels::Labels;
+use threatguard::run::learning::Learning;
 
 use super::harness::{Alerts, Found, Lane, correlation, network};
 
@@ -82,6 +85,8 @@ fn records<'b>(part: &'b [(Vec<u8>, Option<EventTime>)], first: usize) -> Vec<Re
 /// One scored flow of the labelled days.
 pub struct Flow {
     pub row: ModelRow,
+    /// Of the LSTM autoencoder.
+    pub error: f32,
     /// Combined, nats.
     pub surprise: f32,
     pub malicious: bool,
@@ -107,7 +112,10 @@ pub fn labelled_days() -> Option<Vec<Flow>> {
     log.sort_by_key(|(_, time)| *time);
     let benign = log.iter().filter(|(payload, _)| label(payload) == Some("Benign")).count();
     let learned = (benign as f64 * LEARNED_SHARE) as usize;
-    let mut lane = Lane::new(network(), "zeek");
+    let mut sampled = Lane::that(network(), "zeek", |pipeline| Learning::sampling(pipeline, Labels::default()).unwrap());
+    days(&mut sampled, &log, learned);
+    let models = sampled.fitted();
+    let mut lane = Lane::that(network(), "zeek", |pipeline| Learning::with_models(pipeline, models, Labels::default()).unwrap());
     days(&mut lane, &log, learned);
     lane.finish_learning();
     let mut second = Lane::new(network(), "zeek");
@@ -124,7 +132,8 @@ fn days(lane: &mut Lane, log: &[(Vec<u8>, Option<EventTime>)], learned: usize) -
         benign += usize::from(!malicious);
         let learn = !malicious && benign <= learned;
         lane.process(&records(part, number), &arena, learn, |scored| {
-            flows.push(Flow { row: *scored.model, surprise: scored.surprise, malicious, learned: learn });
+            let error = scored.raw[LSTM_AUTOENCODER];
+            flows.push(Flow { row: *scored.model, error, surprise: scored.surprise, malicious, learned: learn });
         });
     }
     flows

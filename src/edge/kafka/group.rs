@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::TopicPartitionList;
 use rdkafka::bindings::rd_kafka_resp_err_t;
@@ -47,6 +47,8 @@ pub(super) struct Shared {
     pub owned: Mutex<BTreeMap<Partition, Ownership>>,
     pub released: Condvar,
     pub failure: Mutex<Option<Error>>,
+    /// Since when brokers have said that they do not know the topic; a broker that has just started says so of all.
+    pub unknown: Mutex<Option<Instant>>,
     pub stop: AtomicBool,
     /// Grows with every rebalance.
     pub epoch: AtomicU64,
@@ -89,6 +91,10 @@ impl Shared {
         let fatal = matches!(error, KafkaError::MessageConsumptionFatal(_));
         let kind = error.rdkafka_error_code().map_or(Kind::Transient, kind_of);
         let topic = &self.topic;
+        if !fatal && error.rdkafka_error_code().is_some_and(is_unknown) {
+            self.unknown.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(clock::now);
+            return tracing::warn!(topic, "reading goes on after: {error}");
+        }
         match kind {
             Kind::Config => self.fail(refuse(kind, format!("reading topic {topic} is not possible"), error)),
             _ if fatal => self.fail(refuse(Kind::Transient, format!("the consumer of topic {topic} has failed"), error)),
@@ -263,9 +269,13 @@ impl Shared {
 
 /// Whether the same question may be answered later.
 fn may_pass(code: RDKafkaErrorCode) -> bool {
+    is_unknown(code) || kind_of(code) == Kind::Transient
+}
+
+/// A topic or partition that the brokers do not know, perhaps not yet.
+pub(super) fn is_unknown(code: RDKafkaErrorCode) -> bool {
     use RDKafkaErrorCode as Code;
-    let is_unknown = matches!(code, Code::UnknownTopic | Code::UnknownPartition | Code::UnknownTopicOrPartition);
-    is_unknown || kind_of(code) == Kind::Transient
+    matches!(code, Code::UnknownTopic | Code::UnknownPartition | Code::UnknownTopicOrPartition)
 }
 
 /// The consumer's callbacks.
