@@ -1,5 +1,6 @@
 //! The scripts that write state. Each checks before it writes and begins with its meta, so that a full memory (`OOM`) refuses the
-//! whole script; nothing is rolled back inside one.
+//! whole script; nothing is rolled back inside one. How far a checkpoint goes (`R`) is written last and in one command with all that
+//! belongs to it: Redis may execute the beginning of a script alone, where its append-only file was cut there and it started twice.
 
 use std::sync::LazyLock;
 
@@ -38,16 +39,16 @@ local seq, number = tonumber(m[4] or -1), tonumber(ARGV[4])
 if m[1] ~= ARGV[1] or (seq ~= number and seq + 1 ~= number) then return {'GONE'} end
 if m[2] and m[2] ~= ARGV[2] then return {'STATE', m[2]} end
 if m[3] and tonumber(m[3]) > tonumber(ARGV[3]) then return {'BEHIND', m[3]} end
+redis.call('HSET', KEYS[1], 'gen', ARGV[2])
 local change = 0
 if #KEYS > 1 then change = -redis.call('EXISTS', unpack(KEYS, 2)) end
-for i = 2, #KEYS do if ARGV[i + 4] ~= '' then change = change + 1 end end
-local meta = {'gen', ARGV[2], 'seq', ARGV[4], 'R', ARGV[3], 'value', ARGV[5]}
-if m[5] or not m[3] then meta[9], meta[10] = 'n', string.format('%d', tonumber(m[5] or 0) + change) end
-redis.call('HSET', KEYS[1], unpack(meta))
 for i = 2, #KEYS do
   local value = ARGV[i + 4]
-  if value == '' then redis.call('DEL', KEYS[i]) else redis.call('SET', KEYS[i], value) end
+  if value == '' then redis.call('DEL', KEYS[i]) else redis.call('SET', KEYS[i], value); change = change + 1 end
 end
+local meta = {'seq', ARGV[4], 'R', ARGV[3], 'value', ARGV[5]}
+if m[5] or not m[3] then meta[7], meta[8] = 'n', string.format('%d', tonumber(m[5] or 0) + change) end
+redis.call('HSET', KEYS[1], unpack(meta))
 return {'OK'}
 ",
     )
