@@ -22,7 +22,7 @@ const ENTITY_ROWS_MAX: usize = 4_096;
 /// One entity in so many is held out.
 const HELD_OUT_PART: u64 = 4;
 /// With fewer benign rows no network is fitted, with fewer of either class no trees.
-const NETWORK_ROWS_MIN: usize = 2_000;
+const NETWORK_ROWS_MIN: usize = 1_000;
 const TREES_ROWS_MIN: usize = 50;
 /// One sequence in so many ends the training of the network.
 const VALIDATION_PART: usize = 5;
@@ -172,7 +172,7 @@ mod tests {
     fn sample(entities: u64, events: u64, labelled: bool) -> Sample {
         let (mut sample, mut random) = (Sample::default(), Random::new(5));
         for number in 0..entities * events {
-            let (entity, attack) = (EntityKey(u128::from(number % entities)), number % 50 == 49);
+            let (entity, attack) = (EntityKey(u128::from(number % entities)), number % 21 == 20);
             let mut row: ModelRow = std::array::from_fn(|_| random.unit() as f32);
             row[0] = if attack { 9.0 } else { (number / entities % 4) as f32 };
             sample.push(entity, &row, labelled.then_some(attack));

@@ -6,9 +6,6 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crossbeam_channel::Receiver;
-use rdkafka::ClientConfig;
-use rdkafka::admin::{AdminClient, AdminOptions};
-use rdkafka::client::DefaultClientContext;
 use threatguard::core::types::{Generation, Offset, Partition};
 use threatguard::edge::clock::{self, Deadline};
 use threatguard::edge::kafka::{ConsumerSettings, KafkaSettings, KafkaSource};
@@ -309,29 +306,4 @@ fn a_committed_offset_that_the_log_does_not_have_is_an_error() {
     assert!(failure.kind == Kind::Permanent && failure.to_string().contains("no longer has offset 1000000"), "{failure}");
     assert!(events[0].recv_timeout(WAIT).is_err(), "the failure is the last event");
     source.close(WAIT).unwrap();
-}
-
-#[test]
-fn a_topic_that_is_deleted_while_it_is_read_ends_the_source_and_is_named() {
-    let Some(kafka) = support::kafka("a_topic_that_is_deleted") else { return };
-    let topic = make_topic(&kafka, "deleted", 1);
-    fill(&kafka, &topic, 1, 10);
-    let mut member = Member::join(&kafka, &settings(&topic));
-    member.until("all is read", |member| member.records.len() == 10);
-    let admin: AdminClient<DefaultClientContext> = ClientConfig::new().set("bootstrap.servers", &kafka.brokers).create().unwrap();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(admin.delete_topics(&[&topic], &AdminOptions::new())).unwrap();
-    let deadline = Deadline::after(Duration::from_secs(120));
-    loop {
-        assert!(!deadline.passed(), "nobody noticed");
-        match member.events.recv_timeout(Duration::from_millis(100)) {
-            Ok(LogEvent::Failed(error)) => {
-                assert!(error.kind == Kind::Config && error.to_string().contains(&format!("topic {topic} is gone")), "{error}");
-                return;
-            }
-            // Nothing is settled of what is gone.
-            Ok(LogEvent::Revoked { partition, generation }) => member.source.released(partition, generation),
-            _ => {}
-        }
-    }
 }

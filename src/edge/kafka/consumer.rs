@@ -78,7 +78,6 @@ impl KafkaSource {
             owned: Mutex::default(),
             released: Condvar::new(),
             failure: Mutex::new(None),
-            unknown: Mutex::new(None),
             stop: AtomicBool::new(false),
             epoch: AtomicU64::new(0),
             commit_failures: AtomicU64::new(0),

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rdkafka::TopicPartitionList;
 use rdkafka::bindings::rd_kafka_resp_err_t;
@@ -47,8 +47,6 @@ pub(super) struct Shared {
     pub owned: Mutex<BTreeMap<Partition, Ownership>>,
     pub released: Condvar,
     pub failure: Mutex<Option<Error>>,
-    /// Since when brokers have said that they do not know the topic; a broker that has just started says so of all.
-    pub unknown: Mutex<Option<Instant>>,
     pub stop: AtomicBool,
     /// Grows with every rebalance.
     pub epoch: AtomicU64,
@@ -91,8 +89,8 @@ impl Shared {
         let fatal = matches!(error, KafkaError::MessageConsumptionFatal(_));
         let kind = error.rdkafka_error_code().map_or(Kind::Transient, kind_of);
         let topic = &self.topic;
+        // A broker that has just started knows no topic. Partitions of one that was deleted are revoked.
         if !fatal && error.rdkafka_error_code().is_some_and(is_unknown) {
-            self.unknown.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(clock::now);
             return tracing::warn!(topic, "reading goes on after: {error}");
         }
         match kind {

@@ -5,21 +5,17 @@ use std::sync::{Arc, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::metadata::Metadata;
+use rdkafka::consumer::BaseConsumer;
 
 use super::channel::Sent;
 use super::group::{GroupContext, Shared};
 use crate::edge::LogEvent;
-use crate::edge::clock::{self, Deadline};
+use crate::edge::clock::Deadline;
 use crate::error::Error;
 
 /// A rebalance is seen at once; being told to stop, so much later.
 const WAIT: Duration = Duration::from_millis(20);
 const STEP: Duration = Duration::from_millis(1);
-/// Brokers that start learn of all topics within this.
-const UNKNOWN_PATIENCE: Duration = Duration::from_secs(30);
-const ASK_WITHIN: Duration = Duration::from_secs(2);
 
 pub(super) struct Membership {
     pub consumer: Arc<BaseConsumer<GroupContext>>,
@@ -37,29 +33,8 @@ impl Membership {
                 Some(Ok(_)) => self.shared.fail(Error::bug("a record came by the group's own client")),
                 Some(Err(error)) => self.shared.judge(&error),
             }
-            self.look_for_topic();
         }
         self.finish();
-    }
-
-    /// A topic that brokers did not know may have been deleted: once they had time enough to learn of it, they are asked.
-    fn look_for_topic(&self) {
-        let shared = &self.shared;
-        let since = *shared.unknown.lock().unwrap_or_else(PoisonError::into_inner);
-        if since.is_none_or(|since| clock::since(since) < UNKNOWN_PATIENCE) {
-            return;
-        }
-        let found = self.consumer.fetch_metadata(Some(&shared.topic), ASK_WITHIN);
-        let is_known =
-            |metadata: &Metadata| metadata.topics().iter().any(|topic| topic.name() == shared.topic && !topic.partitions().is_empty());
-        match found {
-            Ok(metadata) if !is_known(&metadata) => {
-                let topic = &shared.topic;
-                shared.fail(Error::config(format!("topic {topic} is gone: make it anew, or change the pipeline's source")));
-            }
-            // It is there, or no broker answers: the next error says so again.
-            _ => *shared.unknown.lock().unwrap_or_else(PoisonError::into_inner) = None,
-        }
     }
 
     fn finish(self) {
