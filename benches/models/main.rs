@@ -69,7 +69,10 @@ fn run() -> Result<(), String> {
     println!("best of {rounds} rounds; ns a row or event\n");
     report(&ours);
     let compared = compare(&ours, &theirs, peers.as_ref());
-    println!("\ndigest of all margins, path sums and errors, the same on every machine and kernel in as many rounds: {:016x}", kernels.digest());
+    println!(
+        "\ndigest of all margins, path sums and errors, the same on every machine and kernel in as many rounds: {:016x}",
+        kernels.digest()
+    );
     let figures: BTreeMap<&str, Value> = ours.0.keys().map(|name| (name.as_str(), figure(&ours, name))).collect();
     arguments.write_json(&json!({ "machine": support::machine(), "nanos": figures, "compared": compared }))
 }
