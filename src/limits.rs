@@ -77,3 +77,9 @@ pub const TREES_IMPORT_BYTES_MAX: usize = 256 * 1024 * 1024;
 pub const BUNDLE_PART_BYTES_MAX: u64 = 64 * 1024 * 1024;
 /// Rows kept for training, out of any number seen.
 pub const TRAINING_ROWS_MAX: usize = 1_000_000;
+
+/// Events that one backtest measures, 60 bytes each; and different labels among them.
+pub const BACKTEST_EVENTS_MAX: usize = 1 << 24;
+pub const BACKTEST_CLASSES_MAX: usize = 1_000;
+/// Incidents that a backtest's results list one by one; the sums are of all.
+pub const BACKTEST_INCIDENTS_SHOWN_MAX: usize = 1_000;

@@ -8,12 +8,14 @@
 //! | 3 | something failed while running |
 
 pub mod args;
+pub mod args_backtest;
 pub mod args_state;
+pub mod completions;
 pub mod live;
 pub mod output;
 pub mod progress;
 
-mod completions;
+mod backtest;
 mod demo;
 mod explain;
 mod explain_view;
@@ -64,6 +66,7 @@ pub enum Verb {
     Demo(Box<args::DemoArgs>),
     Run(Box<args::RunArgs>),
     Train(args::TrainArgs),
+    Backtest(Box<args_backtest::BacktestArgs>),
     Simulate(args::SimulateArgs),
     Replay(Box<args::ReplayArgs>),
     Validate(args::ValidateArgs),
@@ -72,7 +75,7 @@ pub enum Verb {
     State(Box<args_state::StateArgs>),
     Verify(args_state::VerifyArgs),
     Config(args::ConfigArgs),
-    Completions(args::CompletionsArgs),
+    Completions(completions::CompletionsArgs),
 }
 
 /// What came of a verb that did not fail.
@@ -109,6 +112,7 @@ fn dispatch(verb: Verb) -> Result<Outcome> {
         Verb::Demo(args) => demo::run(&args),
         Verb::Run(args) => run::run(&args),
         Verb::Train(args) => train::run(&args),
+        Verb::Backtest(args) => backtest::run(&args),
         Verb::Replay(args) => replay::run(&args),
         Verb::Test(args) => test::run(&args),
         Verb::Simulate(args) => simulate::run(&args),

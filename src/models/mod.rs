@@ -9,6 +9,7 @@ pub mod matrix;
 pub mod prevalence_count;
 pub mod random;
 pub mod sample;
+pub mod table;
 pub mod train;
 pub mod trees_fit;
 pub mod trees_onnx;

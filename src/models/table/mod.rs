@@ -1,0 +1,3 @@
+//! Measures of scores against labels. Pure.
+
+pub mod report;
