@@ -37,6 +37,9 @@ pub struct BacktestArgs {
     /// Field of an event that holds its label
     #[arg(long, value_name = "FIELD")]
     pub label: Option<String>,
+    /// File that says who attacked from when to when instead, as 'simulate --labels' writes it
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["label", "benign"])]
+    pub labels: Option<PathBuf>,
     /// Label of benign events; benign, normal, 0, false and the like where left out
     #[arg(long, value_name = "VALUE")]
     pub benign: Option<String>,

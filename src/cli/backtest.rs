@@ -18,6 +18,7 @@ use crate::models::table::report::Measures;
 use crate::run::backtest::Collector;
 use crate::run::backtest::junit::junit;
 use crate::run::backtest::report::{Found, Level, Report, Seconds, Subject};
+use crate::run::backtest::spans::Spans;
 use crate::run::embedded::Embedded;
 use crate::run::framed::FramedInput;
 use crate::run::learning::Learning;
@@ -31,7 +32,8 @@ pub(super) fn run(args: &BacktestArgs) -> Result<Outcome> {
     if let Some((bar, problem)) = args.bars.problems().first() {
         return Err(Error::config(format!("--{}: {problem}", bar.replace('_', "-"))));
     }
-    let mut collector = Collector::new(&settings, args.warm_up)?;
+    let spans = args.labels.as_deref().map(spans).transpose()?;
+    let mut collector = Collector::new(&settings, spans, args.warm_up)?;
     let bundle = args.models.as_deref().map(|folder| models::load(folder, &file.name)).transpose()?;
     let (pipeline, mut input) = input::open_for(file, &args.input, Some(&args.codec), &Arc::default())?;
     let learning = Arc::new(Learning::new(&pipeline, bundle.as_ref(), None)?);
@@ -48,6 +50,12 @@ pub(super) fn run(args: &BacktestArgs) -> Result<Outcome> {
     args.junit.as_deref().map_or(Ok(()), |file| written(file, junit(&report, begun.elapsed().as_secs_f64())))?;
     output::print(&text(&report))?;
     Ok(if report.bars.iter().all(|bar| bar.met) { Outcome::Clean } else { Outcome::Findings })
+}
+
+fn spans(file: &Path) -> Result<Spans> {
+    let text =
+        std::fs::read_to_string(file).map_err(|failure| Error::config(format!("cannot read {}", file.display())).because(failure))?;
+    Spans::parse(&text)
 }
 
 fn pass(

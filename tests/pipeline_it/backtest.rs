@@ -52,6 +52,7 @@ fn measures_are_what_verdicts_and_labels_say() {
     assert!(report["events"]["members"]["lstm_autoencoder"]["rocAuc"].as_f64().unwrap() > 0.7, "models are at work");
     assert!(report["entities"]["rows"].as_u64().unwrap() > 50 && report["incidents"]["ensemble"]["found"].as_u64().unwrap() > 3);
 
+    labels_of_the_simulator(&bench, &models, &input);
     let (done, report, junit) = backtest(&bench, &models, &input, &["--min-recall", "0.999", "--max-fpr", "0.5"]);
     done.fails(1, &[]);
     assert!(junit.contains(r#"tests="2" failures="1""#) && junit.contains("<failure message=\"min_recall 0.999: "), "{junit}");
@@ -59,6 +60,19 @@ fn measures_are_what_verdicts_and_labels_say() {
     assert!(report["fates"]["unlabelled"].as_u64() == Some(0), "nothing was to be ignored");
     backtest(&bench, &models, &benign, &[]).0.fails(2, &["no event has a label in 'label'"]);
     backtest(&bench, &models, &input, &["--max-fpr", "1.5"]).0.fails(2, &["--max-fpr", "between 0 and 1"]);
+}
+
+/// The label file names the attackers and their times: each campaign of an address is an incident or several.
+fn labels_of_the_simulator(bench: &Workbench, models: &str, input: &str) {
+    let (labels, report) = (bench.text("labels.jsonl"), bench.text("spans.json"));
+    bench.simulated("same.jsonl", &["--seed", "2", "--label", "label", "--labels", &labels]);
+    let pipeline = shipped("network");
+    let fixed = ["backtest", "--pipeline", pipeline.to_str().unwrap(), "--models", models, "--input", input, "--json", &report];
+    run(&[&fixed[..], &["--labels", &labels, "--ignore", "background_scan"]].concat()).ok();
+    let report: Value = serde_json::from_str(&std::fs::read_to_string(report).unwrap()).unwrap();
+    let classes = report["incidents"]["byClass"].as_object().unwrap();
+    assert!(classes.contains_key("port_scan") && classes.contains_key("exfiltration"), "{classes:?}");
+    assert!(report["events"]["ensemble"]["rocAuc"].as_f64().unwrap() > 0.8, "{}", report["events"]["ensemble"]);
 }
 
 /// Share of the benign flows, in order of time, that is learned from.

@@ -7,6 +7,7 @@ pub mod bars;
 mod incidents;
 pub mod junit;
 pub mod report;
+pub mod spans;
 #[cfg(test)]
 mod tests;
 
@@ -25,6 +26,7 @@ use crate::run::embedded::Observer;
 use crate::run::labels::Labels;
 use crate::run::learning::ScoredPart;
 use incidents::Sightings;
+use spans::Spans;
 
 /// What became of the events that were scored.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
@@ -51,6 +53,8 @@ struct Measured {
 /// Hears a run over labelled events.
 pub struct Collector {
     labels: Labels,
+    /// Take the place of the events' own labels.
+    spans: Option<Spans>,
     ignore: Vec<String>,
     warm_up: u64,
     fates: Fates,
@@ -76,16 +80,17 @@ impl Collector {
     ///
     /// # Errors
     /// `Config`: no label is named.
-    pub fn new(settings: &BacktestSettings, warm_up: u64) -> Result<Self> {
-        if settings.label.is_none() {
+    pub fn new(settings: &BacktestSettings, spans: Option<Spans>, warm_up: u64) -> Result<Self> {
+        if settings.label.is_none() && spans.is_none() {
             return Err(Error::config(
-                "nothing says where the label is: name its field with --label, or in the pipeline file as backtest.label",
+                "nothing says where the label is: name its field with --label or in the pipeline file as backtest.label, or a file with --labels",
             ));
         }
         let truth = Truth { attack: vec![], class: vec![], classes: vec![] };
         let parts = std::array::from_fn(|_| vec![]);
         Ok(Self {
             labels: Labels { field: settings.label.clone(), benign: settings.benign.clone() },
+            spans,
             ignore: settings.ignore.clone(),
             warm_up,
             fates: Fates::default(),
@@ -113,7 +118,7 @@ impl Collector {
     fn entity(&mut self, event: &Event<'_>) -> u32 {
         let names = &mut self.names;
         *self.entities.entry(event.entity.key).or_insert_with(|| {
-            names.push(format!("{}:{}", event.entity.kind.as_str(), event.entity.name));
+            names.push(name_of(event));
             names.len() as u32 - 1
         })
     }
@@ -130,8 +135,8 @@ impl Collector {
                 self.fired[part].add(entity, event.time.0);
             }
         }
-        let class = self.labels.class(event).filter(|class| !self.ignore.iter().any(|ignored| ignored == class));
-        let (Some(class), Some(attack)) = (class, self.labels.attack(event)) else {
+        let judged = self.judged(event).filter(|(class, _)| !self.ignore.iter().any(|ignored| ignored == class));
+        let Some((class, attack)) = judged.map(|(class, attack)| (class.to_owned(), attack)) else {
             self.fates.unlabelled += 1;
             return;
         };
@@ -140,7 +145,7 @@ impl Collector {
             return;
         }
         self.fates.measured += 1;
-        let (class, entity) = (self.class(class), self.entity(event));
+        let (class, entity) = (self.class(&class), self.entity(event));
         let measured = &mut self.measured;
         measured.score.push(surprise);
         self.at_work.iter().for_each(|part| measured.parts[*part].push(parts[*part]));
@@ -148,6 +153,15 @@ impl Collector {
         measured.truth.class.push(class);
         measured.entity.push(entity);
         measured.micros.push(event.time.0);
+    }
+
+    /// The label of an event, and whether it is an attack's.
+    fn judged<'e>(&'e self, event: &Event<'e>) -> Option<(&'e str, bool)> {
+        if let Some(spans) = &self.spans {
+            let class = spans.class(&name_of(event), event.time.0);
+            return Some((class, class != spans::BENIGN));
+        }
+        Some((self.labels.class(event)?, self.labels.attack(event)?))
     }
 
     fn class(&mut self, class: &str) -> u32 {
@@ -165,6 +179,11 @@ impl Collector {
         self.measured.truth.classes.push(class.to_owned());
         number
     }
+}
+
+/// `kind:name`.
+fn name_of(event: &Event<'_>) -> String {
+    format!("{}:{}", event.entity.kind.as_str(), event.entity.name)
 }
 
 impl Observer for Collector {
