@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use crate::core::output::number::parse_time;
+use crate::core::sanitize::parse_time;
 use crate::error::{Error, Result};
 
 /// What events outside of every span are called.
@@ -38,7 +38,7 @@ impl Spans {
                 wrong("write {\"entities\": [\"ip:10.0.0.5\"], \"start\": TIME, \"end\": TIME, \"kind\": CLASS}".into()).because(failure)
             })?;
             let time = |text: &str| {
-                let problem = || wrong(format!("'{}' is no time like 2026-01-02T03:04:05.000006Z", text.escape_debug()));
+                let problem = || wrong(format!("'{}' is no time like 2026-01-02T03:04:05Z", text.escape_debug()));
                 parse_time(text).ok_or_else(problem).map(|time| time.0)
             };
             let (start, end) = (time(&line.start)?, time(&line.end)?);

@@ -135,7 +135,7 @@ fn one_kind_of_label_alone_is_refused_with_what_would_mend_it() {
 fn labels_beside_the_events_take_the_place_of_their_own() {
     let line = r#"{"entities":["ip:10.0.0.2"],"start":"1970-01-01T00:00:05Z","end":"1970-01-01T00:00:06Z","kind":"worm"}"#;
     let mut all = collector(&BacktestSettings::default());
-    all.spans = Some(spans::Spans::parse(line).unwrap());
+    all.spans = Some(Spans::parse(line).unwrap());
     (0..10).for_each(|second| hear(&mut all, second % 3, i64::try_from(second).unwrap(), "scan", 1.0));
     let report = report(all, &Bars::default()).unwrap();
     assert_eq!((report.events.rows, report.events.base_rate), (10, 0.1));
