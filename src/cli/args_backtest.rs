@@ -16,11 +16,11 @@ use crate::config::backtest::{BacktestSettings, Bars};
 #[command(after_long_help = "\
 Examples:
   threatguard simulate --benign --out benign.jsonl
-  threatguard train --pipeline pipelines/network.yaml --input benign.jsonl --out models
+  threatguard train -p pipelines/network.yaml -i benign.jsonl --out models
   threatguard simulate --label label --out labelled.jsonl
-  threatguard backtest --pipeline pipelines/network.yaml --models models --input labelled.jsonl --label label
-  threatguard backtest --pipeline pipelines/network.yaml --models models --input conn.log.labeled.gz \\
-      --label label --ignore Background --min-recall 0.9 --max-fpr 0.01 --junit backtest.xml
+  threatguard backtest -p pipelines/network.yaml --models models -i labelled.jsonl --label label
+  threatguard backtest -p pipelines/network.yaml --models models -i conn.log.labeled.gz --label label \\
+      --ignore Background --min-recall 0.9 --max-fpr 0.01 --junit backtest.xml
 
 Without --models the pipeline learns from the first events, as 'run' does, and the others are measured.
 Exit code 1 when a bar is missed.")]

@@ -1,3 +1,5 @@
+//! Collectors that are fed by hand: incidents, measures, bars and what is refused.
+
 use super::*;
 use crate::config::backtest::Bars;
 use crate::core::event::{Entity, Record};
