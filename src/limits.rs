@@ -81,3 +81,9 @@ pub const TRAINING_ROWS_MAX: usize = 1_000_000;
 pub const TABLE_ROWS_MAX: usize = 10_000_000;
 /// Bytes of one table once decompressed; it is read whole.
 pub const TABLE_BYTES_MAX: u64 = 8 * 1024 * 1024 * 1024;
+
+/// Events that one backtest measures, 60 bytes each; and different labels among them.
+pub const BACKTEST_EVENTS_MAX: usize = 1 << 24;
+pub const BACKTEST_CLASSES_MAX: usize = 1_000;
+/// Incidents that a backtest's results list one by one; the sums are of all.
+pub const BACKTEST_INCIDENTS_SHOWN_MAX: usize = 1_000;

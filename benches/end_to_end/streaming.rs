@@ -21,7 +21,7 @@ use threatguard::run::render::Origin;
 use threatguard::run::stream::{self, Options, Surroundings};
 use threatguard::run::summary::Summary;
 use threatguard::run::telemetry::{Delta, Metrics};
-use threatguard::run::worker::{Out, Worker};
+use threatguard::run::worker::{Out, Silent, Worker};
 use threatguard::serve::Readiness;
 
 use crate::services::Services;
@@ -61,7 +61,7 @@ pub fn train(seed: u64) -> Result<Ready> {
             records.push(Offset(number), None, Some(key.as_bytes()), payload.as_bytes());
             number += 1;
         }
-        let mut out = Out { outbox: &mut outbox, on_threat: &mut |_| {}, delta: &mut delta };
+        let mut out = Out { outbox: &mut outbox, listener: &mut Silent, delta: &mut delta };
         worker.process(Partition(0), &records, Offset(0), None, |_, _| Ok(()), &mut out)?;
     }
     Ok(Ready { pipeline, learning })

@@ -6,15 +6,19 @@ use std::sync::Arc;
 use bumpalo::Bump;
 use threatguard::codec::threatguard::ThreatGuard;
 use threatguard::core::decode::{Decoded, decode_batch};
+use threatguard::core::detect::lstm::LstmDetector;
+use threatguard::core::detect::trees::TreesDetector;
 use threatguard::core::detect::{self, NAMES, THREAT_INTEL};
 use threatguard::core::engine::{Engine, Parts, Scorer};
 use threatguard::core::ensemble::{Column, Ensemble, SeverityThresholds};
 use threatguard::core::event::Record;
+use threatguard::core::features::row::MODEL_WIDTH;
 use threatguard::core::intel::IntelBuilder;
 use threatguard::core::sanitize::Sanitizer;
 use threatguard::core::settings::{CoreSettings, KeyPart};
 use threatguard::core::types::{Offset, Partition};
 use threatguard::error::Result;
+use threatguard::models::sample::Fitted;
 use threatguard::models::train::{TrainOptions, Trainer};
 
 pub const PARTITION: Partition = Partition(0);
@@ -71,7 +75,7 @@ impl Subject {
         }
     }
 
-    /// All detectors with what `trainer` saw, forest and calibrations included.
+    /// All detectors with what `trainer` saw, models and calibrations included.
     pub fn learned(&self, trainer: &Trainer) -> Result<Arc<Scorer>> {
         let bundle = trainer.finish()?;
         let mut detectors = detect::rules(&self.settings.detectors);
@@ -79,7 +83,22 @@ impl Subject {
         detectors.sort_by_key(|detector| detect::index_of(detector.name()));
         let thresholds = SeverityThresholds::new(&self.settings.thresholds);
         let scorer = Scorer::new(detectors, bundle.ensemble(&columns()), thresholds, false);
-        Ok(Arc::new(scorer.with_prevalence(bundle.prevalence.clone())))
+        Ok(Arc::new(scorer.with_prevalence(bundle.prevalence.clone()).with_network(bundle.lstm.clone())))
+    }
+
+    /// The detectors that learn nothing with models whose scores nothing is known of yet: what their calibrations are learned from.
+    pub fn scorer_of(&self, models: &Fitted) -> Arc<Scorer> {
+        let (schema, version) = (self.settings.features, String::new());
+        let mut detectors = detect::rules(&self.settings.detectors);
+        if let Some(network) = &models.lstm {
+            detectors.push(Box::new(LstmDetector::new(Arc::clone(network), version.clone(), schema)));
+        }
+        if let Some(trees) = &models.trees {
+            detectors.push(Box::new(TreesDetector::new(Arc::clone(trees), version, schema, [0.0; MODEL_WIDTH])));
+        }
+        let ensemble = Ensemble::declared(&columns(), &BTreeMap::new(), None);
+        let thresholds = SeverityThresholds::new(&self.settings.thresholds);
+        Arc::new(Scorer::new(detectors, ensemble, thresholds, true).with_network(models.lstm.clone()))
     }
 }
 

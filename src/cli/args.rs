@@ -11,7 +11,7 @@ use crate::config::{FlagLayer, Resolved, environment};
 use crate::error::Result;
 
 /// Codecs as clap knows them.
-fn codecs() -> PossibleValuesParser {
+pub(super) fn codecs() -> PossibleValuesParser {
     PossibleValuesParser::new(CODECS)
 }
 
@@ -215,6 +215,9 @@ pub struct SimulateArgs {
     /// File of the labels, one campaign a line
     #[arg(long, value_name = "FILE")]
     pub labels: Option<PathBuf>,
+    /// Write into this field of each event which campaign's kind it belongs to, or 'benign': for 'backtest' and 'train'
+    #[arg(long, value_name = "FIELD", value_parser = super::simulate::new_field)]
+    pub label: Option<String>,
     /// Only network traffic or only user activity
     #[arg(long, value_name = "FAMILY", value_parser = ["network", "identity"])]
     pub only: Option<String>,
@@ -381,14 +384,4 @@ pub enum ConfigVerb {
         #[arg(default_value = "service", value_parser = ["service", "pipeline"])]
         of: String,
     },
-}
-
-/// Write completions for a shell
-#[derive(Clone, Debug, Args)]
-#[command(after_long_help = "\
-Examples:
-  threatguard completions bash > /etc/bash_completion.d/threatguard
-  threatguard completions zsh > ~/.zfunc/_threatguard")]
-pub struct CompletionsArgs {
-    pub shell: clap_complete::Shell,
 }

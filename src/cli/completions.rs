@@ -1,10 +1,19 @@
 //! `threatguard completions`: from the same definitions as the help.
 
-use clap::CommandFactory;
+use clap::{Args, CommandFactory};
 
-use super::args::CompletionsArgs;
 use super::{Cli, Outcome, output};
 use crate::error::Result;
+
+/// Write completions for a shell
+#[derive(Clone, Debug, Args)]
+#[command(after_long_help = "\
+Examples:
+  threatguard completions bash > /etc/bash_completion.d/threatguard
+  threatguard completions zsh > ~/.zfunc/_threatguard")]
+pub struct CompletionsArgs {
+    pub shell: clap_complete::Shell,
+}
 
 pub(super) fn run(args: &CompletionsArgs) -> Result<Outcome> {
     let mut script = vec![];

@@ -8,13 +8,15 @@
 //! | 3 | something failed while running |
 
 pub mod args;
+pub mod args_backtest;
 pub mod args_state;
 pub mod args_table;
+pub mod completions;
 pub mod live;
 pub mod output;
 pub mod progress;
 
-mod completions;
+mod backtest;
 mod demo;
 mod evaluate;
 mod explain;
@@ -70,6 +72,7 @@ pub enum Verb {
     Train(args::TrainArgs),
     Evaluate(args_table::EvaluateArgs),
     Score(args_table::ScoreArgs),
+    Backtest(Box<args_backtest::BacktestArgs>),
     Simulate(args::SimulateArgs),
     Replay(Box<args::ReplayArgs>),
     Validate(args::ValidateArgs),
@@ -78,7 +81,7 @@ pub enum Verb {
     State(Box<args_state::StateArgs>),
     Verify(args_state::VerifyArgs),
     Config(args::ConfigArgs),
-    Completions(args::CompletionsArgs),
+    Completions(completions::CompletionsArgs),
 }
 
 /// What came of a verb that did not fail.
@@ -117,6 +120,7 @@ fn dispatch(verb: Verb) -> Result<Outcome> {
         Verb::Train(args) => train::run(&args),
         Verb::Evaluate(args) => evaluate::run(&args),
         Verb::Score(args) => score::run(&args),
+        Verb::Backtest(args) => backtest::run(&args),
         Verb::Replay(args) => replay::run(&args),
         Verb::Test(args) => test::run(&args),
         Verb::Simulate(args) => simulate::run(&args),

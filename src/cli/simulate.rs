@@ -7,6 +7,7 @@ use std::path::Path;
 use super::args::{ScenarioFlags, SimulateArgs};
 use super::progress::Progress;
 use super::{Outcome, output};
+use crate::core::event::FieldId;
 use crate::core::types::MICROS_PER_DAY;
 use crate::error::{Error, Result};
 use crate::simulate::{Family, Scenario, Simulator};
@@ -29,6 +30,18 @@ impl ScenarioFlags {
         }
         if self.benign { scenario.benign() } else { scenario }
     }
+}
+
+/// The name of a field that events do not have yet.
+pub(super) fn new_field(name: &str) -> Result<String, String> {
+    let plain = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte));
+    if !plain {
+        return Err("write a name of letters, digits, '-' and '_'".into());
+    }
+    if name == "geo" || FieldId::NAMES.contains(&name) {
+        return Err("events have such a field already; write another name, such as label".into());
+    }
+    Ok(name.to_owned())
 }
 
 pub(super) fn run(args: &SimulateArgs) -> Result<Outcome> {
@@ -55,6 +68,10 @@ fn events(simulator: &mut Simulator, scenario: &Scenario, args: &SimulateArgs, o
     let mut line = Vec::with_capacity(1024);
     while let Some(emitted) = simulator.next(&mut line) {
         if only.is_none_or(|only| only == emitted.family) {
+            if let Some(field) = &args.label {
+                let class = emitted.label.map_or("benign", |label| simulator.campaigns()[label.0 as usize].kind.as_str());
+                labelled(&mut line, field, class);
+            }
             line.push(b'\n');
             out.write_all(&line)?;
         }
@@ -63,6 +80,12 @@ fn events(simulator: &mut Simulator, scenario: &Scenario, args: &SimulateArgs, o
     }
     progress.finish();
     out.flush()
+}
+
+/// Puts the label behind the event's last field.
+fn labelled(line: &mut Vec<u8>, field: &str, class: &str) {
+    line.pop();
+    line.extend_from_slice(format!(",\"{field}\":\"{class}\"}}").as_bytes());
 }
 
 fn labels(simulator: &Simulator, out: &mut dyn Write) -> std::io::Result<()> {

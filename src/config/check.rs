@@ -26,6 +26,10 @@ pub(super) fn problems(pipeline: &PipelineFile) -> Vec<Problem> {
     thresholds(pipeline, &mut found);
     correlation(pipeline, &mut found);
     files(pipeline, &mut found);
+    let bars = found.at("backtest.bars");
+    for (bar, message) in pipeline.backtest.bars.problems() {
+        found.add(bars.key(bar), message);
+    }
     for (index, exempt) in pipeline.exempt.iter().enumerate() {
         exemption(exempt, &found.at("exempt").index(index), &mut found);
     }

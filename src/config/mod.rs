@@ -5,6 +5,7 @@
 
 pub mod problem;
 
+pub mod backtest;
 pub mod cases;
 pub mod pipeline;
 

@@ -8,6 +8,7 @@ use std::path::{Path as FilePath, PathBuf};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::backtest::BacktestSettings;
 use super::cases::Case;
 use super::problem::{Problem, Problems, Segment};
 use super::{check, schema, shape};
@@ -57,6 +58,8 @@ pub struct PipelineFile {
     pub geo: GeoSettings,
     #[serde(default)]
     pub routes: RouteSettings,
+    #[serde(default)]
+    pub backtest: BacktestSettings,
     /// At least one: a pipeline that nobody tested detects nothing for certain.
     pub tests: Vec<Case>,
 }

@@ -106,6 +106,7 @@ fn meaning_is_checked() {
         ("detectors: {isolation_forest: {sample: 300}}\n", ":2: detectors.isolation_forest.sample: write 2 to 256"),
         ("learning: {events: 5}\n", ":2: learning.events: the isolation forest learns from at least 256"),
         ("correlation: {alert_risk: 1, resolve_risk: 2}\n", ":2: correlation.resolve_risk: must be above 0"),
+        ("backtest: {bars: {min_recall: 2}}\n", ":2: backtest.bars.min_recall: write a share between 0 and 1"),
         ("windows: {analytics: 0s}\n", ":2: windows.analytics: 0ms is out of range: 1s to 1d"),
         ("state: {max_entities: -1}\n", ":2: state.max_entities: -1 is out of range"),
         ("description: 5\n", ":2: description: expected text, found a bare value; put it in quotes"),

@@ -14,13 +14,13 @@ use crate::core::types::{EventTime, Offset, Partition, Position};
 use crate::edge::clock;
 use crate::edge::{Publisher, Records, TopicRole};
 use crate::error::Result;
-use crate::run::learning::Learning;
+use crate::run::learning::{Learning, ScoredPart};
 use crate::run::outbox::Outbox;
 use crate::run::pipeline::Pipeline;
 use crate::run::render::Origin;
 use crate::run::summary::{Latencies, Summary};
 use crate::run::telemetry::{Delta, Held, Metrics};
-use crate::run::worker::{Out, Worker};
+use crate::run::worker::{Listener, Out, Worker};
 
 /// Embedded input is one partition.
 const PARTITION: Partition = Partition(0);
@@ -56,6 +56,8 @@ pub struct Embedded {
 
 /// Hears what happens, for a live view and for evaluation.
 pub trait Observer {
+    /// Every event that was scored.
+    fn scored(&mut self, _part: ScoredPart<'_>) {}
     fn threat(&mut self, _threat: &ThreatRecord) {}
     fn correlated(&mut self, _output: &Correlated) {}
 }
@@ -163,20 +165,11 @@ impl Embedded {
 
     fn step_lane(&mut self, lane: usize, observer: &mut dyn Observer) -> Result<u64> {
         self.outbox.clear();
-        let mut signals = vec![];
         let Lane { worker, records, .. } = &mut self.lanes[lane];
-        let next = &mut self.next_threat;
-        let input: &Records = records;
-        let mut on_threat = |threat: &ThreatRecord| {
-            observer.threat(threat);
-            let position = Position { partition: PARTITION, offset: *next };
-            *next = next.next();
-            let record = input.find(Offset(threat.evidence.offset));
-            let proven = record.and_then(|record| record.time).map_or(threat.timestamp, |time| time.min(threat.timestamp));
-            signals.push((ThreatSignal::new(position, threat.clone()), proven));
-        };
-        let mut out = Out { outbox: &mut self.outbox, on_threat: &mut on_threat, delta: &mut self.delta };
+        let mut hearing = Hearing { observer: &mut *observer, input: records, next: &mut self.next_threat, signals: vec![] };
+        let mut out = Out { outbox: &mut self.outbox, listener: &mut hearing, delta: &mut self.delta };
         let counts = worker.process(PARTITION, records, Offset(0), None, |_, _| Ok(()), &mut out)?;
+        let signals = hearing.signals;
         records.clear();
         self.outbox.publish(self.sink.as_ref(), || false)?;
         self.correlate(&signals, observer)?;
@@ -229,6 +222,28 @@ impl Embedded {
         self.counts.assert_conserved();
         let elapsed = self.started.elapsed();
         Ok(Summary::new(self.counts, self.alerts, elapsed, &self.latencies))
+    }
+}
+
+/// Passes on what a batch leads to, and keeps its threats for the correlator, each with the time that its record proves.
+struct Hearing<'h> {
+    observer: &'h mut dyn Observer,
+    input: &'h Records,
+    next: &'h mut Offset,
+    signals: Vec<(ThreatSignal, EventTime)>,
+}
+
+impl Listener for Hearing<'_> {
+    fn scored(&mut self, part: ScoredPart<'_>) {
+        self.observer.scored(part);
+    }
+    fn threat(&mut self, threat: &ThreatRecord) {
+        self.observer.threat(threat);
+        let position = Position { partition: PARTITION, offset: *self.next };
+        *self.next = self.next.next();
+        let record = self.input.find(Offset(threat.evidence.offset));
+        let proven = record.and_then(|record| record.time).map_or(threat.timestamp, |time| time.min(threat.timestamp));
+        self.signals.push((ThreatSignal::new(position, threat.clone()), proven));
     }
 }
 

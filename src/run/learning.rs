@@ -255,7 +255,7 @@ mod tests {
     use crate::run::outbox::Outbox;
     use crate::run::render::Origin;
     use crate::run::telemetry::Delta;
-    use crate::run::worker::{Out, Worker};
+    use crate::run::worker::{Out, Silent, Worker};
 
     fn pipeline(events: u64, exempt: &[&str]) -> Arc<Pipeline> {
         let mut file = PipelineFile::plain();
@@ -281,7 +281,7 @@ mod tests {
             records.push(Offset(number), Some(time), None, text.as_bytes());
         }
         let (mut outbox, mut delta) = (Outbox::default(), Delta::default());
-        let mut out = Out { outbox: &mut outbox, on_threat: &mut |_| {}, delta: &mut delta };
+        let mut out = Out { outbox: &mut outbox, listener: &mut Silent, delta: &mut delta };
         worker.process(Partition(0), &records, Offset(0), None, |_, _| Ok(()), &mut out).unwrap();
     }
 

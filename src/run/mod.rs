@@ -3,6 +3,7 @@
 pub mod pipeline;
 
 pub mod arrow_verdicts;
+pub mod backtest;
 pub mod labels;
 pub mod learning;
 pub mod outbox;

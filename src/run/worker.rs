@@ -21,13 +21,22 @@ use crate::run::pipeline::Pipeline;
 use crate::run::render::Origin;
 use crate::run::telemetry::{Delta, Stage};
 
-/// Hears of every threat as it is rendered: the live view, the correlator of an embedded run.
-pub type OnThreat<'a> = &'a mut dyn FnMut(&ThreatRecord);
+/// Hears what a batch leads to: the live view, the correlator of an embedded run, a backtest.
+pub trait Listener {
+    /// Every threat as it is rendered.
+    fn threat(&mut self, _threat: &ThreatRecord) {}
+    /// Every event that was scored, before its threat is rendered.
+    fn scored(&mut self, _part: ScoredPart<'_>) {}
+}
+
+/// Hears nothing.
+pub struct Silent;
+impl Listener for Silent {}
 
 /// Where a batch's results go.
 pub struct Out<'a> {
     pub outbox: &'a mut Outbox,
-    pub on_threat: OnThreat<'a>,
+    pub listener: &'a mut dyn Listener,
     pub delta: &'a mut Delta,
 }
 
@@ -162,7 +171,8 @@ impl Worker {
         out.delta.spent(Stage::Score, scored_at - begun);
         let effects = self.engine.effects();
         self.note_threats(effects, out.delta);
-        self.origin.threats(&self.engine, events, &effects.verdicts, out.outbox, &mut *out.on_threat);
+        out.listener.scored(ScoredPart { engine: &self.engine, events, verdicts: &effects.verdicts });
+        self.origin.threats(&self.engine, events, &effects.verdicts, out.outbox, |threat| out.listener.threat(threat));
         self.origin.windows(partition, &effects.windows, out.outbox);
         match self.verdicts {
             Verdicts::None => {}

@@ -3,6 +3,7 @@
 #![allow(clippy::disallowed_methods)] // addresses of the services come from the environment
 #![allow(clippy::print_stdout)] // what is skipped and what was measured is said
 
+mod backtest;
 mod bad_input;
 mod bad_services;
 mod equality;

@@ -13,7 +13,7 @@ use threatguard::run::outbox::Outbox;
 use threatguard::run::pipeline::Pipeline;
 use threatguard::run::render::Origin;
 use threatguard::run::telemetry::Delta;
-use threatguard::run::worker::{Out, Worker};
+use threatguard::run::worker::{Out, Silent, Worker};
 
 use super::log::{Log, PLAIN, Record};
 use super::rng::Rng;
@@ -106,7 +106,7 @@ static BUNDLE: LazyLock<Arc<Bundle>> = LazyLock::new(|| {
     let mut worker = worker(&scene, &learning);
     worker.engine().assign(Partition(0), Offset(0), &[]).unwrap();
     let (mut outbox, mut delta) = (Outbox::default(), Delta::default());
-    let mut out = Out { outbox: &mut outbox, on_threat: &mut |_| {}, delta: &mut delta };
+    let mut out = Out { outbox: &mut outbox, listener: &mut Silent, delta: &mut delta };
     worker.process(Partition(0), &records(&log), Offset(0), None, |_, _| Ok(()), &mut out).unwrap();
     learning.finish_early(&scene).unwrap().unwrap()
 });

@@ -6,7 +6,7 @@ use threatguard::core::types::{EntityKey, Offset, Partition};
 use threatguard::edge::TopicRole;
 use threatguard::run::outbox::Outbox;
 use threatguard::run::telemetry::Delta;
-use threatguard::run::worker::Out;
+use threatguard::run::worker::{Out, Silent};
 
 use super::broker::{Target, index_of};
 use super::input::{Scene, poison, records};
@@ -40,7 +40,7 @@ impl Reference {
             worker.engine().assign(partition, Offset(0), &[]).unwrap();
             let (mut outbox, mut delta) = (Outbox::default(), Delta::default());
             let all = records(log);
-            let mut out = Out { outbox: &mut outbox, on_threat: &mut |_| {}, delta: &mut delta };
+            let mut out = Out { outbox: &mut outbox, listener: &mut Silent, delta: &mut delta };
             worker.process(partition, &all, Offset(0), Some(&poison(&all)), |_, _| Ok(()), &mut out).unwrap().assert_conserved();
             let (mut values, mut scratch, mut value) = (BTreeMap::new(), vec![], vec![]);
             worker.engine().take_dirty(partition, usize::MAX, |key, state, memory| {

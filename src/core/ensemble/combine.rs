@@ -250,6 +250,12 @@ impl SeverityThresholds {
         ])
     }
 
+    /// Surprise from which an event is a threat.
+    #[must_use]
+    pub fn lowest(&self) -> f32 {
+        self.0.iter().map(|(bound, _)| *bound).fold(f32::INFINITY, f32::min)
+    }
+
     /// `None` below every threshold: not a threat.
     #[inline]
     #[must_use]

@@ -31,7 +31,7 @@ impl Task for Scoring {
     fn batch(&mut self, batch: Batch<'_>, states: &mut States<'_>, out: &mut Out<'_>) -> Result<Counts> {
         let Batch { partition, records, live, poison } = batch;
         let load = |engine: &mut Engine, events: &[Event<'_>]| load_missing(engine, partition, events, states);
-        let mut out = worker::Out { outbox: out.outbox, on_threat: &mut |_| {}, delta: out.delta };
+        let mut out = worker::Out { outbox: out.outbox, listener: &mut worker::Silent, delta: out.delta };
         self.worker.process(partition, records, live, poison, load, &mut out)
     }
 
