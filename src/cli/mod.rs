@@ -8,6 +8,7 @@
 //! | 3 | something failed while running |
 
 pub mod args;
+pub mod args_model;
 pub mod args_state;
 pub mod live;
 pub mod output;
@@ -19,6 +20,8 @@ mod explain;
 mod explain_view;
 mod input;
 mod live_view;
+mod model;
+mod model_view;
 mod models;
 mod replay;
 mod run;
@@ -69,6 +72,7 @@ pub enum Verb {
     Validate(args::ValidateArgs),
     Test(args::TestArgs),
     Explain(args::ExplainArgs),
+    Model(args_model::ModelArgs),
     State(Box<args_state::StateArgs>),
     Verify(args_state::VerifyArgs),
     Config(args::ConfigArgs),
@@ -114,6 +118,7 @@ fn dispatch(verb: Verb) -> Result<Outcome> {
         Verb::Simulate(args) => simulate::run(&args),
         Verb::Validate(args) => validate::run(&args),
         Verb::Explain(args) => explain::run(&args),
+        Verb::Model(args) => model::run(&args),
         Verb::State(args) => state::run(&args),
         Verb::Verify(args) => verify::run(&args),
         Verb::Config(args) => show::run(&args),

@@ -29,7 +29,7 @@ const LSTM_FILE: &str = "lstm.json";
 const TREES_FILE: &str = "trees.bin";
 
 /// Hexadecimal digits of a version: 64 bits of the content's hash.
-const VERSION_DIGITS: usize = 16;
+pub(super) const VERSION_DIGITS: usize = 16;
 
 /// What a pipeline needs to score as it did when this was learned.
 #[derive(Clone, Debug, PartialEq)]
@@ -147,7 +147,7 @@ impl Bundle {
     ///
     /// An error of kind `Config` for what is missing, changed, malformed, or of a newer format.
     pub fn from_files(mut read: impl FnMut(&str) -> Result<Vec<u8>>) -> Result<Self> {
-        let manifest = manifest(&read(MANIFEST_FILE)?)?;
+        let manifest = Manifest::parse(&read(MANIFEST_FILE)?)?;
         let mut verified = |name: &str| -> Result<Option<Vec<u8>>> {
             let Some(expected) = manifest.parts.get(name) else { return Ok(None) };
             let bytes = read(name)?;
@@ -237,26 +237,32 @@ pub(super) fn summed(columns: &[Column]) -> Vec<(String, f32)> {
     columns.iter().filter(|c| !c.evidence).map(|c| (c.name.clone(), c.weight)).collect()
 }
 
-fn manifest(bytes: &[u8]) -> Result<Manifest> {
-    // The format is read alone first: a newer manifest may have other fields.
-    #[derive(Deserialize)]
-    struct Format {
-        format: u32,
+impl Manifest {
+    /// Of a file's content.
+    ///
+    /// # Errors
+    /// `Config`: it was changed, is malformed or of a newer format, or other features were learned from.
+    pub fn parse(bytes: &[u8]) -> Result<Self> {
+        // The format is read alone first: a newer manifest may have other fields.
+        #[derive(Deserialize)]
+        struct Format {
+            format: u32,
+        }
+        let Format { format } = parse(MANIFEST_FILE, bytes)?;
+        if format > FORMAT {
+            return Err(Error::config(format!(
+                "the bundle has format {format}, this version reads up to {FORMAT}: upgrade threatguard, or train the bundle again with this version"
+            )));
+        }
+        let manifest: Self = parse(MANIFEST_FILE, bytes)?;
+        if manifest.version != version(&manifest) {
+            return Err(Error::config(format!("{MANIFEST_FILE} was changed after it was written; restore or train the bundle again")));
+        }
+        if !manifest.features.iter().map(String::as_str).eq(manifest.schema.model_names().iter().copied()) {
+            return Err(Error::config("the bundle was trained on other features than this version computes; train it again"));
+        }
+        Ok(manifest)
     }
-    let Format { format } = parse(MANIFEST_FILE, bytes)?;
-    if format > FORMAT {
-        return Err(Error::config(format!(
-            "the bundle has format {format}, this version reads up to {FORMAT}: upgrade threatguard, or train the bundle again with this version"
-        )));
-    }
-    let manifest: Manifest = parse(MANIFEST_FILE, bytes)?;
-    if manifest.version != version(&manifest) {
-        return Err(Error::config(format!("{MANIFEST_FILE} was changed after it was written; restore or train the bundle again")));
-    }
-    if !manifest.features.iter().map(String::as_str).eq(manifest.schema.model_names().iter().copied()) {
-        return Err(Error::config("the bundle was trained on other features than this version computes; train it again"));
-    }
-    Ok(manifest)
 }
 
 fn parse<T: for<'a> Deserialize<'a>>(name: &str, bytes: &[u8]) -> Result<T> {

@@ -3,11 +3,15 @@
 pub mod bundle;
 #[cfg(feature = "app")]
 pub mod bundle_files;
+pub mod compare;
 pub mod forest_fit;
 pub mod lstm_fit;
 pub mod matrix;
 pub mod prevalence_count;
 pub mod random;
+pub mod registry;
+#[cfg(feature = "app")]
+pub mod registry_files;
 pub mod sample;
 pub mod train;
 pub mod trees_fit;

@@ -26,6 +26,8 @@ use figures::centres;
 /// The sample is cut into so many stretches of time, every third of which the forest grows from. Neighbouring rows are alike, so
 /// stretches and not single rows are what keeps the calibration honest; many of them give both parts all hours.
 const STRETCHES: usize = 60;
+/// Name of the detectors' sum among the figures of detectors.
+pub const COMBINED: &str = "combined";
 /// Fewer rows than this grow no forest.
 pub const FOREST_ROWS_MIN: usize = 64;
 /// With fewer rows to calibrate on than this, they are not divided to judge themselves.
@@ -342,7 +344,7 @@ impl Trainer {
         Ensemble::declared(columns, &of_all, None).sums(&judged.raw, &mut sums);
         let combined = Calibration::fit(&mut sums, Unit::Sum);
 
-        let mut metrics = BTreeMap::from([("combined".to_owned(), figures::metrics(sums, &combined, None))]);
+        let mut metrics = BTreeMap::from([(COMBINED.to_owned(), figures::metrics(sums, &combined, None))]);
         for (index, column) in columns.iter().enumerate() {
             if let Some(calibration) = of_all.get(&column.name) {
                 let surprises = cross.then(|| judged.column(index));

@@ -172,6 +172,12 @@ impl Calibration {
         }
     }
 
+    /// The smallest score, among those it was learned from, that means so much surprise; the largest where none does.
+    #[must_use]
+    pub fn score_at(&self, surprise: f32) -> f32 {
+        let at = self.stored.surprises.partition_point(|known| *known < surprise);
+        self.stored.scores.get(at).copied().unwrap_or_else(|| self.score_max())
+    }
     /// Benign scores it was learned from: counting alone reaches no p-value below `1 / (samples + 1)`.
     #[must_use]
     pub fn samples(&self) -> u64 {
