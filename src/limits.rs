@@ -75,6 +75,8 @@ pub const TREES_IMPORT_BYTES_MAX: usize = 256 * 1024 * 1024;
 
 /// One file of a model bundle. A forest of the most trees has 1.6 MB, a calibration 0.1 MB.
 pub const BUNDLE_PART_BYTES_MAX: u64 = 64 * 1024 * 1024;
+/// Entities of which the network of a shadow remembers anything, in each shard.
+pub const SHADOW_ENTITIES_MAX: usize = 100_000;
 /// Changes of roles that a registry of bundles remembers.
 pub const REGISTRY_HISTORY_MAX: usize = 200;
 /// The file that says them.

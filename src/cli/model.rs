@@ -13,6 +13,7 @@ use crate::models::bundle_files;
 use crate::models::compare::compare;
 use crate::models::registry::{Change, Role, Roles};
 use crate::models::registry_files::{Shelf, pipelines};
+use crate::run::succession::{ShadowRecord, records};
 
 /// The versions of a pipeline.
 #[derive(Serialize)]
@@ -40,6 +41,8 @@ pub(super) struct Version {
 pub(super) struct Shown {
     pub role: Role,
     pub manifest: Manifest,
+    /// How it compared as a shadow.
+    pub comparisons: Vec<ShadowRecord>,
 }
 
 /// Who has which role now.
@@ -122,7 +125,7 @@ fn show(digits: Option<&str>, flags: &RegistryFlags) -> Result<Outcome> {
         Some(digits) => shelf.version(digits)?,
         None => roles.champion.clone().ok_or_else(|| Error::config("there is no champion yet: name a version"))?,
     };
-    let shown = Shown { role: roles.role(&version), manifest: shelf.load(&version)?.manifest };
+    let shown = Shown { role: roles.role(&version), manifest: shelf.load(&version)?.manifest, comparisons: records(&shelf, &version) };
     print(flags, &shown, || model_view::shown(&shown))
 }
 
@@ -245,7 +248,7 @@ mod tests {
         assert!(text.contains("2026-05-01T00:00:00Z  promote"), "{text}");
         let text = model_view::difference(&compare(&bundle(), &changed()));
         assert!(text.contains("changed: peer_groups.json"), "{text}");
-        let text = model_view::shown(&Shown { role: Role::Shadow, manifest: bundle().manifest });
+        let text = model_view::shown(&Shown { role: Role::Shadow, manifest: bundle().manifest, comparisons: vec![] });
         assert!(text.contains("shadow\npipeline network, 3000 events"), "{text}");
         assert!(model_view::now(&now(&shelf, roles)).contains("a rollback leads to"));
     }

@@ -7,6 +7,7 @@ use crate::core::types::EventTime;
 use crate::models::bundle::Origin;
 use crate::models::compare::{Difference, FeatureDifference, Side};
 use crate::models::registry::Role;
+use crate::run::succession::ShadowRecord;
 
 /// Changes shown of a history, and features of a difference.
 const CHANGES_SHOWN: usize = 10;
@@ -101,7 +102,32 @@ pub(super) fn shown(shown: &Shown) -> String {
         ]
     }));
     text.push_str(&table(&rows));
+    if !shown.comparisons.is_empty() {
+        text.push_str(&format!("\n{}", comparisons(&shown.comparisons)));
+    }
     text
+}
+
+fn comparisons(records: &[ShadowRecord]) -> String {
+    let mut rows = vec![cells([
+        "shadow beside",
+        "in",
+        "rows",
+        "both",
+        "champion alone",
+        "shadow alone",
+        "difference: mean",
+        "1 %",
+        "50 %",
+        "99 % nats",
+    ])];
+    rows.extend(records.iter().map(|record| {
+        let compared = &record.compared;
+        let counts = [compared.rows, compared.both, compared.champion_only, compared.shadow_only].map(|count| count.to_string());
+        let nats = [compared.mean, compared.p1, compared.p50, compared.p99].map(|nats| format!("{nats:.2}"));
+        [record.champion.clone(), record.instance.clone()].into_iter().chain(counts).chain(nats).collect()
+    }));
+    table(&rows)
 }
 
 fn side(side: &Side) -> String {

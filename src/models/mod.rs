@@ -4,6 +4,7 @@ pub mod bundle;
 #[cfg(feature = "app")]
 pub mod bundle_files;
 pub mod compare;
+pub mod comparison;
 pub mod forest_fit;
 pub mod lstm_fit;
 pub mod matrix;

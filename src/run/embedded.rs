@@ -165,6 +165,9 @@ impl Embedded {
         self.outbox.clear();
         let mut signals = vec![];
         let Lane { worker, records, .. } = &mut self.lanes[lane];
+        if worker.wants_models() {
+            worker.take_models();
+        }
         let next = &mut self.next_threat;
         let input: &Records = records;
         let mut on_threat = |threat: &ThreatRecord| {

@@ -7,6 +7,8 @@ pub mod labels;
 pub mod learning;
 pub mod outbox;
 pub mod render;
+pub mod shadow;
+pub mod succession;
 pub mod worker;
 
 pub mod logs;

@@ -19,6 +19,7 @@ use crate::run::learning::{Learning, ScoredPart};
 use crate::run::outbox::Outbox;
 use crate::run::pipeline::Pipeline;
 use crate::run::render::Origin;
+use crate::run::shadow::Beside;
 use crate::run::telemetry::{Delta, Stage};
 
 /// Hears of every threat as it is rendered: the live view, the correlator of an embedded run.
@@ -37,6 +38,9 @@ pub struct Worker {
     engine: Engine,
     learning: Arc<Learning>,
     learning_version: u64,
+    offered: u64,
+    shadows: u64,
+    shadow: Option<Box<Beside>>,
     origin: Origin,
     verdicts: Verdicts,
     arrow: ArrowVerdicts,
@@ -54,9 +58,22 @@ impl Worker {
         stored: bool,
         seed: u64,
     ) -> Result<Self> {
-        let learning_version = learning.version();
+        let (learning_version, offered) = (learning.version(), learning.offered());
         let engine = pipeline.engine(learning.scorer(), stored, seed)?;
-        Ok(Self { pipeline, engine, learning, learning_version, origin, verdicts, arrow: ArrowVerdicts::new()?, arena: Bump::new() })
+        let shadow = None;
+        Ok(Self {
+            pipeline,
+            engine,
+            learning,
+            learning_version,
+            offered,
+            shadows: 0,
+            shadow,
+            origin,
+            verdicts,
+            arrow: ArrowVerdicts::new()?,
+            arena: Bump::new(),
+        })
     }
 
     #[must_use]
@@ -66,6 +83,18 @@ impl Worker {
 
     pub fn engine(&mut self) -> &mut Engine {
         &mut self.engine
+    }
+
+    /// Whether other models wait to be taken over.
+    #[must_use]
+    pub fn wants_models(&self) -> bool {
+        self.learning.offered() != self.offered
+    }
+
+    /// Scores with the models that were offered, from the next batch on. Call it where everything before is settled.
+    pub fn take_models(&mut self) {
+        self.offered = self.learning.offered();
+        self.engine.set_scorer(self.learning.scorer());
     }
 
     /// Takes a batch apart: `load` is given the engine and the batch's events to bring in states that are not in memory. Results of
@@ -161,6 +190,9 @@ impl Worker {
         let scored_at = clock::now();
         out.delta.spent(Stage::Score, scored_at - begun);
         let effects = self.engine.effects();
+        if let Some(shadow) = &mut self.shadow {
+            shadow.compare(&self.engine, events);
+        }
         self.note_threats(effects, out.delta);
         self.origin.threats(&self.engine, events, &effects.verdicts, out.outbox, &mut *out.on_threat);
         self.origin.windows(partition, &effects.windows, out.outbox);
@@ -203,6 +235,11 @@ impl Worker {
         if version != self.learning_version {
             self.engine.set_scorer(self.learning.scorer());
             self.learning_version = version;
+        }
+        let shadows = self.learning.shadows();
+        if shadows != self.shadows {
+            self.shadows = shadows;
+            self.shadow = self.learning.shadow().map(|shadow| Box::new(Beside::new(shadow)));
         }
     }
 
