@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::drift::References;
 use super::forest_fit::ForestParams;
 use crate::core::detect::forest::{Forest, ForestDetector};
 use crate::core::detect::lstm::{LstmDetector, Network};
@@ -26,6 +27,7 @@ const CALIBRATION_FILE: &str = "calibration.json";
 const PEER_GROUPS_FILE: &str = "peer_groups.json";
 const PREVALENCE_FILE: &str = "prevalence.bin";
 const LSTM_FILE: &str = "lstm.json";
+const REFERENCES_FILE: &str = "references.json";
 const TREES_FILE: &str = "trees.bin";
 
 /// Hexadecimal digits of a version: 64 bits of the content's hash.
@@ -49,6 +51,8 @@ pub struct Bundle {
     pub prevalence: Prevalence,
     /// Centres of the groups of alike entities, in model features.
     pub peer_groups: Option<Vec<ModelRow>>,
+    /// How features and scores are distributed; absent in older bundles.
+    pub references: Option<References>,
 }
 
 /// What is in a bundle and where it came from, for people and for checks.
@@ -165,12 +169,16 @@ impl Bundle {
         let calibration = verified(CALIBRATION_FILE)?.ok_or_else(|| Error::config(format!("the manifest names no {CALIBRATION_FILE}")))?;
         let CalibrationPart { calibrations, combined } = parse(CALIBRATION_FILE, &calibration)?;
         let peer_groups = verified(PEER_GROUPS_FILE)?.map(|bytes| parse::<Vec<ModelRow>>(PEER_GROUPS_FILE, &bytes)).transpose()?;
+        let references = verified(REFERENCES_FILE)?.map(|bytes| parse::<References>(REFERENCES_FILE, &bytes)).transpose()?;
+        if references.as_ref().is_some_and(|references| references.features.len() != MODEL_WIDTH) {
+            return Err(Error::config(format!("{REFERENCES_FILE} is not for rows of {MODEL_WIDTH} features; train the bundle again")));
+        }
         let prevalence = match verified(PREVALENCE_FILE)? {
             Some(bytes) => Prevalence::from_bytes(&bytes)
                 .ok_or_else(|| Error::config(format!("{PREVALENCE_FILE} is damaged; train the bundle again")))?,
             None => Prevalence::default(),
         };
-        Ok(Self { manifest, forest, lstm, trees, calibrations, combined, prevalence, peer_groups })
+        Ok(Self { manifest, forest, lstm, trees, calibrations, combined, prevalence, peer_groups, references })
     }
 
     /// The detectors of a pipeline with what was learned. The calibration of the sum is used only if the same detectors with the
@@ -216,6 +224,9 @@ impl Bundle {
         }
         if !self.prevalence.is_empty() {
             parts.push((PREVALENCE_FILE, self.prevalence.to_bytes()));
+        }
+        if let Some(references) = &self.references {
+            parts.push((REFERENCES_FILE, serde_json::to_vec(references).expect("references are numbers")));
         }
         if let Some(groups) = &self.peer_groups {
             parts.push((PEER_GROUPS_FILE, serde_json::to_vec(groups).expect("centres are numbers")));

@@ -5,6 +5,7 @@ pub mod bundle;
 pub mod bundle_files;
 pub mod compare;
 pub mod comparison;
+pub mod drift;
 pub mod forest_fit;
 pub mod lstm_fit;
 pub mod matrix;

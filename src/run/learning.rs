@@ -16,6 +16,7 @@ use crate::models::bundle_files;
 use crate::models::forest_fit::ForestParams;
 use crate::models::sample::{Fitted, Sample};
 use crate::models::train::{FOREST_ROWS_MIN, TrainOptions, Trainer};
+use crate::run::drift::Monitor;
 use crate::run::labels::Labels;
 use crate::run::pipeline::Pipeline;
 use crate::run::shadow::Shadow;
@@ -29,6 +30,7 @@ pub struct Learning {
     offered: AtomicU64,
     /// Version of the bundle that the scorer was made of.
     bundle: Mutex<Option<String>>,
+    monitor: Mutex<Option<Arc<Monitor>>>,
     shadow: Mutex<Option<Arc<Shadow>>>,
     /// Grows with every change of the shadow.
     shadows: AtomicU64,
@@ -69,7 +71,9 @@ impl Learning {
         let scorer = Arc::new(pipeline.scorer(bundle)?);
         let lesson = bundle.is_none().then(|| Lesson::Bundle(Box::new(trainer(pipeline)), Labels::default()));
         let learning = Self::with(pipeline, scorer, lesson, folder.map(Path::to_owned));
-        *lock(&learning.bundle) = bundle.map(|bundle| bundle.manifest.version.clone());
+        if let Some(bundle) = bundle {
+            learning.note(pipeline, bundle);
+        }
         Ok(learning)
     }
 
@@ -98,6 +102,7 @@ impl Learning {
             version: AtomicU64::new(0),
             offered: AtomicU64::new(0),
             bundle: Mutex::default(),
+            monitor: Mutex::default(),
             shadow: Mutex::default(),
             shadows: AtomicU64::new(0),
             open: Mutex::new(lesson.map(|lesson| Open { lesson, reserved: 0 })),
@@ -134,10 +139,19 @@ impl Learning {
     pub fn offer_models(&self, pipeline: &Pipeline, bundle: &Bundle) -> Result<()> {
         let scorer = Arc::new(pipeline.scorer(Some(bundle))?);
         *lock(&self.scorer) = scorer;
-        *lock(&self.bundle) = Some(bundle.manifest.version.clone());
+        self.note(pipeline, bundle);
         *lock(&self.open) = None;
         self.offered.fetch_add(1, Ordering::Release);
         Ok(())
+    }
+    fn note(&self, pipeline: &Pipeline, bundle: &Bundle) {
+        *lock(&self.bundle) = Some(bundle.manifest.version.clone());
+        *lock(&self.monitor) = Monitor::new(pipeline, bundle).map(Arc::new);
+    }
+    /// Compares traffic with what the newest bundle was learned from.
+    #[must_use]
+    pub fn monitor(&self) -> Option<Arc<Monitor>> {
+        lock(&self.monitor).clone()
     }
     /// Version of the newest bundle; shards may still score with the one before.
     #[must_use]
@@ -222,7 +236,7 @@ impl Learning {
             bundle_files::save(&bundle, folder)?;
         }
         *lock(&self.scorer) = Arc::new(pipeline.scorer(Some(&bundle))?);
-        *lock(&self.bundle) = Some(bundle.manifest.version.clone());
+        self.note(pipeline, &bundle);
         self.version.fetch_add(1, Ordering::Release);
         Ok(bundle)
     }

@@ -3,6 +3,7 @@
 pub mod pipeline;
 
 pub mod arrow_verdicts;
+pub mod drift;
 pub mod labels;
 pub mod learning;
 pub mod outbox;

@@ -82,10 +82,17 @@ impl Follower {
                 self.record();
             }
         }
+        self.look_at_drift();
         self.metrics.models.set(CHAMPION, self.learning.bundle().as_deref());
         let shadow = self.learning.shadow();
         self.metrics.models.set(SHADOW, shadow.as_ref().map(|shadow| shadow.version()));
         self.metrics.models.set_compared(shadow.as_ref().map(|shadow| shadow.figures()).as_ref());
+    }
+
+    fn look_at_drift(&self) {
+        if let Some(monitor) = self.learning.monitor() {
+            monitor.show(&self.metrics.models);
+        }
     }
 
     fn follow(&self, shelf: &Shelf) -> Result<()> {
@@ -193,6 +200,7 @@ impl Following {
         self.stop.store(true, Ordering::Relaxed);
         let follower = self.thread.join().map_err(|_| Error::bug("the thread that follows models panicked; its message is in the log"))?;
         follower.record();
+        follower.look_at_drift();
         Ok(follower.compared())
     }
 }

@@ -15,6 +15,7 @@ use crate::edge::{Records, TopicRole, clock};
 use crate::error::Result;
 use crate::limits::OUTPUT_BYTES_MAX;
 use crate::run::arrow_verdicts::{ArrowVerdicts, VERDICTS_PER_RECORD_MAX};
+use crate::run::drift::Watching;
 use crate::run::learning::{Learning, ScoredPart};
 use crate::run::outbox::Outbox;
 use crate::run::pipeline::Pipeline;
@@ -41,6 +42,7 @@ pub struct Worker {
     offered: u64,
     shadows: u64,
     shadow: Option<Box<Beside>>,
+    watching: Option<Box<Watching>>,
     origin: Origin,
     verdicts: Verdicts,
     arrow: ArrowVerdicts,
@@ -60,6 +62,7 @@ impl Worker {
     ) -> Result<Self> {
         let (learning_version, offered) = (learning.version(), learning.offered());
         let engine = pipeline.engine(learning.scorer(), stored, seed)?;
+        let watching = learning.monitor().map(|monitor| Box::new(Watching::new(monitor)));
         let shadow = None;
         Ok(Self {
             pipeline,
@@ -69,6 +72,7 @@ impl Worker {
             offered,
             shadows: 0,
             shadow,
+            watching,
             origin,
             verdicts,
             arrow: ArrowVerdicts::new()?,
@@ -94,7 +98,12 @@ impl Worker {
     /// Scores with the models that were offered, from the next batch on. Call it where everything before is settled.
     pub fn take_models(&mut self) {
         self.offered = self.learning.offered();
+        self.set_models();
+    }
+
+    fn set_models(&mut self) {
         self.engine.set_scorer(self.learning.scorer());
+        self.watching = self.learning.monitor().map(|monitor| Box::new(Watching::new(monitor)));
     }
 
     /// Takes a batch apart: `load` is given the engine and the batch's events to bring in states that are not in memory. Results of
@@ -193,6 +202,9 @@ impl Worker {
         if let Some(shadow) = &mut self.shadow {
             shadow.compare(&self.engine, events);
         }
+        if let Some(watching) = &mut self.watching {
+            watching.watch(&self.engine);
+        }
         self.note_threats(effects, out.delta);
         self.origin.threats(&self.engine, events, &effects.verdicts, out.outbox, &mut *out.on_threat);
         self.origin.windows(partition, &effects.windows, out.outbox);
@@ -233,7 +245,7 @@ impl Worker {
     fn take_over_models(&mut self) {
         let version = self.learning.version();
         if version != self.learning_version {
-            self.engine.set_scorer(self.learning.scorer());
+            self.set_models();
             self.learning_version = version;
         }
         let shadows = self.learning.shadows();

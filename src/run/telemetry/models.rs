@@ -8,6 +8,7 @@ use prometheus::{GaugeVec, IntCounterVec, IntGaugeVec, Opts, Registry};
 use super::names::{CALIBRATION_RATIO, DRIFT, DRIFT_ALARMS, MODEL_INFO, SHADOW_DIFFERENCE, SHADOW_THREATS};
 use super::register::{WELL_FORMED, counter_vec, gauge_vec, int_gauge_vec, register};
 use crate::models::comparison::Compared;
+use crate::models::drift::{ColumnDrift, Report};
 
 /// Who scores.
 pub const CHAMPION: &str = "champion";
@@ -17,9 +18,9 @@ pub struct ModelMetrics {
     info: IntGaugeVec,
     shadow_threats: IntGaugeVec,
     shadow_difference: GaugeVec,
-    pub(super) drift: GaugeVec,
-    pub(super) calibration: GaugeVec,
-    pub(super) alarms: IntCounterVec,
+    drift: GaugeVec,
+    calibration: GaugeVec,
+    alarms: IntCounterVec,
     /// Version by role.
     shown: Mutex<BTreeMap<&'static str, String>>,
 }
@@ -53,6 +54,18 @@ impl ModelMetrics {
             self.info.with_label_values(&[role, version]).set(1);
             shown.insert(role, version.to_owned());
         }
+    }
+
+    /// A window of traffic beside what was learned, and the statistics of which a bound was passed.
+    pub fn set_drift(&self, report: &Report, passed: &[&'static str]) {
+        for ColumnDrift { column, psi, ks } in &report.columns {
+            self.drift.with_label_values(&[column.as_str(), "psi"]).set(*psi);
+            self.drift.with_label_values(&[column.as_str(), "ks"]).set(*ks);
+        }
+        for share in &report.shares {
+            self.calibration.with_label_values(&[share.nominal.to_string().as_str()]).set(share.ratio);
+        }
+        passed.iter().for_each(|statistic| self.alarms.with_label_values(&[*statistic]).inc());
     }
 
     /// What the present shadow has come to; nothing where there is none.

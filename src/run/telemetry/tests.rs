@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::models::comparison::Compared;
+use crate::models::drift::{ColumnDrift, Report, ShareError};
 
 /// The value of a line of the exposition.
 fn value(text: &str, series: &str) -> f64 {
@@ -56,9 +57,9 @@ fn a_batch_is_counted_once_and_conserved() {
 fn show_models(metrics: &Metrics) {
     metrics.models.set(CHAMPION, Some("0123456789abcdef"));
     metrics.models.set_compared(Some(&Compared { both: 3, ..Compared::default() }));
-    metrics.models.drift.with_label_values(&["port", "psi"]).set(0.1);
-    metrics.models.calibration.with_label_values(&["0.01"]).set(1.0);
-    metrics.models.alarms.with_label_values(&["psi"]).inc();
+    let columns = vec![ColumnDrift { column: "port".to_owned(), psi: 0.3, ks: 0.05 }];
+    let shares = vec![ShareError { nominal: 0.01, ratio: 1.5, is_significant: false }];
+    metrics.models.set_drift(&Report { rows: 1_000, columns, shares }, &["psi"]);
 }
 
 #[test]
