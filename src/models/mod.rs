@@ -11,6 +11,7 @@ pub mod lstm_fit;
 pub mod matrix;
 pub mod prevalence_count;
 pub mod random;
+pub mod recalibrate;
 pub mod registry;
 #[cfg(feature = "app")]
 pub mod registry_files;

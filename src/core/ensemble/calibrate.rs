@@ -178,6 +178,16 @@ impl Calibration {
         let at = self.stored.surprises.partition_point(|known| *known < surprise);
         self.stored.scores.get(at).copied().unwrap_or_else(|| self.score_max())
     }
+    /// The same meanings for scores that lie `factor` times as far above the least one.
+    #[must_use]
+    pub fn stretched(&self, factor: f32) -> Self {
+        let mut stored = self.stored.clone();
+        let least = stored.scores[0];
+        stored.scores.iter_mut().for_each(|score| *score = least + (*score - least) * factor);
+        stored.tail.scale *= factor;
+        // Neighbours that rounding would make one stay as they are.
+        if stored.scores.is_sorted_by(|a, b| a < b) { Self::compiled(stored) } else { self.clone() }
+    }
     /// Benign scores it was learned from: counting alone reaches no p-value below `1 / (samples + 1)`.
     #[must_use]
     pub fn samples(&self) -> u64 {
