@@ -148,7 +148,7 @@ pub(super) fn difference(found: &Difference) -> String {
         row
     }));
     text.push_str(&table(&rows));
-    let moved: Vec<&FeatureDifference> = found.features.iter().filter(|feature| feature.medians[0] != feature.medians[1]).collect();
+    let moved: Vec<&FeatureDifference> = found.features.iter().filter(|feature| feature.has_moved()).collect();
     if !moved.is_empty() {
         let mut rows = vec![cells(["feature", "median", "moved by deviations"])];
         rows.extend(moved.iter().take(FEATURES_SHOWN).map(|feature| {
