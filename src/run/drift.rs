@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::core::detect::index_of;
 use crate::core::engine::Engine;
-use crate::core::features::row::{MODEL_WIDTH, Signal};
+use crate::core::features::row::Signal;
 use crate::core::settings::DriftSettings;
 use crate::models::bundle::Bundle;
 use crate::models::drift::{Report, Window};
@@ -13,6 +13,8 @@ use crate::run::telemetry::ModelMetrics;
 
 /// One row in so many is compared: all of them would cost as much as a detector.
 const SAMPLED_PART: u64 = 8;
+/// Features that move with the clock: a window is shorter than a week.
+const CALENDAR: [&str; 2] = ["hour_of_day", "day_of_week"];
 /// Columns that a log line names.
 const NAMED_MAX: usize = 5;
 
@@ -20,6 +22,8 @@ const NAMED_MAX: usize = 5;
 pub struct Monitor {
     pipeline: String,
     settings: DriftSettings,
+    /// Features among the columns.
+    features: Vec<usize>,
     /// Detectors among the columns, by their place in the ensemble. All features come before them.
     detectors: Vec<usize>,
     empty: Window,
@@ -37,9 +41,13 @@ impl Monitor {
     #[must_use]
     pub fn new(pipeline: &Pipeline, bundle: &Bundle) -> Option<Self> {
         let references = bundle.references.as_ref()?;
-        let features = bundle.manifest.features.iter().cloned().zip(references.features.iter().cloned());
-        let mut columns: Vec<_> = features.collect();
-        let mut detectors = vec![];
+        let (mut columns, mut features, mut detectors) = (vec![], vec![], vec![]);
+        for (index, (name, reference)) in bundle.manifest.features.iter().zip(&references.features).enumerate() {
+            if !CALENDAR.contains(&name.as_str()) {
+                features.push(index);
+                columns.push((name.clone(), reference.clone()));
+            }
+        }
         for (name, reference) in &references.detectors {
             if let Some(index) = index_of(name) {
                 detectors.push(index);
@@ -48,7 +56,7 @@ impl Monitor {
         }
         let empty = Window::new(columns);
         let shared = Mutex::new(Shared { window: empty.clone(), is_told: false });
-        Some(Self { pipeline: pipeline.file.name.clone(), settings: pipeline.file.drift, detectors, empty, shared })
+        Some(Self { pipeline: pipeline.file.name.clone(), settings: pipeline.file.drift, features, detectors, empty, shared })
     }
 
     fn shared(&self) -> MutexGuard<'_, Shared> {
@@ -121,9 +129,9 @@ impl Watching {
             self.window.surprise(verdict.surprise);
             self.rows += 1;
             if self.rows.is_multiple_of(SAMPLED_PART) {
-                let features: &[f32; MODEL_WIDTH] = &rows.model[row];
+                let row_of = &rows.model[row];
                 let raw = self.monitor.detectors.iter().map(|detector| scores.part(*detector, row).0);
-                self.window.add(features.iter().copied().chain(raw));
+                self.window.add(self.monitor.features.iter().map(|feature| row_of[*feature]).chain(raw));
             }
         }
         self.monitor.shared().window.merge(&self.window);
@@ -135,6 +143,7 @@ impl Watching {
 mod tests {
     use super::*;
     use crate::config::pipeline::PipelineFile;
+    use crate::core::features::row::MODEL_WIDTH;
     use crate::models::bundle::tests::bundle;
     use crate::models::random::Random;
     use crate::run::telemetry::Metrics;
@@ -163,6 +172,7 @@ mod tests {
         feed(1, 0.0, 0.5);
         assert_eq!(monitor.show(&metrics.models).unwrap().rows, 1_000);
         let text = metrics.to_text().unwrap();
+        assert!(!text.contains("hour_of_day") && !text.contains("day_of_week"), "the clock is no drift");
         assert!(text.contains("threatguard_drift{column=\"") && !text.contains("threatguard_drift_alarms_total{"), "{text}");
         feed(1_000, 0.6, 5.0);
         let report = monitor.show(&metrics.models).unwrap();
