@@ -162,7 +162,7 @@ mod tests {
         let mut feed = |rows: usize, shift: f32, nats: f32| {
             let mut window = monitor.empty.clone();
             for _ in 0..rows {
-                window.add(std::iter::repeat_with(|| (random.unit() + random.unit()) as f32 + shift).take(MODEL_WIDTH));
+                window.add(std::iter::repeat_with(|| (random.unit() + random.unit()) as f32 + shift).take(MODEL_WIDTH - CALENDAR.len()));
                 window.surprise(nats);
             }
             monitor.shared().window.merge(&window);
