@@ -75,6 +75,12 @@ pub const TREES_IMPORT_BYTES_MAX: usize = 256 * 1024 * 1024;
 
 /// One file of a model bundle. A forest of the most trees has 1.6 MB, a calibration 0.1 MB.
 pub const BUNDLE_PART_BYTES_MAX: u64 = 64 * 1024 * 1024;
+/// Entities of which the network of a shadow remembers anything, in each shard.
+pub const SHADOW_ENTITIES_MAX: usize = 100_000;
+/// Changes of roles that a registry of bundles remembers.
+pub const REGISTRY_HISTORY_MAX: usize = 200;
+/// The file that says them.
+pub const REGISTRY_FILE_BYTES_MAX: u64 = 1024 * 1024;
 /// Rows kept for training, out of any number seen.
 pub const TRAINING_ROWS_MAX: usize = 1_000_000;
 /// Rows of one table that a model is fitted to or that are scored at once.

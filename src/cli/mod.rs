@@ -9,6 +9,7 @@
 
 pub mod args;
 pub mod args_backtest;
+pub mod args_model;
 pub mod args_state;
 pub mod args_table;
 pub mod completions;
@@ -23,6 +24,8 @@ mod explain;
 mod explain_view;
 mod input;
 mod live_view;
+mod model;
+mod model_view;
 mod models;
 mod replay;
 mod run;
@@ -78,6 +81,7 @@ pub enum Verb {
     Validate(args::ValidateArgs),
     Test(args::TestArgs),
     Explain(args::ExplainArgs),
+    Model(args_model::ModelArgs),
     State(Box<args_state::StateArgs>),
     Verify(args_state::VerifyArgs),
     Config(args::ConfigArgs),
@@ -126,6 +130,7 @@ fn dispatch(verb: Verb) -> Result<Outcome> {
         Verb::Simulate(args) => simulate::run(&args),
         Verb::Validate(args) => validate::run(&args),
         Verb::Explain(args) => explain::run(&args),
+        Verb::Model(args) => model::run(&args),
         Verb::State(args) => state::run(&args),
         Verb::Verify(args) => verify::run(&args),
         Verb::Config(args) => show::run(&args),

@@ -1,10 +1,11 @@
-//! Finding model bundles: the folder itself, or the folder of the pipeline's name in it.
+//! Finding model bundles: the folder itself, the folder of the pipeline's name in it, or the champion of a registry.
 
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
 use crate::models::bundle::Bundle;
 use crate::models::bundle_files;
+use crate::models::registry_files::Shelf;
 use crate::run::learning::Learning;
 use crate::run::pipeline::Pipeline;
 
@@ -13,6 +14,12 @@ use crate::run::pipeline::Pipeline;
 /// # Errors
 /// `Config`: there is none, or it is damaged.
 pub(super) fn load(folder: &Path, pipeline: &str) -> Result<Bundle> {
+    if let Some(shelf) = Shelf::find(folder, pipeline) {
+        let champion = shelf.roles()?.champion.ok_or_else(|| {
+            Error::config(format!("{} has no champion for pipeline '{pipeline}'; 'threatguard model promote' makes one", folder.display()))
+        })?;
+        return shelf.load(&champion);
+    }
     let place = place(folder, pipeline).ok_or_else(|| {
         Error::config(format!(
             "there is no model bundle for pipeline '{pipeline}' in {}; make one with 'threatguard train'",

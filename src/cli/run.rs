@@ -18,12 +18,14 @@ use crate::edge::file::{Existing, JsonlSink};
 use crate::edge::kafka::ConsumerSettings;
 use crate::edge::{Publisher, TopicRole};
 use crate::error::{Error, Result};
+use crate::models::registry_files::Shelf;
 use crate::run::embedded::{Embedded, Quiet};
 use crate::run::framed::FramedInput;
 use crate::run::learning::Learning;
 use crate::run::logs::start_logs;
 use crate::run::pipeline::Pipeline;
 use crate::run::stream::{self, Options, Surroundings};
+use crate::run::succession::{Follower, Following};
 use crate::run::summary::Summary;
 use crate::run::telemetry::Metrics;
 use crate::serve::{Readiness, Service, State};
@@ -66,12 +68,13 @@ fn embedded(args: &RunArgs, settings: &ServiceSettings, path: &Path, stop: &Arc<
     let learning = Arc::new(models::learning(&pipeline, settings.models.as_deref(), &settings.output.join("models"), false)?);
     let sink = Arc::new(sink(&settings.output, settings.verdicts)?);
     let correlator = Correlator::new(&pipeline.file.name, &pipeline.file.routes.threats, pipeline.file.correlation);
-    let lanes = vec![(Arc::clone(&pipeline), learning)];
+    let lanes = vec![(Arc::clone(&pipeline), Arc::clone(&learning))];
     let metrics = around.metrics.of(&pipeline.file.name);
+    let following = follow(settings, &pipeline, &learning, &metrics)?;
     let mut run = Embedded::new(lanes, settings.verdicts, Arc::clone(&sink) as Arc<dyn Publisher>, correlator, metrics)?;
     around.readiness.set("pipeline", State::Ok);
     let read = feed(&pipeline, &mut input, &mut run, batch_events(args).unwrap_or(BATCH_RECORDS), stop);
-    let summary = run.finish()?;
+    let summary = run.finish()?.compared(following.finish()?);
     sink.sync()?;
     read?;
     service.into_iter().for_each(Service::stop);
@@ -168,7 +171,17 @@ fn one_stream(args: &RunArgs, settings: &ServiceSettings, file: PipelineFile, ar
     if let Some(time) = &args.from {
         super::verify::rewind(settings, &pipeline.file, time, args.snapshot.as_deref())?;
     }
-    stream::run(&pipeline, &learning, &options, around)
+    let following = follow(settings, &pipeline, &learning, &around.metrics)?;
+    let ended = stream::run(&pipeline, &learning, &options, around);
+    let compared = following.finish()?;
+    Ok(ended?.compared(compared))
+}
+
+/// Follows the registry where models come from one.
+fn follow(settings: &ServiceSettings, pipeline: &Arc<Pipeline>, learning: &Arc<Learning>, metrics: &Arc<Metrics>) -> Result<Following> {
+    let shelf = settings.models.as_deref().and_then(|folder| Shelf::find(folder, &pipeline.file.name));
+    let instance = settings.instance.clone().unwrap_or_else(host_name);
+    Following::start(Follower::new(shelf, pipeline, learning, metrics, &instance))
 }
 
 fn options(args: &RunArgs, settings: &ServiceSettings, pipeline: &Pipeline) -> Options {

@@ -139,6 +139,12 @@ fn state(pipeline: &PipelineFile, found: &mut Found) {
     found.span("windows.analytics", pipeline.windows.analytics, "1s", "1d");
     found.span("state.expire_after", pipeline.state.expire_after, "1h", "3660d");
     found.require(pipeline.state.max_entities >= 1, "state.max_entities", "write at least 1");
+    let drift = &pipeline.drift;
+    found.require((1_000..=1_000_000).contains(&drift.rows), "drift.rows", "write 1000 to 1000000");
+    for (key, bound) in [("drift.psi", drift.psi), ("drift.ks", drift.ks)] {
+        found.require(bound > 0.0 && bound.is_finite(), key, "write a number above 0");
+    }
+    found.require(drift.calibration > 1.0 && drift.calibration.is_finite(), "drift.calibration", "write a number above 1");
     let forest = &pipeline.detectors.isolation_forest;
     if forest.enabled {
         found.require((1..=1_000).contains(&forest.trees), "detectors.isolation_forest.trees", "write 1 to 1000");

@@ -16,7 +16,8 @@ pub use crate::codec::mapping::{MappingSettings, PathOrPaths};
 use crate::core::correlate::CorrelationSettings;
 use crate::core::features::row::Schema;
 use crate::core::settings::{
-    CoreSettings, DetectorsSettings, ExemptSettings, KeyPart, LearningSettings, StateSettings, ThresholdSettings, WindowSettings,
+    CoreSettings, DetectorsSettings, DriftSettings, ExemptSettings, KeyPart, LearningSettings, StateSettings, ThresholdSettings,
+    WindowSettings,
 };
 
 /// Codecs that a pipeline or `--codec` may name.
@@ -45,6 +46,8 @@ pub struct PipelineFile {
     pub state: StateSettings,
     #[serde(default)]
     pub learning: LearningSettings,
+    #[serde(default)]
+    pub drift: DriftSettings,
     #[serde(default)]
     pub detectors: DetectorsSettings,
     /// Entities that are allowed to look suspicious.

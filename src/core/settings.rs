@@ -141,6 +141,27 @@ impl Default for LearningSettings {
     }
 }
 
+/// When traffic has moved away from what was learned. Bounds are conventions; a window has enough rows for chance to stay below them.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "app", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields, default)]
+pub struct DriftSettings {
+    /// Rows that a window compares, at least 1,000; of the events, one in eight is compared.
+    pub rows: u64,
+    /// Population stability index of a feature or a detector's score.
+    pub psi: f64,
+    /// Kolmogorov-Smirnov statistic.
+    pub ks: f64,
+    /// Events at or below a p-value of 1 % or 0.1 %, as a multiple of how many there should be.
+    pub calibration: f64,
+}
+
+impl Default for DriftSettings {
+    fn default() -> Self {
+        Self { rows: 2_000, psi: 0.25, ks: 0.1, calibration: 3.0 }
+    }
+}
+
 /// The isolation forest.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "app", derive(schemars::JsonSchema))]

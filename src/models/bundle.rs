@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::drift::References;
 use super::forest_fit::ForestParams;
 use crate::core::detect::forest::{Forest, ForestDetector};
 use crate::core::detect::lstm::{LstmDetector, Network};
@@ -26,10 +27,11 @@ const CALIBRATION_FILE: &str = "calibration.json";
 const PEER_GROUPS_FILE: &str = "peer_groups.json";
 const PREVALENCE_FILE: &str = "prevalence.bin";
 const LSTM_FILE: &str = "lstm.json";
+const REFERENCES_FILE: &str = "references.json";
 const TREES_FILE: &str = "trees.bin";
 
 /// Hexadecimal digits of a version: 64 bits of the content's hash.
-const VERSION_DIGITS: usize = 16;
+pub(super) const VERSION_DIGITS: usize = 16;
 
 /// What a pipeline needs to score as it did when this was learned.
 #[derive(Clone, Debug, PartialEq)]
@@ -49,6 +51,8 @@ pub struct Bundle {
     pub prevalence: Prevalence,
     /// Centres of the groups of alike entities, in model features.
     pub peer_groups: Option<Vec<ModelRow>>,
+    /// How features and scores are distributed; absent in older bundles.
+    pub references: Option<References>,
 }
 
 /// What is in a bundle and where it came from, for people and for checks.
@@ -147,7 +151,7 @@ impl Bundle {
     ///
     /// An error of kind `Config` for what is missing, changed, malformed, or of a newer format.
     pub fn from_files(mut read: impl FnMut(&str) -> Result<Vec<u8>>) -> Result<Self> {
-        let manifest = manifest(&read(MANIFEST_FILE)?)?;
+        let manifest = Manifest::parse(&read(MANIFEST_FILE)?)?;
         let mut verified = |name: &str| -> Result<Option<Vec<u8>>> {
             let Some(expected) = manifest.parts.get(name) else { return Ok(None) };
             let bytes = read(name)?;
@@ -165,12 +169,16 @@ impl Bundle {
         let calibration = verified(CALIBRATION_FILE)?.ok_or_else(|| Error::config(format!("the manifest names no {CALIBRATION_FILE}")))?;
         let CalibrationPart { calibrations, combined } = parse(CALIBRATION_FILE, &calibration)?;
         let peer_groups = verified(PEER_GROUPS_FILE)?.map(|bytes| parse::<Vec<ModelRow>>(PEER_GROUPS_FILE, &bytes)).transpose()?;
+        let references = verified(REFERENCES_FILE)?.map(|bytes| parse::<References>(REFERENCES_FILE, &bytes)).transpose()?;
+        if references.as_ref().is_some_and(|references| references.features.len() != MODEL_WIDTH) {
+            return Err(Error::config(format!("{REFERENCES_FILE} is not for rows of {MODEL_WIDTH} features; train the bundle again")));
+        }
         let prevalence = match verified(PREVALENCE_FILE)? {
             Some(bytes) => Prevalence::from_bytes(&bytes)
                 .ok_or_else(|| Error::config(format!("{PREVALENCE_FILE} is damaged; train the bundle again")))?,
             None => Prevalence::default(),
         };
-        Ok(Self { manifest, forest, lstm, trees, calibrations, combined, prevalence, peer_groups })
+        Ok(Self { manifest, forest, lstm, trees, calibrations, combined, prevalence, peer_groups, references })
     }
 
     /// The detectors of a pipeline with what was learned. The calibration of the sum is used only if the same detectors with the
@@ -217,6 +225,9 @@ impl Bundle {
         if !self.prevalence.is_empty() {
             parts.push((PREVALENCE_FILE, self.prevalence.to_bytes()));
         }
+        if let Some(references) = &self.references {
+            parts.push((REFERENCES_FILE, serde_json::to_vec(references).expect("references are numbers")));
+        }
         if let Some(groups) = &self.peer_groups {
             parts.push((PEER_GROUPS_FILE, serde_json::to_vec(groups).expect("centres are numbers")));
         }
@@ -237,26 +248,32 @@ pub(super) fn summed(columns: &[Column]) -> Vec<(String, f32)> {
     columns.iter().filter(|c| !c.evidence).map(|c| (c.name.clone(), c.weight)).collect()
 }
 
-fn manifest(bytes: &[u8]) -> Result<Manifest> {
-    // The format is read alone first: a newer manifest may have other fields.
-    #[derive(Deserialize)]
-    struct Format {
-        format: u32,
+impl Manifest {
+    /// Of a file's content.
+    ///
+    /// # Errors
+    /// `Config`: it was changed, is malformed or of a newer format, or other features were learned from.
+    pub fn parse(bytes: &[u8]) -> Result<Self> {
+        // The format is read alone first: a newer manifest may have other fields.
+        #[derive(Deserialize)]
+        struct Format {
+            format: u32,
+        }
+        let Format { format } = parse(MANIFEST_FILE, bytes)?;
+        if format > FORMAT {
+            return Err(Error::config(format!(
+                "the bundle has format {format}, this version reads up to {FORMAT}: upgrade threatguard, or train the bundle again with this version"
+            )));
+        }
+        let manifest: Self = parse(MANIFEST_FILE, bytes)?;
+        if manifest.version != version(&manifest) {
+            return Err(Error::config(format!("{MANIFEST_FILE} was changed after it was written; restore or train the bundle again")));
+        }
+        if !manifest.features.iter().map(String::as_str).eq(manifest.schema.model_names().iter().copied()) {
+            return Err(Error::config("the bundle was trained on other features than this version computes; train it again"));
+        }
+        Ok(manifest)
     }
-    let Format { format } = parse(MANIFEST_FILE, bytes)?;
-    if format > FORMAT {
-        return Err(Error::config(format!(
-            "the bundle has format {format}, this version reads up to {FORMAT}: upgrade threatguard, or train the bundle again with this version"
-        )));
-    }
-    let manifest: Manifest = parse(MANIFEST_FILE, bytes)?;
-    if manifest.version != version(&manifest) {
-        return Err(Error::config(format!("{MANIFEST_FILE} was changed after it was written; restore or train the bundle again")));
-    }
-    if !manifest.features.iter().map(String::as_str).eq(manifest.schema.model_names().iter().copied()) {
-        return Err(Error::config("the bundle was trained on other features than this version computes; train it again"));
-    }
-    Ok(manifest)
 }
 
 fn parse<T: for<'a> Deserialize<'a>>(name: &str, bytes: &[u8]) -> Result<T> {

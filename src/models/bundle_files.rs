@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
 
-use super::bundle::{Bundle, MANIFEST_FILE};
+use super::bundle::{Bundle, MANIFEST_FILE, Manifest};
 use crate::error::{Error, Result};
 use crate::limits::BUNDLE_PART_BYTES_MAX;
 
@@ -74,6 +74,13 @@ pub fn load_with<T>(folder: &Path, from: impl FnOnce(&mut dyn FnMut(&str) -> Res
     from(&mut |name| read(&folder.join(name))).map_err(named)
 }
 
+/// Reads a bundle's manifest alone. Errors as for [`load`].
+pub fn load_manifest(folder: &Path) -> Result<Manifest> {
+    let folder = &stored(folder);
+    let named = |error: Error| Error::new(error.kind, format!("model bundle {}", folder.display())).because(error);
+    read(&folder.join(MANIFEST_FILE)).and_then(|bytes| Manifest::parse(&bytes)).map_err(named)
+}
+
 fn read(path: &Path) -> Result<Vec<u8>> {
     let cannot = |error: std::io::Error| {
         let why =
@@ -127,7 +134,7 @@ fn is_empty(folder: &Path) -> bool {
 }
 
 /// Makes renames last over a power cut.
-fn sync_folder(folder: Option<&Path>) -> std::io::Result<()> {
+pub(super) fn sync_folder(folder: Option<&Path>) -> std::io::Result<()> {
     match folder.filter(|f| !f.as_os_str().is_empty()) {
         Some(folder) => fs::File::open(folder)?.sync_all(),
         None => fs::File::open(".")?.sync_all(),

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use super::bundle::{Bundle, DetectorMetrics, FORMAT, Manifest, Origin, Training, summed};
+use super::drift::{Reference, References};
 use super::forest_fit::ForestParams;
 use super::prevalence_count::PrevalenceCounter;
 use super::random::Random;
@@ -26,6 +27,8 @@ use figures::centres;
 /// The sample is cut into so many stretches of time, every third of which the forest grows from. Neighbouring rows are alike, so
 /// stretches and not single rows are what keeps the calibration honest; many of them give both parts all hours.
 const STRETCHES: usize = 60;
+/// Name of the detectors' sum among the figures of detectors.
+pub const COMBINED: &str = "combined";
 /// Fewer rows than this grow no forest.
 pub const FOREST_ROWS_MIN: usize = 64;
 /// With fewer rows to calibrate on than this, they are not divided to judge themselves.
@@ -220,9 +223,11 @@ impl Trainer {
             summed: summed(&self.options.columns),
         };
         let manifest = self.manifest(training, learned.metrics.clone(), medians, deviations);
-        let Learned { calibrations, combined, .. } = learned;
+        let Learned { calibrations, combined, references, .. } = learned;
+        let references = Some(References { features: figures::features(&self.rows), detectors: references });
         let Fitted { lstm, trees } = self.models.clone();
-        let bundle = Bundle { manifest, forest, lstm, trees, calibrations, combined: Some(combined), prevalence, peer_groups: None };
+        let (combined, peer_groups) = (Some(combined), None);
+        let bundle = Bundle { manifest, forest, lstm, trees, calibrations, combined, prevalence, peer_groups, references };
         Ok(bundle.sealed())
     }
 
@@ -342,14 +347,16 @@ impl Trainer {
         Ensemble::declared(columns, &of_all, None).sums(&judged.raw, &mut sums);
         let combined = Calibration::fit(&mut sums, Unit::Sum);
 
-        let mut metrics = BTreeMap::from([("combined".to_owned(), figures::metrics(sums, &combined, None))]);
+        let mut references = BTreeMap::new();
+        let mut metrics = BTreeMap::from([(COMBINED.to_owned(), figures::metrics(sums, &combined, None))]);
         for (index, column) in columns.iter().enumerate() {
             if let Some(calibration) = of_all.get(&column.name) {
                 let surprises = cross.then(|| judged.column(index));
+                references.extend(Reference::of(all.unseen_column(index, &column.name)).map(|reference| (column.name.clone(), reference)));
                 metrics.insert(column.name.clone(), figures::metrics(all.column(index).to_vec(), calibration, surprises));
             }
         }
-        Learned { calibrations: of_all, combined, metrics }
+        Learned { calibrations: of_all, combined, metrics, references }
     }
 }
 
@@ -357,6 +364,7 @@ struct Learned {
     calibrations: BTreeMap<String, Calibration>,
     combined: Calibration,
     metrics: BTreeMap<String, DetectorMetrics>,
+    references: BTreeMap<String, Reference>,
 }
 
 mod columns;

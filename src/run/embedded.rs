@@ -166,6 +166,9 @@ impl Embedded {
     fn step_lane(&mut self, lane: usize, observer: &mut dyn Observer) -> Result<u64> {
         self.outbox.clear();
         let Lane { worker, records, .. } = &mut self.lanes[lane];
+        if worker.wants_models() {
+            worker.take_models();
+        }
         let mut hearing = Hearing { observer: &mut *observer, input: records, next: &mut self.next_threat, signals: vec![] };
         let mut out = Out { outbox: &mut self.outbox, listener: &mut hearing, delta: &mut self.delta };
         let counts = worker.process(PARTITION, records, Offset(0), None, |_, _| Ok(()), &mut out)?;

@@ -16,14 +16,24 @@ use crate::models::bundle_files;
 use crate::models::forest_fit::ForestParams;
 use crate::models::sample::{Fitted, Sample};
 use crate::models::train::{FOREST_ROWS_MIN, TrainOptions, Trainer};
+use crate::run::drift::Monitor;
 use crate::run::labels::Labels;
 use crate::run::pipeline::Pipeline;
+use crate::run::shadow::Shadow;
 
 /// Which models score, and how far learning has come.
 pub struct Learning {
     scorer: Mutex<Arc<Scorer>>,
     /// Grows with every change of the scorer; shards compare it before a batch.
     version: AtomicU64,
+    /// Grows with every scorer that takes the place of another; shards take it where nothing before is unsettled.
+    offered: AtomicU64,
+    /// Version of the bundle that the scorer was made of.
+    bundle: Mutex<Option<String>>,
+    monitor: Mutex<Option<Arc<Monitor>>>,
+    shadow: Mutex<Option<Arc<Shadow>>>,
+    /// Grows with every change of the shadow.
+    shadows: AtomicU64,
     open: Mutex<Option<Open>>,
     wanted: u64,
     folder: Option<PathBuf>,
@@ -60,7 +70,11 @@ impl Learning {
     pub fn new(pipeline: &Pipeline, bundle: Option<&Bundle>, folder: Option<&Path>) -> Result<Self> {
         let scorer = Arc::new(pipeline.scorer(bundle)?);
         let lesson = bundle.is_none().then(|| Lesson::Bundle(Box::new(trainer(pipeline)), Labels::default()));
-        Ok(Self::with(pipeline, scorer, lesson, folder.map(Path::to_owned)))
+        let learning = Self::with(pipeline, scorer, lesson, folder.map(Path::to_owned));
+        if let Some(bundle) = bundle {
+            learning.note(pipeline, bundle);
+        }
+        Ok(learning)
     }
 
     /// Collects rows for the models that look at sequences or labels, see [`Learning::take_sample`].
@@ -86,6 +100,11 @@ impl Learning {
         Self {
             scorer: Mutex::new(scorer),
             version: AtomicU64::new(0),
+            offered: AtomicU64::new(0),
+            bundle: Mutex::default(),
+            monitor: Mutex::default(),
+            shadow: Mutex::default(),
+            shadows: AtomicU64::new(0),
             open: Mutex::new(lesson.map(|lesson| Open { lesson, reserved: 0 })),
             wanted: pipeline.settings.learning.events,
             folder,
@@ -108,6 +127,49 @@ impl Learning {
     #[must_use]
     pub fn version(&self) -> u64 {
         self.version.load(Ordering::Acquire)
+    }
+    #[must_use]
+    pub fn offered(&self) -> u64 {
+        self.offered.load(Ordering::Acquire)
+    }
+    /// Offers other models: each shard takes them over where a replay does not cross the change.
+    ///
+    /// # Errors
+    /// `Config`: the bundle does not fit the pipeline; then nothing changes.
+    pub fn offer_models(&self, pipeline: &Pipeline, bundle: &Bundle) -> Result<()> {
+        let scorer = Arc::new(pipeline.scorer(Some(bundle))?);
+        *lock(&self.scorer) = scorer;
+        self.note(pipeline, bundle);
+        *lock(&self.open) = None;
+        self.offered.fetch_add(1, Ordering::Release);
+        Ok(())
+    }
+    fn note(&self, pipeline: &Pipeline, bundle: &Bundle) {
+        *lock(&self.bundle) = Some(bundle.manifest.version.clone());
+        *lock(&self.monitor) = Monitor::new(pipeline, bundle).map(Arc::new);
+    }
+    /// Compares traffic with what the newest bundle was learned from.
+    #[must_use]
+    pub fn monitor(&self) -> Option<Arc<Monitor>> {
+        lock(&self.monitor).clone()
+    }
+    /// Version of the newest bundle; shards may still score with the one before.
+    #[must_use]
+    pub fn bundle(&self) -> Option<String> {
+        lock(&self.bundle).clone()
+    }
+    /// Lets another bundle, or none, score beside the champion.
+    pub fn set_shadow(&self, shadow: Option<Arc<Shadow>>) {
+        *lock(&self.shadow) = shadow;
+        self.shadows.fetch_add(1, Ordering::Release);
+    }
+    #[must_use]
+    pub fn shadow(&self) -> Option<Arc<Shadow>> {
+        lock(&self.shadow).clone()
+    }
+    #[must_use]
+    pub fn shadows(&self) -> u64 {
+        self.shadows.load(Ordering::Acquire)
     }
     /// Events still wanted, 0 once there are models.
     #[must_use]
@@ -174,6 +236,7 @@ impl Learning {
             bundle_files::save(&bundle, folder)?;
         }
         *lock(&self.scorer) = Arc::new(pipeline.scorer(Some(&bundle))?);
+        self.note(pipeline, &bundle);
         self.version.fetch_add(1, Ordering::Release);
         Ok(bundle)
     }

@@ -4,10 +4,13 @@ pub mod pipeline;
 
 pub mod arrow_verdicts;
 pub mod backtest;
+pub mod drift;
 pub mod labels;
 pub mod learning;
 pub mod outbox;
 pub mod render;
+pub mod shadow;
+pub mod succession;
 pub mod worker;
 
 pub mod logs;

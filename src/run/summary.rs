@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use crate::core::engine::Counts;
 use crate::error::{Error, Result};
+use crate::run::succession::ShadowRecord;
 
 /// The figures of one run, with the field names that scripts read.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -22,6 +23,9 @@ pub struct Summary {
     pub elapsed_seconds: f64,
     pub events_per_second: f64,
     pub latency_micros: Percentiles,
+    /// How shadows compare with their champions.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub shadows: Vec<ShadowRecord>,
 }
 
 /// Latency, microseconds.
@@ -47,12 +51,21 @@ impl Summary {
             elapsed_seconds: seconds,
             events_per_second: if seconds > 0.0 { counts.received as f64 / seconds } else { 0.0 },
             latency_micros: latencies.percentiles(),
+            shadows: vec![],
         }
+    }
+
+    /// With what came of the comparison with a shadow.
+    #[must_use]
+    pub fn compared(mut self, record: Option<ShadowRecord>) -> Self {
+        self.shadows.extend(record);
+        self
     }
 
     /// Two runs that went on side by side: counts add up, the longer time and the slower percentiles count.
     #[must_use]
-    pub fn beside(self, other: Self) -> Self {
+    pub fn beside(mut self, other: Self) -> Self {
+        self.shadows.extend(other.shadows);
         let elapsed_seconds = self.elapsed_seconds.max(other.elapsed_seconds);
         let received = self.received + other.received;
         let (a, b) = (self.latency_micros, other.latency_micros);
@@ -66,6 +79,7 @@ impl Summary {
             elapsed_seconds,
             events_per_second: if elapsed_seconds > 0.0 { received as f64 / elapsed_seconds } else { 0.0 },
             latency_micros: Percentiles { p50: a.p50.max(b.p50), p99: a.p99.max(b.p99), p999: a.p999.max(b.p999), max: a.max.max(b.max) },
+            shadows: self.shadows,
         }
     }
 
@@ -73,7 +87,7 @@ impl Summary {
     #[must_use]
     pub fn sentence(&self) -> String {
         let Percentiles { p50, p99, .. } = self.latency_micros;
-        format!(
+        let mut text = format!(
             "{} received = {} scored + {} late + {} dead letters; {} threats, {} alerts; {:.1} s, {:.0} events/s, latency p50 {:.1} ms, p99 {:.1} ms\n",
             self.received,
             self.scored,
@@ -85,7 +99,14 @@ impl Summary {
             self.events_per_second,
             p50 as f64 / 1_000.0,
             p99 as f64 / 1_000.0
-        )
+        );
+        for ShadowRecord { champion, shadow, compared, .. } in &self.shadows {
+            text.push_str(&format!(
+                "shadow {shadow} beside {champion}: {} rows; threats of both {}, of the champion alone {}, of the shadow alone {}; difference of surprise mean {:.2}, median {:.2}, 1 % {:.2}, 99 % {:.2} nats\n",
+                compared.rows, compared.both, compared.champion_only, compared.shadow_only, compared.mean, compared.p50, compared.p1, compared.p99
+            ));
+        }
+        text
     }
 
     /// Writes the summary as JSON, through a neighbour, so that nobody ever reads half of it.

@@ -5,6 +5,7 @@
 //! a delta is added, so that it is exact at every scrape.
 
 mod latency;
+mod models;
 mod names;
 mod register;
 #[cfg(test)]
@@ -19,6 +20,7 @@ use prometheus::proto::MetricFamily;
 use prometheus::{CounterVec, Gauge, GaugeVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry, TextEncoder};
 
 pub use self::latency::LatencyCounts;
+pub use self::models::{CHAMPION, ModelMetrics, SHADOW};
 pub use self::names::*;
 
 use self::latency::LatencyHistogram;
@@ -141,6 +143,7 @@ pub struct Metrics {
     lag: IntGaugeVec,
     checkpoint_age: GaugeVec,
     latency: LatencyHistogram,
+    pub models: ModelMetrics,
 }
 
 impl fmt::Debug for Metrics {
@@ -199,6 +202,7 @@ impl Metrics {
             lag: int_gauge_vec(&registry, LAG, "partition"),
             checkpoint_age: gauge_vec(&registry, CHECKPOINT_AGE, "partition"),
             latency,
+            models: ModelMetrics::new(&registry),
             registry,
         };
         metrics.add(&Delta::default());

@@ -15,10 +15,12 @@ use crate::edge::{Records, TopicRole, clock};
 use crate::error::Result;
 use crate::limits::OUTPUT_BYTES_MAX;
 use crate::run::arrow_verdicts::{ArrowVerdicts, VERDICTS_PER_RECORD_MAX};
+use crate::run::drift::Watching;
 use crate::run::learning::{Learning, ScoredPart};
 use crate::run::outbox::Outbox;
 use crate::run::pipeline::Pipeline;
 use crate::run::render::Origin;
+use crate::run::shadow::Beside;
 use crate::run::telemetry::{Delta, Stage};
 
 /// Hears what a batch leads to: the live view, the correlator of an embedded run, a backtest.
@@ -46,6 +48,10 @@ pub struct Worker {
     engine: Engine,
     learning: Arc<Learning>,
     learning_version: u64,
+    offered: u64,
+    shadows: u64,
+    shadow: Option<Box<Beside>>,
+    watching: Option<Box<Watching>>,
     origin: Origin,
     verdicts: Verdicts,
     arrow: ArrowVerdicts,
@@ -63,9 +69,24 @@ impl Worker {
         stored: bool,
         seed: u64,
     ) -> Result<Self> {
-        let learning_version = learning.version();
+        let (learning_version, offered) = (learning.version(), learning.offered());
         let engine = pipeline.engine(learning.scorer(), stored, seed)?;
-        Ok(Self { pipeline, engine, learning, learning_version, origin, verdicts, arrow: ArrowVerdicts::new()?, arena: Bump::new() })
+        let watching = learning.monitor().map(|monitor| Box::new(Watching::new(monitor)));
+        let shadow = None;
+        Ok(Self {
+            pipeline,
+            engine,
+            learning,
+            learning_version,
+            offered,
+            shadows: 0,
+            shadow,
+            watching,
+            origin,
+            verdicts,
+            arrow: ArrowVerdicts::new()?,
+            arena: Bump::new(),
+        })
     }
 
     #[must_use]
@@ -75,6 +96,23 @@ impl Worker {
 
     pub fn engine(&mut self) -> &mut Engine {
         &mut self.engine
+    }
+
+    /// Whether other models wait to be taken over.
+    #[must_use]
+    pub fn wants_models(&self) -> bool {
+        self.learning.offered() != self.offered
+    }
+
+    /// Scores with the models that were offered, from the next batch on. Call it where everything before is settled.
+    pub fn take_models(&mut self) {
+        self.offered = self.learning.offered();
+        self.set_models();
+    }
+
+    fn set_models(&mut self) {
+        self.engine.set_scorer(self.learning.scorer());
+        self.watching = self.learning.monitor().map(|monitor| Box::new(Watching::new(monitor)));
     }
 
     /// Takes a batch apart: `load` is given the engine and the batch's events to bring in states that are not in memory. Results of
@@ -170,6 +208,12 @@ impl Worker {
         let scored_at = clock::now();
         out.delta.spent(Stage::Score, scored_at - begun);
         let effects = self.engine.effects();
+        if let Some(shadow) = &mut self.shadow {
+            shadow.compare(&self.engine, events);
+        }
+        if let Some(watching) = &mut self.watching {
+            watching.watch(&self.engine);
+        }
         self.note_threats(effects, out.delta);
         out.listener.scored(ScoredPart { engine: &self.engine, events, verdicts: &effects.verdicts });
         self.origin.threats(&self.engine, events, &effects.verdicts, out.outbox, |threat| out.listener.threat(threat));
@@ -211,8 +255,13 @@ impl Worker {
     fn take_over_models(&mut self) {
         let version = self.learning.version();
         if version != self.learning_version {
-            self.engine.set_scorer(self.learning.scorer());
+            self.set_models();
             self.learning_version = version;
+        }
+        let shadows = self.learning.shadows();
+        if shadows != self.shadows {
+            self.shadows = shadows;
+            self.shadow = self.learning.shadow().map(|shadow| Box::new(Beside::new(shadow)));
         }
     }
 

@@ -94,7 +94,7 @@ fn show(sums: &Sums) {
     let sum = |of: &dyn Fn(&Outcome) -> u64| sums.outcomes.iter().map(|(_, outcome)| of(outcome)).sum::<u64>();
     println!(
         "{} seeds, {} outputs: {} crashes, {} restarts, {} aborts, {} unknown outcomes, {} late ends, {} producers fenced, {} commits refused, {} rewinds, \
-         {} rebalances, {} freezes, {} members expelled, {} store losses, {} store refusals, {} stops; {} seeds differ",
+         {} rebalances, {} freezes, {} members expelled, {} store losses, {} store refusals, {} stops, {} barriers; {} seeds differ",
         sums.outcomes.len(),
         sum(&|o| o.outputs),
         sum(&|o| o.stats.crashes),
@@ -111,6 +111,7 @@ fn show(sums: &Sums) {
         sum(&|o| o.stats.store_losses),
         sum(&|o| o.stats.store_refusals),
         sum(&|o| o.stats.stops),
+        sum(&|o| o.stats.barriers),
         sums.failed.len(),
     );
 }
@@ -134,6 +135,9 @@ fn every_seed_ends_as_an_undisturbed_run() {
         );
     }
     assert!(sums.failed.is_empty());
+    let sum = |of: &dyn Fn(&Outcome) -> u64| sums.outcomes.iter().map(|(_, outcome)| of(outcome)).sum::<u64>();
+    assert!(sum(&|o| o.stats.barriers) > sums.outcomes.len() as u64, "models could change");
+    assert_eq!(sum(&|o| o.stats.crossed), 0, "nothing before a barrier comes after it");
 }
 
 #[test]

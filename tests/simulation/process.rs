@@ -49,16 +49,43 @@ pub struct Subject {
     scoring: Scoring,
     safe: Safeguards,
     held: BTreeSet<Partition>,
+    world: Shared,
+    /// Batches since the last barrier, and the partitions that a barrier is for.
+    batches: u64,
+    owned: BTreeSet<Partition>,
 }
 
+/// Batches after which a barrier is wanted, as for other models.
+const BARRIER_BATCHES: u64 = 8;
+
 impl Task for Subject {
+    fn wants_barrier(&self) -> bool {
+        self.batches >= BARRIER_BATCHES
+    }
+    /// Whatever was applied is committed: a replay of it can only come from before the barrier to the barrier.
+    fn at_barrier(&mut self) {
+        self.batches = 0;
+        let mut world = lock(&self.world);
+        world.stats.barriers += 1;
+        for partition in &self.owned {
+            let next = self.scoring.next(*partition);
+            let is_committed = match world.broker.group.stable(partition.0) {
+                Ok(committed) => committed.is_some_and(|committed| committed.next >= next.0),
+                // Another owner commits just now: that is after everything of this one.
+                Err(()) => true,
+            };
+            world.stats.crossed += u64::from(!is_committed);
+        }
+    }
     fn assign(&mut self, partition: Partition, from: Offset, value: &[u8], ticked: Option<EventTime>) -> Result<()> {
+        self.owned.insert(partition);
         if !self.safe.rewound_state && !self.held.insert(partition) {
             return Ok(());
         }
         self.scoring.assign(partition, from, value, ticked)
     }
     fn revoke(&mut self, partition: Partition) {
+        self.owned.remove(&partition);
         if self.safe.rewound_state {
             self.scoring.revoke(partition);
         }
@@ -68,6 +95,7 @@ impl Task for Subject {
         if !poison(batch.records).iter().all(refused) {
             panic!("{POISON}");
         }
+        self.batches += 1;
         let live = if self.safe.silent_replay { batch.live } else { Offset(0) };
         self.scoring.batch(Batch { live, ..batch }, states, out)
     }
@@ -245,7 +273,8 @@ fn set(world: &Shared, setup: &Setup, life: &Arc<Life>, source: &Arc<SimSource>,
     let commit_interval = setup.commit_interval;
     let settler = Settler::new(Parts { output, source, keep, replies: reply, spare, metrics, commit_interval, give_up });
     let scoring = Scoring::new(setup.scene.worker());
-    let subject = Subject { scoring, safe: setup.safe, held: BTreeSet::new() };
+    let (world, batches, owned) = (Arc::clone(world), 0, BTreeSet::new());
+    let subject = Subject { scoring, safe: setup.safe, held: BTreeSet::new(), world, batches, owned };
     let lane = Lane::new(subject, store(), true, Ends { work, spare: spares }, Arc::clone(shared));
     Set { lane: Mutex::new(Some(lane)), settler: Mutex::new(Some(settler)), keeper: Mutex::new(keeper), orders, replies, kept }
 }

@@ -114,6 +114,9 @@ pub struct Stats {
     pub stops: u64,
     pub rewinds: u64,
     pub unknown: u64,
+    /// Barriers that lanes have given their tasks, and partitions with something uncommitted at one.
+    pub barriers: u64,
+    pub crossed: u64,
 }
 
 /// A hash over everything that happens, in order.

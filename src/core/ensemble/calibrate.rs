@@ -172,6 +172,22 @@ impl Calibration {
         }
     }
 
+    /// The smallest score, among those it was learned from, that means so much surprise; the largest where none does.
+    #[must_use]
+    pub fn score_at(&self, surprise: f32) -> f32 {
+        let at = self.stored.surprises.partition_point(|known| *known < surprise);
+        self.stored.scores.get(at).copied().unwrap_or_else(|| self.score_max())
+    }
+    /// The same meanings for scores that lie `factor` times as far above the least one.
+    #[must_use]
+    pub fn stretched(&self, factor: f32) -> Self {
+        let mut stored = self.stored.clone();
+        let least = stored.scores[0];
+        stored.scores.iter_mut().for_each(|score| *score = least + (*score - least) * factor);
+        stored.tail.scale *= factor;
+        // Neighbours that rounding would make one stay as they are.
+        if stored.scores.is_sorted_by(|a, b| a < b) { Self::compiled(stored) } else { self.clone() }
+    }
     /// Benign scores it was learned from: counting alone reaches no p-value below `1 / (samples + 1)`.
     #[must_use]
     pub fn samples(&self) -> u64 {

@@ -38,14 +38,17 @@ impl Columns {
                     name if name == NAMES[LSTM_AUTOENCODER] => Unit::Error,
                     _ => Unit::Nats,
                 };
-                let mut scores = if column.name == NAMES[BOOSTED_TREES] { self.of_unseen(index) } else { self.column(index).to_vec() };
+                let mut scores = self.unseen_column(index, &column.name);
                 (column.name.clone(), Calibration::fit(&mut scores, unit))
             })
             .collect()
     }
 
     /// Trees know the rows they were fitted to by heart: what they say of others is what counts, where there are enough of those.
-    fn of_unseen(&self, index: usize) -> Vec<f32> {
+    pub fn unseen_column(&self, index: usize, name: &str) -> Vec<f32> {
+        if name != NAMES[BOOSTED_TREES] {
+            return self.column(index).to_vec();
+        }
         let unseen: Vec<f32> =
             self.column(index).iter().zip(&self.unseen).filter(|(_, unseen)| **unseen).map(|(score, _)| *score).collect();
         if unseen.len() >= UNSEEN_MIN { unseen } else { self.column(index).to_vec() }

@@ -3,6 +3,7 @@
 use crate::core::ensemble::Calibration;
 use crate::core::features::row::{MODEL_WIDTH, ModelRow};
 use crate::models::bundle::DetectorMetrics;
+use crate::models::drift::Reference;
 
 /// What a detector's raw scores looked like; `surprises` are those of calibrations that did not see the rows.
 pub(super) fn metrics(mut scores: Vec<f32>, calibration: &Calibration, surprises: Option<&[f32]>) -> DetectorMetrics {
@@ -20,6 +21,12 @@ pub(super) fn metrics(mut scores: Vec<f32>, calibration: &Calibration, surprises
         false_positives_at_1_percent: at(std::f64::consts::LN_10 * 2.0),
         false_positives_at_01_percent: at(std::f64::consts::LN_10 * 3.0),
     }
+}
+
+/// How each feature is distributed.
+pub(super) fn features(rows: &[ModelRow]) -> Vec<Reference> {
+    let column = |feature: usize| Reference::of(rows.iter().map(|row| row[feature]).collect());
+    (0..MODEL_WIDTH).filter_map(column).collect()
 }
 
 /// Median and median absolute deviation of each feature.

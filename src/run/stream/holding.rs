@@ -105,6 +105,16 @@ impl Holding {
             && self.upto >= self.committed
     }
 
+    /// Records are being applied again whose outputs are out already; `next` is the first that was not applied.
+    pub fn is_catching_up(&self, next: Offset) -> bool {
+        self.phase == Phase::Live && self.plan.from < next && next < self.plan.live
+    }
+
+    /// Nothing was applied yet, or everything that was is settled.
+    pub fn is_still(&self, next: Offset) -> bool {
+        self.phase == Phase::Claiming || (self.phase == Phase::Live && next <= self.plan.from) || self.is_settled()
+    }
+
     pub fn note_lag(&mut self, high: Option<Offset>, last: Option<Offset>) {
         if let (Some(high), Some(last)) = (high, last) {
             self.lag = high.0.saturating_sub(last.0 + 1);

@@ -49,6 +49,8 @@ pub struct Lane<T> {
     pub(super) report: LaneReport,
     pub(super) delta: Delta,
     poison: Poison,
+    /// Takes nothing until everything is committed and stored, because the task wants that.
+    pub(super) is_settling: bool,
     pub(super) last_tick: Instant,
 }
 
@@ -67,6 +69,7 @@ impl<T: Task> Lane<T> {
             report: LaneReport::default(),
             delta: Delta::default(),
             poison: Poison::default(),
+            is_settling: false,
             last_tick: clock::now(),
         }
     }
@@ -85,7 +88,7 @@ impl<T: Task> Lane<T> {
     /// Whether another event can be taken: no partition waits for memory or for a barrier.
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        !self.holdings.values().any(|holding| holding.is_blocked)
+        !self.is_settling && !self.holdings.values().any(|holding| holding.is_blocked)
     }
 
     /// # Errors

@@ -35,6 +35,14 @@ impl Task for Scoring {
         self.worker.process(partition, records, live, poison, load, &mut out)
     }
 
+    fn wants_barrier(&self) -> bool {
+        self.worker.wants_models()
+    }
+
+    fn at_barrier(&mut self) {
+        self.worker.take_models();
+    }
+
     fn dirty_len(&self, partition: Partition) -> usize {
         self.worker.states().dirty_len(partition)
     }

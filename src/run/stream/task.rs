@@ -91,6 +91,14 @@ pub trait Task: Send {
         None
     }
 
+    /// Whether something waits for a moment at which everything before is committed and stored.
+    fn wants_barrier(&self) -> bool {
+        false
+    }
+
+    /// That moment, in all partitions. The next event comes after it.
+    fn at_barrier(&mut self) {}
+
     /// Changed states that are not taken yet.
     fn dirty_len(&self, partition: Partition) -> usize;
 

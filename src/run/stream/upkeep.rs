@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::holding::{Holding, Phase};
 use super::lane::Lane;
 use super::orders::{Parcel, Work};
 use super::task::{Fill, Out, Task};
@@ -21,6 +22,7 @@ impl<T: Task> Lane<T> {
     /// Why settling stopped.
     pub fn idle(&mut self) -> Result<()> {
         self.checkpoint_due()?;
+        self.settle_for_task()?;
         if clock::since(self.last_tick) >= TICK {
             self.last_tick = clock::now();
             self.tick_silent()?;
@@ -58,6 +60,30 @@ impl<T: Task> Lane<T> {
             self.delta.clear();
             self.order(Work::Parcel(parcel))?;
             self.checkpoint(partition, usize::MAX)?;
+        }
+        Ok(())
+    }
+
+    /// Gives the task the moment that it wants: no replay goes from before it to after it. Partitions that are catching up come first,
+    /// because what settles them is still to be read.
+    fn settle_for_task(&mut self) -> Result<()> {
+        if !self.task.wants_barrier() {
+            return Ok(());
+        }
+        if !self.is_settling {
+            let is_catching_up = |(partition, holding): (&Partition, &Holding)| holding.is_catching_up(self.task.next(*partition));
+            if self.holdings.iter().any(is_catching_up) {
+                return Ok(());
+            }
+            self.is_settling = true;
+            let live = self.holdings.iter().filter(|(_, holding)| holding.phase == Phase::Live);
+            for partition in live.map(|(partition, _)| *partition).collect::<Vec<_>>() {
+                self.checkpoint(partition, usize::MAX)?;
+            }
+        }
+        if self.holdings.iter().all(|(partition, holding)| holding.is_still(self.task.next(*partition))) {
+            self.task.at_barrier();
+            self.is_settling = false;
         }
         Ok(())
     }

@@ -27,8 +27,18 @@ pub const EVICTED: Name = Name("threatguard_entities_evicted_total", "Entities t
 pub const LEARNING: Name = Name("threatguard_learning_progress", "Share of the learning that is done, 0 to 1.");
 pub const PARTITIONS: Name = Name("threatguard_partitions_assigned", "Partitions that this process owns.");
 pub const BUILD: Name = Name("threatguard_build_info", "1, with the version as a label.");
+pub const MODEL_INFO: Name = Name("threatguard_model_info", "1, with the version of the models that score and their role as labels.");
+pub const SHADOW_THREATS: Name =
+    Name("threatguard_shadow_threats", "Threats that champion and shadow both found, or one of them alone, since the shadow is compared.");
+pub const SHADOW_DIFFERENCE: Name =
+    Name("threatguard_shadow_difference_nats", "The shadow's surprise less the champion's: mean and quantiles.");
+pub const DRIFT: Name =
+    Name("threatguard_drift", "How far a feature or a detector's score has moved from what was learned, by PSI and KS statistic.");
+pub const CALIBRATION_RATIO: Name =
+    Name("threatguard_calibration_ratio", "Share of events at or below a p-value, as a multiple of what it should be.");
+pub const DRIFT_ALARMS: Name = Name("threatguard_drift_alarms_total", "Windows in which a bound of drift was passed, by statistic.");
 
-pub const NAMES: [Name; 21] = [
+pub const NAMES: [Name; 27] = [
     RECEIVED,
     SCORED,
     LATE,
@@ -50,4 +60,10 @@ pub const NAMES: [Name; 21] = [
     LEARNING,
     PARTITIONS,
     BUILD,
+    MODEL_INFO,
+    SHADOW_THREATS,
+    SHADOW_DIFFERENCE,
+    DRIFT,
+    CALIBRATION_RATIO,
+    DRIFT_ALARMS,
 ];

@@ -1,6 +1,8 @@
 //! Counting, exposition, and that the dashboard and the alert rules use what exists.
 
 use super::*;
+use crate::models::comparison::Compared;
+use crate::models::drift::{ColumnDrift, Report, ShareError};
 
 /// The value of a line of the exposition.
 fn value(text: &str, series: &str) -> f64 {
@@ -52,11 +54,20 @@ fn a_batch_is_counted_once_and_conserved() {
     assert_eq!(metrics.conservation(), 1, "a lost record shows");
 }
 
+fn show_models(metrics: &Metrics) {
+    metrics.models.set(CHAMPION, Some("0123456789abcdef"));
+    metrics.models.set_compared(Some(&Compared { both: 3, ..Compared::default() }));
+    let columns = vec![ColumnDrift { column: "port".to_owned(), psi: 0.3, ks: 0.05 }];
+    let shares = vec![ShareError { nominal: 0.01, ratio: 1.5, is_significant: false }];
+    metrics.models.set_drift(&Report { rows: 1_000, columns, shares }, &["psi"]);
+}
+
 #[test]
 fn every_name_is_exposed_and_partitions_come_and_go() {
     let metrics = Metrics::new();
     metrics.set_partition(Partition(3), 17, Duration::from_secs(2));
     metrics.set_learning(0.25);
+    show_models(&metrics);
     let text = metrics.to_text().unwrap();
     for name in NAMES {
         assert!(text.contains(&format!("# TYPE {} ", name.0)), "{} is not exposed", name.0);
@@ -74,6 +85,7 @@ fn pipelines_of_one_process_have_series_of_their_own() {
         let pipeline = metrics.of(name);
         pipeline.set_partition(Partition(3), lag, Duration::from_secs(2));
         pipeline.set_learning(0.25);
+        show_models(&pipeline);
         pipeline.set_held(0, Held { partitions: 2, entities: 100, evicted: 5 });
         pipeline.set_held(1, Held { partitions: 1, entities: 10, evicted: 0 });
         pipeline.set_held(1, Held { partitions: lag, entities: 30, evicted: 2 });
