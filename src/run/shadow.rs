@@ -138,7 +138,7 @@ mod tests {
             records.push(Offset(number), Some(time), None, text.as_bytes());
         }
         let (mut outbox, mut delta) = (Outbox::default(), Delta::default());
-        let mut out = Out { outbox: &mut outbox, on_threat: &mut |_| {}, delta: &mut delta };
+        let mut out = Out { outbox: &mut outbox, listener: &mut crate::run::worker::Silent, delta: &mut delta };
         worker.process(Partition(0), &records, Offset(0), None, |_, _| Ok(()), &mut out).unwrap();
         outbox.iter().flat_map(|message| message.payload.to_vec()).collect()
     }
