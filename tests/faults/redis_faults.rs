@@ -82,6 +82,8 @@ fn the_way_to_redis_is_slow_half_open_and_cut() {
     proxy.set(Mode::Pass);
     feed.finish(Duration::from_secs(size(120, 900)));
     fleet.consume_all();
+    // A call that was lost on the way ends by its own time limit; a shutdown has hardly more time than that.
+    pause(Duration::from_secs(6));
     fleet.stop();
     println!("{test}: {} cuts; after the other faults, {recoveries}", proxy.cuts());
     assert!(proxy.cuts() > 0, "something was cut");

@@ -41,7 +41,8 @@ fn values_of_other_formats_stop_a_run_with_what_to_do() {
     site.run(&[]);
     site.send(1);
     let keys = site.entity_keys();
-    for (format, said) in [("\u{3}", "format 3, which is newer"), ("\u{1}", "format 1, which this version cannot carry over")] {
+    let formats: Vec<redis::Value> = keys.iter().map(|key| site.redis.command(&["GETRANGE", key, "0", "0"]).unwrap()).collect();
+    for (format, said) in [("\u{4}", "format 4, which is newer"), ("\u{1}", "format 1, which this version cannot carry over")] {
         for key in &keys {
             site.redis.command(&["SETRANGE", key, "0", format]).unwrap();
         }
@@ -50,8 +51,9 @@ fn values_of_other_formats_stop_a_run_with_what_to_do() {
         assert!(done.code.is_some_and(|code| code != 0), "{}", done.err);
         assert!(done.err.contains(said), "{}", done.err);
     }
-    for key in &keys {
-        site.redis.command(&["SETRANGE", key, "0", "\u{2}"]).unwrap();
+    for (key, format) in keys.iter().zip(formats) {
+        let format: String = redis::from_redis_value(format).unwrap();
+        site.redis.command(&["SETRANGE", key, "0", &format]).unwrap();
     }
     let (_, summary) = site.run(&[]);
     assert_eq!(summary["received"], 1_500, "nothing was committed meanwhile");
