@@ -149,8 +149,8 @@ fn a_snapshot_that_does_not_fit_changes_nothing() {
     refused(&|copy| std::fs::write(copy.join("partition-00001.tgs"), b"x").unwrap(), 3, "is damaged");
     refused(&|copy| std::fs::remove_file(copy.join("partition-00001.tgs")).unwrap(), 3, "cannot be read");
     refused(&|copy| edit(copy, "\"format\": 1", "\"format\": 9"), 2, "format 9, this version reads 1");
-    refused(&|copy| edit(copy, "\"stateFormat\": 2", "\"stateFormat\": 3"), 2, "states have format 3");
-    refused(&|copy| edit(copy, "\"stateFormat\": 2", "\"stateFormat\": 1"), 2, "nobody can carry over");
+    refused(&|copy| edit(copy, "\"stateFormat\": 3", "\"stateFormat\": 4"), 2, "states have format 4");
+    refused(&|copy| edit(copy, "\"stateFormat\": 3", "\"stateFormat\": 1"), 2, "nobody can carry over");
     refused(&|copy| edit(copy, "\"pipeline\": \"network\"", "\"pipeline\": \"other\""), 2, "of pipeline other");
     refused(&|copy| edit(copy, "\"partitions\": 2", "\"partitions\": 3"), 2, "had 3 partitions");
     refused(&|copy| edit(copy, "\"topicId\": \"", "\"topicId\": \"0"), 2, "deleted and made anew");
