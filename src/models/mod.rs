@@ -1,4 +1,4 @@
-//! What is learned: training, bundles and their files. Pure but for `bundle_files`, which the `app` feature adds.
+//! What is learned: training, bundles and their files. Pure but for `bundle_files` and `registry_files`, which the `app` feature adds.
 
 pub mod bundle;
 #[cfg(feature = "app")]
