@@ -6,8 +6,6 @@ use std::sync::Arc;
 use bumpalo::Bump;
 use threatguard::codec::threatguard::ThreatGuard;
 use threatguard::core::decode::{Decoded, decode_batch};
-use threatguard::core::detect::lstm::LstmDetector;
-use threatguard::core::detect::trees::TreesDetector;
 use threatguard::core::detect::{self, NAMES, THREAT_INTEL};
 use threatguard::core::engine::{Engine, Parts, Scorer};
 use threatguard::core::ensemble::{Column, Ensemble, SeverityThresholds};
@@ -79,8 +77,7 @@ impl Subject {
     pub fn learned(&self, trainer: &Trainer) -> Result<Arc<Scorer>> {
         let bundle = trainer.finish()?;
         let mut detectors = detect::rules(&self.settings.detectors);
-        detectors.extend(bundle.detectors().into_iter().map(|(_, detector)| detector));
-        detectors.sort_by_key(|detector| detect::index_of(detector.name()));
+        detectors.extend(bundle.detectors());
         let thresholds = SeverityThresholds::new(&self.settings.thresholds);
         let scorer = Scorer::new(detectors, bundle.ensemble(&columns()), thresholds, false);
         Ok(Arc::new(scorer.with_prevalence(bundle.prevalence.clone()).with_network(bundle.lstm.clone())))
@@ -88,14 +85,8 @@ impl Subject {
 
     /// The detectors that learn nothing with models whose scores nothing is known of yet: what their calibrations are learned from.
     pub fn scorer_of(&self, models: &Fitted) -> Arc<Scorer> {
-        let (schema, version) = (self.settings.features, String::new());
         let mut detectors = detect::rules(&self.settings.detectors);
-        if let Some(network) = &models.lstm {
-            detectors.push(Box::new(LstmDetector::new(Arc::clone(network), version.clone(), schema)));
-        }
-        if let Some(trees) = &models.trees {
-            detectors.push(Box::new(TreesDetector::new(Arc::clone(trees), version, schema, [0.0; MODEL_WIDTH])));
-        }
+        detectors.extend(models.detectors("", self.settings.features, &[0.0; MODEL_WIDTH]));
         let ensemble = Ensemble::declared(&columns(), &BTreeMap::new(), None);
         let thresholds = SeverityThresholds::new(&self.settings.thresholds);
         Arc::new(Scorer::new(detectors, ensemble, thresholds, true).with_network(models.lstm.clone()))

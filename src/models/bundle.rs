@@ -10,10 +10,12 @@ use serde::{Deserialize, Serialize};
 
 use super::drift::References;
 use super::forest_fit::ForestParams;
+use super::sample::Fitted;
+use super::sealed::{self, hash, parse};
 use crate::core::detect::forest::{Forest, ForestDetector};
-use crate::core::detect::lstm::{LstmDetector, Network};
-use crate::core::detect::trees::{Trees, TreesDetector};
-use crate::core::detect::{BOOSTED_TREES, Detector, ISOLATION_FOREST, LEARNED, LSTM_AUTOENCODER, NAMES};
+use crate::core::detect::lstm::Network;
+use crate::core::detect::trees::Trees;
+use crate::core::detect::{Detector, LEARNED, NAMES};
 use crate::core::ensemble::{Calibration, Column, Ensemble, Tail};
 use crate::core::features::prevalence::Prevalence;
 use crate::core::features::row::{MODEL_WIDTH, ModelRow, Schema};
@@ -29,9 +31,6 @@ const PREVALENCE_FILE: &str = "prevalence.bin";
 const LSTM_FILE: &str = "lstm.json";
 const REFERENCES_FILE: &str = "references.json";
 const TREES_FILE: &str = "trees.bin";
-
-/// Hexadecimal digits of a version: 64 bits of the content's hash.
-pub(super) const VERSION_DIGITS: usize = 16;
 
 /// What a pipeline needs to score as it did when this was learned.
 #[derive(Clone, Debug, PartialEq)]
@@ -192,19 +191,13 @@ impl Bundle {
         Ensemble::declared(columns, &self.calibrations, self.combined.clone().filter(|_| same))
     }
 
-    /// The models as detectors, by their place in [`NAMES`].
+    /// The models as detectors.
     #[must_use]
-    pub fn detectors(&self) -> Vec<(usize, Box<dyn Detector>)> {
+    pub fn detectors(&self) -> Vec<Box<dyn Detector>> {
         let Manifest { version, schema, medians, .. } = &self.manifest;
-        let mut detectors: Vec<(usize, Box<dyn Detector>)> = vec![];
+        let mut detectors = Fitted { lstm: self.lstm.clone(), trees: self.trees.clone() }.detectors(version, *schema, medians);
         if let Some(forest) = self.forest.clone() {
-            detectors.push((ISOLATION_FOREST, Box::new(ForestDetector::new(forest, version.clone(), *schema, *medians))));
-        }
-        if let Some(network) = self.lstm.clone() {
-            detectors.push((LSTM_AUTOENCODER, Box::new(LstmDetector::new(network, version.clone(), *schema))));
-        }
-        if let Some(trees) = self.trees.clone() {
-            detectors.push((BOOSTED_TREES, Box::new(TreesDetector::new(trees, version.clone(), *schema, *medians))));
+            detectors.push(Box::new(ForestDetector::new(forest, version.clone(), *schema, *medians)));
         }
         detectors
     }
@@ -276,18 +269,8 @@ impl Manifest {
     }
 }
 
-fn parse<T: for<'a> Deserialize<'a>>(name: &str, bytes: &[u8]) -> Result<T> {
-    serde_json::from_slice(bytes).map_err(|error| Error::config(format!("{name} is not usable")).because(error))
-}
-
-fn hash(bytes: &[u8]) -> String {
-    blake3::hash(bytes).to_hex().to_string()
-}
-
 fn version(manifest: &Manifest) -> String {
-    let without = Manifest { version: String::new(), ..manifest.clone() };
-    let bytes = serde_json::to_vec(&without).expect("a manifest has no maps with other keys than text");
-    hash(&bytes).chars().take(VERSION_DIGITS).collect()
+    sealed::version(&Manifest { version: String::new(), ..manifest.clone() })
 }
 
 #[cfg(test)]

@@ -16,6 +16,7 @@ pub mod registry;
 #[cfg(feature = "app")]
 pub mod registry_files;
 pub mod sample;
+pub mod sealed;
 pub mod table;
 pub mod train;
 pub mod trees_fit;

@@ -180,7 +180,7 @@ impl Roles {
 /// Versions are names of folders: nothing else may become one.
 #[must_use]
 pub fn is_version(text: &str) -> bool {
-    text.len() == super::bundle::VERSION_DIGITS && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+    text.len() == super::sealed::VERSION_DIGITS && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
 #[cfg(test)]

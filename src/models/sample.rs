@@ -9,9 +9,10 @@ use std::sync::Arc;
 use super::lstm_fit;
 use super::matrix::Matrix;
 use super::trees_fit;
-use crate::core::detect::lstm::Network;
-use crate::core::detect::trees::Trees;
-use crate::core::features::row::{MODEL_WIDTH, ModelRow};
+use crate::core::detect::Detector;
+use crate::core::detect::lstm::{LstmDetector, Network};
+use crate::core::detect::trees::{Trees, TreesDetector};
+use crate::core::features::row::{MODEL_WIDTH, ModelRow, Schema};
 use crate::core::numeric::hash_key;
 use crate::core::types::EntityKey;
 use crate::error::Result;
@@ -68,6 +69,21 @@ impl Default for Sample {
 pub struct Fitted {
     pub lstm: Option<Arc<Network>>,
     pub trees: Option<Arc<Trees>>,
+}
+
+impl Fitted {
+    /// The models as detectors of the version `version`; `ordinary` are the benign medians that explanations compare with.
+    #[must_use]
+    pub fn detectors(&self, version: &str, schema: Schema, ordinary: &ModelRow) -> Vec<Box<dyn Detector>> {
+        let mut detectors: Vec<Box<dyn Detector>> = vec![];
+        if let Some(network) = &self.lstm {
+            detectors.push(Box::new(LstmDetector::new(Arc::clone(network), version.to_owned(), schema)));
+        }
+        if let Some(trees) = &self.trees {
+            detectors.push(Box::new(TreesDetector::new(Arc::clone(trees), version.to_owned(), schema, *ordinary)));
+        }
+        detectors
+    }
 }
 
 impl Sample {

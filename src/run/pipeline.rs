@@ -9,8 +9,6 @@ use bumpalo::Bump;
 use crate::codec::{self, Codec};
 use crate::config::pipeline::PipelineFile;
 use crate::core::decode::{Decoded, decode_batch};
-use crate::core::detect::lstm::LstmDetector;
-use crate::core::detect::trees::TreesDetector;
 use crate::core::detect::{self, LSTM_AUTOENCODER, NAMES, THREAT_INTEL};
 use crate::core::engine::{Engine, Parts, Scorer};
 use crate::core::ensemble::combine::Column;
@@ -85,8 +83,7 @@ impl Pipeline {
         };
         self.check_features(bundle)?;
         let is_on = |index: usize| columns[index].weight > 0.0;
-        detectors.extend(bundle.detectors().into_iter().filter(|(index, _)| is_on(*index)).map(|(_, detector)| detector));
-        detectors.sort_by_key(|detector| detect::index_of(detector.name()));
+        detectors.extend(bundle.detectors().into_iter().filter(|detector| detect::index_of(detector.name()).is_some_and(is_on)));
         let network = bundle.lstm.clone().filter(|_| is_on(LSTM_AUTOENCODER));
         let scorer = Scorer::new(detectors, bundle.ensemble(&columns), thresholds, false);
         Ok(scorer.with_prevalence(bundle.prevalence.clone()).with_network(network))
@@ -98,14 +95,8 @@ impl Pipeline {
     /// As [`Self::scorer`].
     pub fn scorer_of(&self, models: &Fitted) -> Result<Scorer> {
         let thresholds = SeverityThresholds::new(&self.settings.thresholds);
-        let (schema, version) = (self.settings.features, String::new());
         let mut detectors = detect::rules(&self.settings.detectors);
-        if let Some(network) = &models.lstm {
-            detectors.push(Box::new(LstmDetector::new(Arc::clone(network), version.clone(), schema)));
-        }
-        if let Some(trees) = &models.trees {
-            detectors.push(Box::new(TreesDetector::new(Arc::clone(trees), version, schema, [0.0; MODEL_WIDTH])));
-        }
+        detectors.extend(models.detectors("", self.settings.features, &[0.0; MODEL_WIDTH]));
         let ensemble = Ensemble::declared(&self.columns(), &BTreeMap::new(), None);
         Ok(Scorer::new(detectors, ensemble, thresholds, true).with_network(models.lstm.clone()))
     }

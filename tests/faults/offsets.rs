@@ -13,10 +13,11 @@ use rdkafka::{Offset, TopicPartitionList};
 
 use crate::deployment::{Deployment, Plan};
 use crate::fleet::{Fleet, Recoveries, now};
+use crate::follower::Follower;
 use crate::judge::judge;
 use crate::log::{self, Isolation};
 use crate::process::finish;
-use crate::redis_state::dump;
+use crate::redis_state::{State, dump};
 
 /// As `kafka-consumer-groups --reset-offsets` would.
 fn set_offsets(deployment: &Deployment, offsets: &[i64]) {
@@ -29,17 +30,24 @@ fn set_offsets(deployment: &Deployment, offsets: &[i64]) {
     assert_eq!(deployment.committed(), offsets);
 }
 
-#[test]
-fn offsets_that_were_set_by_somebody_else_are_refused() {
-    let test = "offsets";
-    let Some(deployment) = Deployment::new(test, &Plan { partitions: 2, events: 20_000, ..Plan::default() }) else { return };
+/// A deployment whose worker was stopped well before the end of its input, what reads its verdicts, and its state.
+fn stopped_midway(test: &str) -> Option<(Deployment, Follower, State)> {
+    let deployment = Deployment::new(test, &Plan { partitions: 2, events: 20_000, ..Plan::default() })?;
     let follower = deployment.follow();
     let feed = deployment.feed(2_000);
     let mut fleet = Fleet::start(&deployment, &["a"]);
     Recoveries::default().measure(&mut fleet, &follower, now());
     fleet.stop();
-    let (right, state) = (deployment.committed(), dump(&deployment.redis, &deployment.raw));
+    let state = dump(&deployment.redis, &deployment.raw);
     feed.finish(Duration::from_secs(60));
+    Some((deployment, follower, state))
+}
+
+#[test]
+fn offsets_that_were_set_by_somebody_else_are_refused() {
+    let test = "offsets";
+    let Some((deployment, follower, state)) = stopped_midway(test) else { return };
+    let right = deployment.committed();
     for off in [-50, 50] {
         let wrong: Vec<i64> = right.iter().map(|offset| offset + off).collect();
         set_offsets(&deployment, &wrong);
@@ -68,15 +76,8 @@ fn delete_records(deployment: &Deployment, before: &[i64]) {
 
 #[test]
 fn records_that_were_deleted_unread_are_not_passed_over() {
-    let test = "deleted-records";
-    let Some(deployment) = Deployment::new(test, &Plan { partitions: 2, events: 20_000, ..Plan::default() }) else { return };
-    let follower = deployment.follow();
-    let feed = deployment.feed(2_000);
-    let mut fleet = Fleet::start(&deployment, &["a"]);
-    Recoveries::default().measure(&mut fleet, &follower, now());
-    fleet.stop();
-    let (committed, state) = (deployment.committed(), dump(&deployment.redis, &deployment.raw));
-    feed.finish(Duration::from_secs(60));
+    let Some((deployment, _, state)) = stopped_midway("deleted-records") else { return };
+    let committed = deployment.committed();
     let kept: Vec<i64> = committed.iter().zip(deployment.input_ends()).map(|(next, end)| (next + end) / 2).collect();
     delete_records(&deployment, &kept);
     let said = ["no longer has offset", "records were removed before they were read", "threatguard run --from"];

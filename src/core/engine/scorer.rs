@@ -29,14 +29,15 @@ pub struct Scorer {
 }
 
 impl Scorer {
-    /// `ensemble` has one member for each of [`NAMES`], in that order.
+    /// `ensemble` has one member for each of [`NAMES`], in that order; the detectors may come in any.
     ///
     /// # Panics
     /// When it has not, or a detector has another name: a bug in the caller.
     #[must_use]
-    pub fn new(detectors: Vec<Box<dyn Detector>>, ensemble: Ensemble, thresholds: SeverityThresholds, learning: bool) -> Self {
+    pub fn new(mut detectors: Vec<Box<dyn Detector>>, ensemble: Ensemble, thresholds: SeverityThresholds, learning: bool) -> Self {
         assert!(ensemble.members().iter().map(|member| member.name.as_str()).eq(NAMES), "an ensemble has one member a detector");
         let place = |detector: &dyn Detector| NAMES.iter().position(|name| *name == detector.name()).expect("a declared detector");
+        detectors.sort_by_key(|detector| place(detector.as_ref()));
         let columns = detectors.iter().map(|detector| place(detector.as_ref())).collect();
         Self { detectors, columns, ensemble, thresholds, prevalence: Prevalence::default(), network: None, learning }
     }

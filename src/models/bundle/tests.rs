@@ -46,7 +46,7 @@ fn a_bundle_comes_back_exactly_and_its_version_is_its_content() {
     }
     assert_eq!(bundle().manifest.version, bundle().manifest.version);
     assert_ne!(bundle().manifest.version, changed().manifest.version);
-    assert_eq!(bundle().manifest.version.len(), VERSION_DIGITS);
+    assert_eq!(bundle().manifest.version.len(), sealed::VERSION_DIGITS);
 }
 
 #[test]

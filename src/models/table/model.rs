@@ -11,13 +11,13 @@ use super::schema::TableSchema;
 use crate::core::ensemble::Calibration;
 use crate::error::{Error, Result};
 use crate::models::bundle::MANIFEST_FILE;
+use crate::models::sealed::{self, hash, parse};
 
 /// Layout of the parts. A reader refuses newer ones.
 const FORMAT: u32 = 1;
 const KIND: &str = "table";
 const MEMBERS_FILE: &str = "members.bin";
 const TABLE_FILE: &str = "table.json";
-const VERSION_DIGITS: usize = 16;
 /// Values that are encoded and scored at a time.
 const CHUNK_VALUES: usize = 1 << 22;
 
@@ -209,16 +209,6 @@ fn checked(bytes: &[u8]) -> Result<Manifest> {
     Ok(manifest)
 }
 
-fn parse<T: for<'a> Deserialize<'a>>(name: &str, bytes: &[u8]) -> Result<T> {
-    serde_json::from_slice(bytes).map_err(|error| Error::config(format!("{name} is not usable")).because(error))
-}
-
-fn hash(bytes: &[u8]) -> String {
-    blake3::hash(bytes).to_hex().to_string()
-}
-
 fn version(manifest: &Manifest) -> String {
-    let without = Manifest { version: String::new(), ..manifest.clone() };
-    let bytes = serde_json::to_vec(&without).expect("a manifest has no maps with other keys than text");
-    hash(&bytes).chars().take(VERSION_DIGITS).collect()
+    sealed::version(&Manifest { version: String::new(), ..manifest.clone() })
 }
