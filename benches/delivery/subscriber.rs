@@ -10,11 +10,12 @@ use threatguard::core::numeric::mix;
 use threatguard::core::types::Partition;
 use threatguard::edge::clock::{self, Deadline};
 use threatguard::edge::kafka::{ConsumerSettings, KafkaPublisher, KafkaSettings, KafkaSource, ProducerSettings, TopicNames};
-use threatguard::edge::{LogEvent, LogSource, Outgoing, Publisher, TopicRole};
-use threatguard::error::Kind;
+use threatguard::edge::{LogEvent, LogSource, Publisher, TopicRole};
+use threatguard::run::outbox::Outbox;
 use threatguard::run::summary::{Latencies, Percentiles};
 
 use crate::services::Services;
+use crate::streaming::Written;
 use crate::traffic::Traffic;
 
 /// One verdict in so many is looked at: reading must not take the cores that it measures.
@@ -22,6 +23,9 @@ const SAMPLE: u64 = 16;
 /// What is written before counts as warming up.
 const WARM_UP: Duration = Duration::from_secs(5);
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
+/// Between two hand-overs of what is due, and how long one waits for its acknowledgement.
+const PUBLISH_EVERY: Duration = Duration::from_millis(1);
+const PUBLISH_WAIT: Duration = Duration::from_millis(10);
 
 /// When each event was due to be written, by partition and offset.
 pub struct Sent {
@@ -38,35 +42,33 @@ impl Sent {
         partition.get(offset as usize).copied()
     }
 
-    /// Writes at an even pace. An event that waits for its turn counts from when it was due.
+    /// Writes at an even pace, every few milliseconds what is due. An event that waits for its turn counts from when it was due.
     pub fn pace(&self, services: &Services, topic: &str, traffic: Traffic, rate: f64, time: Duration) -> Result<(), String> {
         let text = |error: threatguard::error::Error| error.to_string();
         let topics = TopicNames { rekeyed: topic.to_owned(), ..TopicNames::default() };
         let settings = ProducerSettings { topics, linger_ms: 1, ..ProducerSettings::default() };
-        let publisher = KafkaPublisher::open(&services.kafka, &settings).map_err(text)?;
-        let (mut payload, mut key) = (String::new(), String::new());
-        let begun = clock::now();
-        for number in 0..(rate * (time + WARM_UP).as_secs_f64()) as u64 {
-            let due = begun + Duration::from_secs_f64(number as f64 / rate);
-            if number % 64 == 0 {
-                std::thread::sleep(due.saturating_duration_since(clock::now()));
+        let publisher = KafkaPublisher::open_held(&services.kafka, &settings).map_err(text)?;
+        let count = (rate * (time + WARM_UP).as_secs_f64()) as u64;
+        let written = Written::new(traffic, 0..count);
+        let mut outboxes = vec![Outbox::default(); self.partitions.len()];
+        let (begun, mut next) = (clock::now(), 0);
+        while next < count {
+            let until = ((rate * begun.elapsed().as_secs_f64()) as u64).min(count);
+            for number in next..until {
+                let (key, payload) = written.event(number as usize);
+                let partition = key.iter().fold(0, |hash, byte| mix(hash ^ u64::from(*byte))) % self.partitions.len() as u64;
+                let due = begun + Duration::from_secs_f64(number as f64 / rate);
+                self.partitions[partition as usize].lock().map_err(|_| "a lock is broken".to_owned())?.push(due);
+                let outbox = &mut outboxes[partition as usize];
+                outbox.push_at(TopicRole::Rekeyed, Partition(partition as u32), key, |out| out.extend_from_slice(payload));
             }
-            traffic.event(number, &mut payload, &mut key);
-            let hash = key.bytes().fold(0, |hash, byte| mix(hash ^ u64::from(byte)));
-            let partition = hash % self.partitions.len() as u64;
-            self.partitions[partition as usize].lock().map_err(|_| "a lock is broken".to_owned())?.push(due);
-            let record = Outgoing {
-                role: TopicRole::Rekeyed,
-                partition: Some(Partition(partition as u32)),
-                key: Some(key.as_bytes()),
-                payload: payload.as_bytes(),
-                time: None,
-            };
-            while let Err(error) = publisher.publish(record) {
-                if error.kind != Kind::Transient {
-                    return Err(error.to_string());
-                }
+            next = until;
+            for outbox in &mut outboxes {
+                outbox.publish(&publisher, || false).map_err(text)?;
+                outbox.clear();
             }
+            publisher.hurry(PUBLISH_WAIT);
+            std::thread::sleep(PUBLISH_EVERY);
         }
         publisher.flush(Duration::from_secs(60)).map_err(text)
     }

@@ -175,13 +175,41 @@ const FILL_EVERY: Duration = Duration::from_millis(5);
 /// Events handed over at a time without a pace.
 const FILL_EVENTS: u64 = 4_096;
 
+/// Events in memory: those that come at a pace are not made on the cores that are measured.
+pub struct Written {
+    bytes: Vec<u8>,
+    /// Where each key and each payload ends.
+    ends: Vec<(usize, usize)>,
+}
+
+impl Written {
+    pub fn new(traffic: Traffic, numbers: std::ops::Range<u64>) -> Self {
+        let (mut payload, mut key) = (String::new(), String::new());
+        let mut written = Self { bytes: Vec::new(), ends: Vec::new() };
+        for number in numbers {
+            traffic.event(number, &mut payload, &mut key);
+            written.bytes.extend_from_slice(key.as_bytes());
+            let key_end = written.bytes.len();
+            written.bytes.extend_from_slice(payload.as_bytes());
+            written.ends.push((key_end, written.bytes.len()));
+        }
+        written
+    }
+
+    pub fn event(&self, index: usize) -> (&[u8], &[u8]) {
+        let begin = index.checked_sub(1).map_or(0, |before| self.ends[before].1);
+        let (key_end, end) = self.ends[index];
+        (&self.bytes[begin..key_end], &self.bytes[key_end..end])
+    }
+}
+
 /// Writes events `numbers` of the traffic to `topic`, evenly paced where a rate is given, until `stop`. Returns events and bytes.
 pub fn fill(
     services: &Services,
     topic: &str,
     traffic: Traffic,
     numbers: std::ops::Range<u64>,
-    per_second: Option<f64>,
+    pace: Option<(&Written, f64)>,
     stop: &AtomicBool,
 ) -> Result<(u64, u64)> {
     let topics = TopicNames { rekeyed: topic.to_owned(), ..TopicNames::default() };
@@ -190,8 +218,8 @@ pub fn fill(
     let (mut payload, mut key, mut bytes, mut outbox) = (String::new(), String::new(), 0, Outbox::default());
     let (begun, mut next) = (clock::now(), numbers.start);
     while next < numbers.end && !stop.load(Ordering::Relaxed) {
-        let due = match per_second {
-            Some(rate) => {
+        let due = match pace {
+            Some((_, rate)) => {
                 let whole_ticks = begun.elapsed().as_micros() / FILL_EVERY.as_micros() + 1;
                 let tick = FILL_EVERY * u32::try_from(whole_ticks).unwrap_or(u32::MAX);
                 std::thread::sleep(tick.saturating_sub(begun.elapsed()));
@@ -201,9 +229,15 @@ pub fn fill(
         };
         outbox.clear();
         for number in next..due.min(numbers.end) {
-            traffic.event(number, &mut payload, &mut key);
+            let (key, payload) = match pace {
+                Some((written, _)) => written.event((number - numbers.start) as usize),
+                None => {
+                    traffic.event(number, &mut payload, &mut key);
+                    (key.as_bytes(), payload.as_bytes())
+                }
+            };
             bytes += payload.len() as u64;
-            outbox.push(TopicRole::Rekeyed, key.as_bytes(), |out| out.extend_from_slice(payload.as_bytes()));
+            outbox.push(TopicRole::Rekeyed, key, |out| out.extend_from_slice(payload));
         }
         next = due.min(numbers.end);
         outbox.publish(&publisher, || false)?;

@@ -270,6 +270,10 @@ pub trait Publisher: Send + Sync {
     /// The first loss, if there was one. `Transient`: a restart may help. `Config`: topic, rights or sizes are wrong.
     fn failure(&self) -> Option<Error>;
 
+    /// Sends now what still waits for company, and waits for its delivery, but no longer than this: for whoever has nothing more to
+    /// give until then. Optional.
+    fn hurry(&self, _wait: Duration) {}
+
     /// Waits until `delivered` reaches what was `produced` when called. `Transient` when the deadline passed first.
     fn flush(&self, deadline: Duration) -> Result<()>;
 }

@@ -21,6 +21,8 @@ mod text;
 #[cfg(target_arch = "x86_64")]
 mod trees_avx512;
 
+#[cfg(feature = "app")]
+pub use memory::keep_freed_for;
 pub use memory::{prefetch, prefetch_lines, use_huge_pages};
 pub use text::{FAST_STRING_STOPS, ascii_text, string_stops};
 

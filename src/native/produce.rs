@@ -3,8 +3,9 @@
 //!
 //! Payloads and keys are copied by the client before the call returns. No raw pointer leaves this file.
 
-use std::ffi::CString;
+use std::ffi::{CString, c_int};
 use std::ptr::{self, NonNull};
+use std::time::Duration;
 
 use rdkafka::bindings as sys;
 use rdkafka::error::RDKafkaErrorCode;
@@ -100,6 +101,19 @@ impl<C: ProducerContext<DeliveryOpaque = usize>> BatchProducer<C> {
         let refused = |message: &sys::rd_kafka_message_t| message.err != sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR;
         let index = messages.iter().position(refused).expect("a record that was not accepted says why");
         Err(Refused { index, code: messages[index].err.into() })
+    }
+}
+
+impl<C: ProducerContext<DeliveryOpaque = usize>> BatchProducer<C> {
+    /// Sends at once what waits for company, and waits until all of it is acknowledged, `wait` at most. Whether it was.
+    ///
+    /// Not the wrapper's flush: that one looks every 100 ms, and between two looks nothing is being flushed.
+    pub fn flush(&self, wait: Duration) -> bool {
+        let wait_ms = c_int::try_from(wait.as_millis()).unwrap_or(c_int::MAX);
+        // SAFETY: the client is alive. Its acknowledgements are events, so that this call only waits while the producer's own
+        // thread handles them.
+        let code = unsafe { sys::rd_kafka_flush(self.producer.client().native_ptr(), wait_ms) };
+        code == sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR
     }
 }
 

@@ -264,7 +264,7 @@ fn set(world: &Shared, setup: &Setup, life: &Arc<Life>, source: &Arc<SimSource>,
     let output = if setup.exactly_once {
         Output::ExactlyOnce(Box::new(SimTransactions::open(world, life, format!("tx-{name}"))))
     } else {
-        Output::AtLeastOnce(Arc::new(SimPublisher::new(world, life)))
+        Output::AtLeastOnce { publisher: Arc::new(SimPublisher::new(world, life)), linger: Duration::ZERO }
     };
     let store = || Box::new(SimStore { world: Arc::clone(world), life: Arc::clone(life) });
     let (metrics, give_up) = (Arc::clone(&setup.metrics), Arc::clone(&shared.give_up));

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
+use rdkafka::ClientConfig;
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -134,9 +135,17 @@ impl ProducerContext for DeliveryContext {
 impl KafkaPublisher {
     /// Connects. `Config`: settings or rights. `Transient`: no broker answered within `connect_timeout_ms`.
     pub fn open(kafka: &KafkaSettings, settings: &ProducerSettings) -> Result<Self> {
+        Self::with(kafka, settings, kafka.producer(settings)?)
+    }
+
+    /// As [`Self::open`], for one thread that says itself when to send ([`Publisher::hurry`]).
+    pub fn open_held(kafka: &KafkaSettings, settings: &ProducerSettings) -> Result<Self> {
+        Self::with(kafka, settings, kafka.held_producer(settings)?)
+    }
+
+    fn with(kafka: &KafkaSettings, settings: &ProducerSettings, config: ClientConfig) -> Result<Self> {
         let deliveries = Arc::new(Deliveries::default());
-        let producer: ThreadedProducer<DeliveryContext> = kafka
-            .producer(settings)?
+        let producer: ThreadedProducer<DeliveryContext> = config
             .create_with_context(DeliveryContext { deliveries: deliveries.clone() })
             .map_err(|error| refuse(Kind::Config, "the Kafka producer's settings are refused".to_owned(), &error))?;
         let within_ms = kafka.connect_timeout_ms;
@@ -289,6 +298,11 @@ impl Publisher for KafkaPublisher {
 
     fn failure(&self) -> Option<Error> {
         self.deliveries.failure()
+    }
+
+    fn hurry(&self, wait: Duration) {
+        // What is not delivered by then shows in `delivered`.
+        let _all = self.client.flush(wait);
     }
 
     fn flush(&self, deadline: Duration) -> Result<()> {

@@ -146,7 +146,7 @@ impl Default for ConsumerSettings {
             topic: "security.events.raw".to_owned(),
             group: "threatguard".to_owned(),
             start_at: StartAt::Earliest,
-            fetch_ahead_bytes: 256 * 1024 * 1024,
+            fetch_ahead_bytes: 32 * 1024 * 1024,
             channel_batches: 4,
             // Few enough that a batch is still in the caches when it is scored, enough to pay for handing it over.
             batch_events: 2_048,
@@ -258,6 +258,9 @@ impl Default for ProducerSettings {
     }
 }
 
+/// How long a held producer keeps back what nobody asks for.
+const HELD_MS: u64 = 1_000;
+
 impl KafkaSettings {
     /// What every client shares. `Config` names what contradicts itself.
     pub(super) fn client(&self) -> Result<ClientConfig> {
@@ -319,9 +322,17 @@ impl KafkaSettings {
         Ok(config)
     }
 
-    /// A producer of transactions under this name. Failures alone are reported: a commit says that all went well.
+    /// A producer that sends full batches by itself and everything else when it is told to ([`super::Publisher::hurry`]).
+    ///
+    /// An idempotent client has one request a partition on its way, and polls without a pause for its answer as soon as another record
+    /// has waited for `linger.ms`. So it must not come to that: whoever knows when enough has gathered says so.
+    pub fn held_producer(&self, producer: &ProducerSettings) -> Result<ClientConfig> {
+        self.producer(&ProducerSettings { linger_ms: producer.linger_ms.max(HELD_MS), ..producer.clone() })
+    }
+
+    /// A producer of transactions under this name, which are flushed when they are committed. Failures alone are reported: a commit says that all went well.
     pub fn transactional_producer(&self, producer: &ProducerSettings, id: &str) -> Result<ClientConfig> {
-        let mut config = self.producer(producer)?;
+        let mut config = self.held_producer(producer)?;
         let timeout_ms = producer.transaction_timeout_ms;
         config.set("transactional.id", id).set("transaction.timeout.ms", timeout_ms.to_string());
         config.set("delivery.timeout.ms", producer.delivery_timeout_ms.min(timeout_ms).to_string());

@@ -26,8 +26,8 @@ use crate::error::{Error, Kind, Result};
 use crate::limits::OUTPUT_BYTES_MAX;
 use crate::native::produce::{BatchProducer, Piece};
 
-/// Between two looks at what is still in flight. The wrapper's own flush waits in steps of 100 ms.
-const LOOK_AGAIN: Duration = Duration::from_micros(200);
+/// Between two looks whether flushing has failed for good.
+const FLUSH_STEP: Duration = Duration::from_millis(100);
 /// So often within so long, and the name is somebody else's too.
 const FENCINGS_MAX: usize = 8;
 const FENCINGS_WITHIN: Duration = Duration::from_secs(60);
@@ -233,15 +233,15 @@ impl KafkaTransactions {
         }
     }
 
-    /// Waits until nothing is in flight, so that the commit finds nothing to flush.
+    /// Sends what is left and waits until nothing is in flight, so that the commit finds nothing to flush.
     fn drain(&self) -> Result<()> {
-        let (deadline, producer) = (Deadline::after(self.timeout()), self.producer()?);
-        while producer.in_flight_count() > 0 {
+        let client = self.client.as_ref().ok_or_else(|| Error::transient("no transaction can end: renew first"))?;
+        let deadline = Deadline::after(self.timeout());
+        while !client.flush(FLUSH_STEP) {
             self.refused.check()?;
             if deadline.passed() {
                 return Err(Error::transient("records were not acknowledged within the transaction's time"));
             }
-            std::thread::sleep(LOOK_AGAIN);
         }
         self.refused.check()
     }

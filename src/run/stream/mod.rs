@@ -28,6 +28,7 @@ mod takeover_tests;
 pub mod task;
 pub mod threads;
 mod upkeep;
+mod waiting;
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -53,6 +54,7 @@ use crate::edge::kafka::{
 use crate::edge::redis::RedisSettings;
 use crate::edge::{LogEvent, LogSource};
 use crate::error::{Error, Kind, Result};
+use crate::native;
 use crate::run::learning::Learning;
 use crate::run::pipeline::Pipeline;
 use crate::run::render::Origin;
@@ -61,6 +63,8 @@ use crate::run::telemetry::Metrics;
 use crate::run::worker::Worker;
 use crate::serve::{Readiness, State};
 
+/// Buffers of records come and go; what a flood of entities took goes back after this.
+const MEMORY_KEPT: Duration = Duration::from_secs(5);
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 /// How long a share of nothing has to last before `--once` takes it for the whole.
 const EMPTY_SHARE: Duration = Duration::from_secs(5);
@@ -112,6 +116,7 @@ pub struct Surroundings {
 /// # Errors
 /// `Config`: addresses, topics, rights. `Permanent`: what must be mended before a restart goes on from the last commit.
 pub fn run(pipeline: &Arc<Pipeline>, learning: &Arc<Learning>, options: &Options, around: &Surroundings) -> Result<Summary> {
+    native::keep_freed_for(MEMORY_KEPT);
     let stores = Stores::open(pipeline, options)?;
     around.readiness.set("redis", State::Ok);
     prepare_topics(options)?;
@@ -354,7 +359,8 @@ impl Group {
 /// One producer a lane: each has its own threads in the client, and each transaction its own pace.
 fn output(plan: &Plan<'_>, options: &Options, lane: usize) -> Result<Output> {
     if !options.exactly_once {
-        return Ok(Output::AtLeastOnce(Arc::new(KafkaPublisher::open(&options.kafka, &options.producer)?)));
+        let publisher = Arc::new(KafkaPublisher::open_held(&options.kafka, &options.producer)?);
+        return Ok(Output::AtLeastOnce { publisher, linger: Duration::from_millis(options.producer.linger_ms) });
     }
     let id = format!("{}.{}.{}-{lane}", plan.group, options.instance, plan.name);
     let transactions = KafkaTransactions::open(&options.kafka, &options.producer, plan.topic, &id)?;

@@ -1,7 +1,7 @@
 //! What the three threads of a lane say to each other.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::keep::Chunk;
 use super::note::Note;
@@ -15,7 +15,8 @@ pub enum Output {
     /// In one transaction.
     ExactlyOnce(Box<dyn Transactions>),
     /// Outputs first, then offsets: after a crash the same outputs may come again.
-    AtLeastOnce(Arc<dyn Publisher>),
+    /// Each may wait so long for others to travel with.
+    AtLeastOnce { publisher: Arc<dyn Publisher>, linger: Duration },
 }
 
 /// Outputs of one batch.

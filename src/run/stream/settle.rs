@@ -14,11 +14,12 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::Sender;
 
 use super::crash;
-use super::keep::{Chunk, Keep};
+use super::keep::Keep;
 use super::note::Note;
 use super::orders::{Order, Output, Parcel, Reply, Work};
+use super::waiting::{Sent, Waiting};
 use crate::core::types::{Generation, Offset, Partition};
-use crate::edge::{Commit, CommitMode, LogSource, Owner, Sequence, Transactions, clock};
+use crate::edge::{Commit, CommitMode, LogSource, Sequence, Transactions, clock};
 use crate::error::{Error, Kind, Result};
 use crate::run::outbox::Outbox;
 use crate::run::summary::Latencies;
@@ -28,6 +29,8 @@ const TRY_AGAIN: Duration = Duration::from_millis(200);
 const LOOK_AGAIN: Duration = Duration::from_micros(500);
 /// Between two looks at what is delivered, while something is on its way.
 const WATCH_EVERY: Duration = Duration::from_millis(1);
+/// A broker that takes longer to acknowledge holds back what comes after no further.
+const HURRY_MAX: Duration = Duration::from_millis(50);
 const IDLE_WAIT: Duration = Duration::from_millis(50);
 
 /// What settling needs.
@@ -44,34 +47,6 @@ pub struct Parts {
     pub give_up: Arc<AtomicBool>,
 }
 
-/// Work that is published and not committed yet, in order.
-enum Waiting {
-    Claim(Partition, Offset, Owner),
-    Parcel(Sent),
-    Chunk(Chunk),
-    Drain(Partition, Owner),
-}
-
-struct Sent {
-    partition: Partition,
-    next: Option<Offset>,
-    read_at: Instant,
-    events: u64,
-    /// Its last output, where each is acknowledged by itself.
-    last: Sequence,
-    noted: bool,
-}
-
-impl Waiting {
-    fn partition(&self) -> Partition {
-        match self {
-            Self::Claim(partition, ..) | Self::Drain(partition, _) => *partition,
-            Self::Parcel(sent) => sent.partition,
-            Self::Chunk(chunk) => chunk.partition,
-        }
-    }
-}
-
 /// The settling of one lane. Driven by a thread, or step by step by a simulation.
 pub struct Settler {
     parts: Parts,
@@ -80,6 +55,8 @@ pub struct Settler {
     owned: BTreeMap<Partition, (Generation, Note)>,
     /// When the first output since the last commit was published.
     opened: Option<Instant>,
+    /// When the first output was published that nobody has told the publisher to send.
+    unsent: Option<Instant>,
     urgent: bool,
     last_commit: Instant,
     latencies: Latencies,
@@ -95,6 +72,7 @@ impl Settler {
             queue: VecDeque::new(),
             owned: BTreeMap::new(),
             opened: None,
+            unsent: None,
             urgent: false,
             last_commit: clock::now(),
             latencies: Latencies::default(),
@@ -134,6 +112,7 @@ impl Settler {
     /// # Errors
     /// What a person or a restart must mend.
     pub fn step(&mut self) -> Result<()> {
+        self.send();
         self.note_delivered()?;
         if self.queue.is_empty() {
             self.urgent = false;
@@ -142,7 +121,7 @@ impl Settler {
         let since_open = self.opened.map(clock::since);
         let due = match self.parts.output {
             Output::ExactlyOnce(_) => since_open.is_none_or(|open| open >= self.parts.commit_interval),
-            Output::AtLeastOnce(_) => clock::since(self.last_commit) >= self.parts.commit_interval,
+            Output::AtLeastOnce { .. } => clock::since(self.last_commit) >= self.parts.commit_interval,
         };
         if due || self.urgent { self.commit() } else { Ok(()) }
     }
@@ -154,7 +133,7 @@ impl Settler {
             return IDLE_WAIT;
         }
         match (&self.parts.output, self.opened) {
-            (Output::AtLeastOnce(_), _) => WATCH_EVERY,
+            (Output::AtLeastOnce { .. }, _) => WATCH_EVERY,
             (Output::ExactlyOnce(_), Some(opened)) => self.parts.commit_interval.saturating_sub(clock::since(opened)).min(IDLE_WAIT),
             (Output::ExactlyOnce(_), None) => Duration::ZERO,
         }
@@ -182,7 +161,7 @@ impl Settler {
         let give_up = || self.parts.give_up.load(Ordering::Relaxed);
         let published = match &mut self.parts.output {
             Output::ExactlyOnce(transactions) => outbox.in_runs(|run| transactions.publish(run, &give_up)).map(|()| Sequence::default()),
-            Output::AtLeastOnce(publisher) => outbox.publish(publisher.as_ref(), give_up),
+            Output::AtLeastOnce { publisher, .. } => outbox.publish(publisher.as_ref(), give_up),
         };
         self.delta.spent(Stage::Publish, clock::since(begun));
         self.recycle(outbox);
@@ -192,6 +171,7 @@ impl Settler {
         };
         crash::point("after_publish");
         self.opened.get_or_insert(begun);
+        self.unsent.get_or_insert(begun);
         self.queue.push_back(Waiting::Parcel(Sent { partition, next, read_at, events, last, noted: false }));
         Ok(())
     }
@@ -201,9 +181,18 @@ impl Settler {
         drop(self.parts.spare.try_send(outbox));
     }
 
+    /// Has sent what has gathered for long enough, and lets the next gather meanwhile. A transaction is sent when it is committed.
+    fn send(&mut self) {
+        let Output::AtLeastOnce { publisher, linger } = &self.parts.output else { return };
+        if self.unsent.is_some_and(|first| clock::since(first) >= *linger) {
+            publisher.hurry(HURRY_MAX);
+            self.unsent = None;
+        }
+    }
+
     /// Latency of outputs that are acknowledged one by one.
     fn note_delivered(&mut self) -> Result<()> {
-        let Output::AtLeastOnce(publisher) = &self.parts.output else { return Ok(()) };
+        let Output::AtLeastOnce { publisher, .. } = &self.parts.output else { return Ok(()) };
         if let Some(error) = publisher.failure() {
             return Err(error);
         }
@@ -226,7 +215,7 @@ impl Settler {
         let begun = clock::now();
         let (settled, result) = match self.parts.output {
             Output::ExactlyOnce(_) => (self.queue.len(), self.commit_exactly()),
-            Output::AtLeastOnce(_) => {
+            Output::AtLeastOnce { .. } => {
                 let settled = self.delivered_len()?;
                 (settled, self.commit_plainly(settled))
             }
@@ -269,13 +258,13 @@ impl Settler {
         crash::point("before_commit");
         match &mut self.parts.output {
             Output::ExactlyOnce(transactions) => transactions.commit(&commits, &member),
-            Output::AtLeastOnce(_) => Ok(()),
+            Output::AtLeastOnce { .. } => Ok(()),
         }
     }
 
     /// How many works are durable; all of them, waited for, when somebody waits.
     fn delivered_len(&self) -> Result<usize> {
-        let Output::AtLeastOnce(publisher) = &self.parts.output else { return Ok(0) };
+        let Output::AtLeastOnce { publisher, .. } = &self.parts.output else { return Ok(0) };
         loop {
             let delivered = publisher.delivered();
             let open = self.queue.iter().position(|waiting| matches!(waiting, Waiting::Parcel(sent) if sent.last > delivered));
