@@ -112,7 +112,6 @@ impl Settler {
     /// # Errors
     /// What a person or a restart must mend.
     pub fn step(&mut self) -> Result<()> {
-        self.send();
         self.note_delivered()?;
         if self.queue.is_empty() {
             self.urgent = false;
@@ -181,8 +180,9 @@ impl Settler {
         drop(self.parts.spare.try_send(outbox));
     }
 
-    /// Has sent what has gathered for long enough, and lets the next gather meanwhile. A transaction is sent when it is committed.
-    fn send(&mut self) {
+    /// Has sent what has gathered for long enough, now that nothing more is there; full batches go out by themselves, and a
+    /// transaction when it is committed.
+    pub fn rest(&mut self) {
         let Output::AtLeastOnce { publisher, linger } = &self.parts.output else { return };
         if self.unsent.is_some_and(|first| clock::since(first) >= *linger) {
             publisher.hurry(HURRY_MAX);
@@ -279,6 +279,7 @@ impl Settler {
             if self.parts.give_up.load(Ordering::Relaxed) {
                 return Err(Error::transient("stopped before all outputs were delivered; the next start publishes them again"));
             }
+            publisher.hurry(HURRY_MAX);
             clock::sleep(LOOK_AGAIN);
         }
     }

@@ -131,6 +131,9 @@ fn settle_on(mut settler: Settler, orders: &Receiver<Order>) -> Result<Latencies
             Err(RecvTimeoutError::Disconnected) => return settler.finish(),
         }
         settler.step()?;
+        if orders.is_empty() {
+            settler.rest();
+        }
     }
 }
 
