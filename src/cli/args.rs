@@ -250,6 +250,9 @@ pub struct TrainArgs {
     /// Stop after so many events
     #[arg(long, value_name = "EVENTS", requires = "pipeline")]
     pub limit: Option<u64>,
+    /// Analysts' verdicts on threats in these events, as 'verdict' writes them; they go over labels
+    #[arg(long, value_name = "FILE", requires = "pipeline")]
+    pub feedback: Option<PathBuf>,
     #[command(flatten)]
     pub table: TableFlags,
 }

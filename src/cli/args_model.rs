@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
+use super::args_retrain::RetrainArgs;
+
 /// Look at the model bundles of a registry, and say which of them scores
 ///
 /// A registry is a folder that keeps bundles by pipeline and version. One version is the champion: 'run --models REGISTRY' scores with
@@ -17,7 +19,9 @@ Examples:                                   (each with --models REGISTRY, and --
   threatguard model show 5f2c --json                   its manifest, and what came of the comparison
   threatguard model diff 91aa 5f2c                     what changed: data, detectors, what scores mean, features
   threatguard model promote 5f2c
-  threatguard model rollback                           back to the champion before")]
+  threatguard model rollback                           back to the champion before
+  threatguard model retrain --pipeline p.yaml --input week.jsonl     a candidate, promoted only if it is better
+  threatguard model jobs                               how far retraining is, and what came of it")]
 pub struct ModelArgs {
     #[command(subcommand)]
     pub verb: ModelVerb,
@@ -78,6 +82,14 @@ pub enum ModelVerb {
     },
     /// Make the champion before the present one champion again
     Rollback {
+        #[command(flatten)]
+        flags: RegistryFlags,
+    },
+    Retrain(Box<RetrainArgs>),
+    /// Retraining jobs: how far each is, and what came of it
+    Jobs {
+        /// Id of one
+        job: Option<String>,
         #[command(flatten)]
         flags: RegistryFlags,
     },

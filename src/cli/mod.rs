@@ -10,6 +10,7 @@
 pub mod args;
 pub mod args_backtest;
 pub mod args_model;
+pub mod args_retrain;
 pub mod args_state;
 pub mod args_table;
 pub mod completions;
@@ -22,12 +23,14 @@ mod demo;
 mod evaluate;
 mod explain;
 mod explain_view;
+mod feedback;
 mod input;
 mod live_view;
 mod model;
 mod model_view;
 mod models;
 mod replay;
+mod retrain;
 mod run;
 mod score;
 mod show;
@@ -81,6 +84,7 @@ pub enum Verb {
     Validate(args::ValidateArgs),
     Test(args::TestArgs),
     Explain(args::ExplainArgs),
+    Verdict(args_retrain::VerdictArgs),
     Model(args_model::ModelArgs),
     State(Box<args_state::StateArgs>),
     Verify(args_state::VerifyArgs),
@@ -130,6 +134,7 @@ fn dispatch(verb: Verb) -> Result<Outcome> {
         Verb::Simulate(args) => simulate::run(&args),
         Verb::Validate(args) => validate::run(&args),
         Verb::Explain(args) => explain::run(&args),
+        Verb::Verdict(args) => feedback::run(&args),
         Verb::Model(args) => model::run(&args),
         Verb::State(args) => state::run(&args),
         Verb::Verify(args) => verify::run(&args),

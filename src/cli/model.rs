@@ -5,7 +5,7 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::args_model::{ModelArgs, ModelVerb, RegistryFlags};
-use super::{Outcome, model_view, output};
+use super::{Outcome, model_view, output, retrain};
 use crate::edge::clock;
 use crate::error::{Error, Result};
 use crate::models::bundle::{Manifest, Origin};
@@ -64,6 +64,8 @@ pub(super) fn run(args: &ModelArgs) -> Result<Outcome> {
         ModelVerb::Promote { version, flags } => promote(version, flags),
         ModelVerb::Shadow { version, flags, .. } => shadow(version.as_deref(), flags),
         ModelVerb::Rollback { flags } => rollback(flags),
+        ModelVerb::Retrain(args) => retrain::run(args),
+        ModelVerb::Jobs { job, flags } => retrain::jobs(job.as_deref(), flags),
         ModelVerb::Diff { from, to, flags } => {
             let shelf = shelf(flags)?;
             let of = |digits: &str| shelf.load(&shelf.version(digits)?);
@@ -73,7 +75,7 @@ pub(super) fn run(args: &ModelArgs) -> Result<Outcome> {
     }
 }
 
-fn print(flags: &RegistryFlags, record: &impl Serialize, text: impl FnOnce() -> String) -> Result<Outcome> {
+pub(super) fn print(flags: &RegistryFlags, record: &impl Serialize, text: impl FnOnce() -> String) -> Result<Outcome> {
     if flags.json {
         output::json(record)?
     } else {
@@ -83,7 +85,7 @@ fn print(flags: &RegistryFlags, record: &impl Serialize, text: impl FnOnce() -> 
 }
 
 /// The shelf that is meant: of the pipeline named, or the only one.
-fn shelf(flags: &RegistryFlags) -> Result<Shelf> {
+pub(super) fn shelf(flags: &RegistryFlags) -> Result<Shelf> {
     let registry = &flags.models;
     let names = match &flags.pipeline {
         Some(name) => vec![name.clone()],

@@ -6,6 +6,7 @@ pub mod bundle_files;
 pub mod compare;
 pub mod comparison;
 pub mod drift;
+pub mod feedback;
 pub mod forest_fit;
 pub mod lstm_fit;
 pub mod matrix;
@@ -15,6 +16,7 @@ pub mod recalibrate;
 pub mod registry;
 #[cfg(feature = "app")]
 pub mod registry_files;
+pub mod retrain;
 pub mod sample;
 pub mod sealed;
 pub mod table;

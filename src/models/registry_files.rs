@@ -9,11 +9,15 @@ use std::path::{Path, PathBuf};
 use super::bundle::{Bundle, Manifest};
 use super::bundle_files;
 use super::registry::{Roles, is_version};
+use super::retrain::job::Job;
+use crate::core::types::EventTime;
 use crate::error::{Error, Result};
-use crate::limits::REGISTRY_FILE_BYTES_MAX;
+use crate::limits::{REGISTRY_FILE_BYTES_MAX, REGISTRY_JOBS_MAX};
 
 const ROLES_FILE: &str = "roles.json";
 const LOCK_FILE: &str = "roles.lock";
+/// Folder of the retraining jobs' records.
+const JOBS: &str = "jobs";
 
 /// The bundles of one pipeline.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,11 +86,7 @@ impl Shelf {
     }
 
     fn write(&self, bytes: &[u8]) -> std::io::Result<()> {
-        let new = self.folder.join(format!("{ROLES_FILE}.new"));
-        let mut file = File::create(&new)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        fs::rename(&new, self.folder.join(ROLES_FILE))?;
+        replace(&self.folder.join(ROLES_FILE), bytes)?;
         bundle_files::sync_folder(Some(&self.folder))
     }
 
@@ -149,14 +149,73 @@ impl Shelf {
     /// # Errors
     /// `Config`: the folder cannot be read.
     pub fn versions(&self) -> Result<Vec<String>> {
-        let entries = match fs::read_dir(&self.folder) {
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(vec![]),
-            other => other.map_err(|error| Error::config(format!("{} cannot be read", self.folder.display())).because(error))?,
-        };
-        let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
-        let mut versions: Vec<String> = names.filter(|name| is_version(name)).collect();
+        let mut versions = names(&self.folder)?;
+        versions.retain(|name| is_version(name));
         versions.sort();
         Ok(versions)
+    }
+
+    /// The retraining jobs as they are now, oldest first.
+    ///
+    /// # Errors
+    /// `Config`: a record cannot be read or used.
+    pub fn jobs(&self, now: EventTime) -> Result<Vec<Job>> {
+        let names = self.job_names()?;
+        let records = names.iter().map(|name| self.job_record(name).map(|job| job.as_of(now)));
+        records.collect()
+    }
+
+    /// # Errors
+    /// `Config`: there is no such job, or its record cannot be used.
+    pub fn job(&self, name: &str, now: EventTime) -> Result<Job> {
+        if !self.job_names()?.iter().any(|known| known == name) {
+            return Err(Error::config(format!(
+                "there is no job '{name}' in {}; 'threatguard model jobs' shows them",
+                self.folder.display()
+            )));
+        }
+        Ok(self.job_record(name)?.as_of(now))
+    }
+
+    fn job_record(&self, name: &str) -> Result<Job> {
+        let path = self.folder.join(JOBS).join(format!("{name}.json"));
+        let cannot = |error: Error| Error::config(path.display().to_string()).because(error);
+        let mut bytes = vec![];
+        let read = File::open(&path).and_then(|file| file.take(REGISTRY_FILE_BYTES_MAX).read_to_end(&mut bytes));
+        read.map_err(|error| cannot(Error::config("it cannot be read").because(error)))?;
+        Job::parse(&bytes).map_err(cannot)
+    }
+
+    fn job_names(&self) -> Result<Vec<String>> {
+        let mut names: Vec<String> =
+            names(&self.folder.join(JOBS))?.iter().filter_map(|name| name.strip_suffix(".json").map(str::to_owned)).collect();
+        names.retain(|name| Job::is_name(name));
+        names.sort();
+        Ok(names)
+    }
+
+    /// Keeps a job's record: whoever reads it sees the one before or this one.
+    ///
+    /// # Errors
+    /// `Permanent`: it cannot be written.
+    pub fn keep_job(&self, job: &Job) -> Result<()> {
+        let folder = self.folder.join(JOBS);
+        let path = folder.join(format!("{}.json", job.job_id));
+        let written = fs::create_dir_all(&folder).and_then(|()| replace(&path, &job.to_bytes()));
+        written.map_err(|error| Error::permanent(format!("cannot write {}", path.display())).because(error))
+    }
+
+    /// Removes the oldest records of jobs beyond the bound.
+    ///
+    /// # Errors
+    /// `Permanent`: one cannot be removed.
+    pub fn tidy_jobs(&self) -> Result<()> {
+        let names = self.job_names()?;
+        for name in &names[..names.len().saturating_sub(REGISTRY_JOBS_MAX)] {
+            let path = self.folder.join(JOBS).join(format!("{name}.json"));
+            fs::remove_file(&path).map_err(|error| Error::permanent(format!("cannot remove {}", path.display())).because(error))?;
+        }
+        Ok(())
     }
 
     fn known(&self, version: &str) -> Result<PathBuf> {
@@ -170,6 +229,24 @@ impl Shelf {
 
     fn unknown(&self, version: &str) -> Error {
         Error::config(format!("there is no version '{version}' in {}; 'threatguard model list' shows them", self.folder.display()))
+    }
+}
+
+/// Writes a file whole, in the place of the one before.
+fn replace(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let new = path.with_extension("new");
+    let mut file = File::create(&new)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    fs::rename(&new, path)
+}
+
+/// What is in a folder, which need not be there.
+fn names(folder: &Path) -> Result<Vec<String>> {
+    match fs::read_dir(folder) {
+        Ok(entries) => Ok(entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect()),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(vec![]),
+        Err(error) => Err(Error::config(format!("{} cannot be read", folder.display())).because(error)),
     }
 }
 

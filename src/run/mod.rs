@@ -9,8 +9,10 @@ pub mod labels;
 pub mod learning;
 pub mod outbox;
 pub mod render;
+pub mod retrain;
 pub mod shadow;
 pub mod succession;
+pub mod training;
 pub mod worker;
 
 pub mod logs;

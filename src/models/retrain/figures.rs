@@ -1,0 +1,184 @@
+//! What two models make of the same held-out rows: rates at a false-positive rate, their difference with an interval, agreement.
+//!
+//! Rows of one entity in one hour are drawn together, because they stand and fall together.
+
+use crate::models::random::Random;
+
+/// Draws of the interval.
+const DRAWS: usize = 400;
+
+/// The rows that both models scored.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Truths {
+    /// Of each row: an attack, benign, or unknown.
+    pub attack: Vec<Option<bool>>,
+    /// What the row is drawn together with, from 0 on without gaps.
+    pub cluster: Vec<u32>,
+}
+
+/// What one model made of them.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Scored {
+    /// Nats.
+    pub surprise: Vec<f32>,
+    /// Whether the row is a threat by the pipeline's thresholds.
+    pub threat: Vec<bool>,
+}
+
+/// A difference, new less old, with its 95 % interval.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Difference {
+    pub value: f64,
+    pub interval95: [f64; 2],
+}
+
+impl Truths {
+    /// Attacks and benign rows.
+    #[must_use]
+    pub fn counts(&self) -> [usize; 2] {
+        [true, false].map(|wanted| self.attack.iter().filter(|attack| **attack == Some(wanted)).count())
+    }
+
+    /// Different clusters among attacks.
+    #[must_use]
+    pub fn attack_clusters(&self) -> usize {
+        let mut clusters: Vec<u32> =
+            self.attack.iter().zip(&self.cluster).filter(|(attack, _)| **attack == Some(true)).map(|(_, cluster)| *cluster).collect();
+        clusters.sort_unstable();
+        clusters.dedup();
+        clusters.len()
+    }
+
+    fn clusters(&self) -> usize {
+        self.cluster.iter().max().map_or(0, |last| *last as usize + 1)
+    }
+}
+
+/// Labelled rows of a model, most surprising first.
+struct Ranked<'t> {
+    truths: &'t Truths,
+    /// Row, and whether the next one is less surprising.
+    order: Vec<(u32, bool)>,
+}
+
+impl<'t> Ranked<'t> {
+    fn new(truths: &'t Truths, scored: &Scored) -> Self {
+        let surprise = |row: u32| scored.surprise[row as usize];
+        let mut rows: Vec<u32> = (0..truths.attack.len() as u32).filter(|row| truths.attack[*row as usize].is_some()).collect();
+        rows.sort_unstable_by(|a, b| surprise(*b).total_cmp(&surprise(*a)).then(a.cmp(b)));
+        let ends = |place: usize| rows.get(place + 1).is_none_or(|next| surprise(*next) < surprise(rows[place]));
+        let order = (0..rows.len()).map(|place| (rows[place], ends(place))).collect();
+        Self { truths, order }
+    }
+
+    /// The share of attacks found at a threshold that at most `limit` of the benign rows reach; each cluster counts `weights` times.
+    fn found(&self, weights: &[u32], limit: f64) -> f64 {
+        let weight = |row: u32| u64::from(weights[self.truths.cluster[row as usize] as usize]);
+        let (mut attacks, mut benign) = (0, 0);
+        for (row, _) in &self.order {
+            let of = if self.truths.attack[*row as usize] == Some(true) { &mut attacks } else { &mut benign };
+            *of += weight(*row);
+        }
+        let (mut found, mut wrong, mut reached) = (0, 0, 0);
+        for (row, ends) in &self.order {
+            let of = if self.truths.attack[*row as usize] == Some(true) { &mut found } else { &mut wrong };
+            *of += weight(*row);
+            if wrong as f64 > limit * benign as f64 {
+                break;
+            }
+            if *ends {
+                reached = found;
+            }
+        }
+        reached as f64 / attacks.max(1) as f64
+    }
+}
+
+/// The share of attacks that a model finds at a false-positive rate of `limit` among the labelled rows.
+#[must_use]
+pub fn found_at(truths: &Truths, scored: &Scored, limit: f64) -> f64 {
+    Ranked::new(truths, scored).found(&vec![1; truths.clusters()], limit)
+}
+
+/// How much more the new model finds, by draws of clusters with replacement.
+#[must_use]
+pub fn difference(truths: &Truths, [old, new]: [&Scored; 2], limit: f64, seed: u64) -> Difference {
+    let [old, new] = [old, new].map(|scored| Ranked::new(truths, scored));
+    let clusters = truths.clusters();
+    let ones = vec![1; clusters];
+    let mut random = Random::new(seed);
+    let mut draws: Vec<f64> = (0..DRAWS)
+        .map(|_| {
+            let mut weights = vec![0_u32; clusters];
+            (0..clusters).for_each(|_| weights[random.below(clusters as u64) as usize] += 1);
+            new.found(&weights, limit) - old.found(&weights, limit)
+        })
+        .collect();
+    draws.sort_by(f64::total_cmp);
+    let at = |share: f64| draws[((DRAWS - 1) as f64 * share) as usize];
+    Difference { value: new.found(&ones, limit) - old.found(&ones, limit), interval95: [at(0.025), at(0.975)] }
+}
+
+/// Of the `share` most surprising rows by one model, the part that is among as many by the other.
+#[must_use]
+pub fn agreement(a: &Scored, b: &Scored, share: f64) -> f64 {
+    let rows = a.surprise.len();
+    let wanted = ((rows as f64 * share) as usize).clamp(1, rows.max(1));
+    let top = |scored: &Scored| {
+        let mut order: Vec<usize> = (0..rows).collect();
+        order.sort_unstable_by(|a, b| scored.surprise[*b].total_cmp(&scored.surprise[*a]).then(a.cmp(b)));
+        order.truncate(wanted);
+        order.sort_unstable();
+        order
+    };
+    let (a, b) = (top(a), top(b));
+    a.iter().filter(|row| b.binary_search(row).is_ok()).count() as f64 / wanted as f64
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// One row in ten is an attack; `skill` is how far attacks lie above.
+    pub fn scored(rows: usize, skill: f32, seed: u64) -> Scored {
+        let mut random = Random::new(seed);
+        let surprise: Vec<f32> =
+            (0..rows).map(|row| -libm::logf(random.unit().max(1e-9) as f32) + if row % 10 == 0 { skill } else { 0.0 }).collect();
+        let threat = surprise.iter().map(|nats| *nats >= 6.9).collect();
+        Scored { surprise, threat }
+    }
+
+    pub fn truths(rows: usize) -> Truths {
+        Truths { attack: (0..rows).map(|row| Some(row % 10 == 0)).collect(), cluster: (0..rows as u32).map(|row| row / 20).collect() }
+    }
+
+    #[test]
+    fn the_rate_is_that_of_a_threshold_which_exists() {
+        let truths = Truths { attack: [true, false, true, true, false].map(Some).to_vec(), cluster: vec![0, 1, 2, 3, 4] };
+        let scored = Scored { surprise: vec![5.0, 4.0, 3.0, 2.0, 2.0], threat: vec![false; 5] };
+        let at = |limit: f64| found_at(&truths, &scored, limit);
+        assert!((at(0.0) - 1.0 / 3.0).abs() < 1e-9 && (at(0.5) - 2.0 / 3.0).abs() < 1e-9);
+        assert!((at(0.9) - 2.0 / 3.0).abs() < 1e-9, "two rows with the same score stand or fall together");
+        assert!((at(1.0) - 1.0).abs() < 1e-9);
+        let unknown = Truths { attack: vec![Some(true), None, Some(true), Some(true), Some(false)], cluster: vec![0, 1, 2, 3, 4] };
+        assert!((found_at(&unknown, &scored, 0.0) - 2.0 / 3.0).abs() < 1e-9, "what is unknown does not count");
+    }
+
+    #[test]
+    fn a_difference_that_is_there_is_told_from_one_that_is_not() {
+        let truths = truths(6_000);
+        let better = difference(&truths, [&scored(6_000, 3.0, 1), &scored(6_000, 5.0, 2)], 0.008, 3);
+        assert!(better.value > 0.3 && better.interval95[0] > 0.1 && better.interval95[1] > better.value, "{better:?}");
+        let alike = difference(&truths, [&scored(6_000, 3.0, 1), &scored(6_000, 3.0, 2)], 0.008, 3);
+        assert!(alike.interval95[0] < 0.0 && alike.interval95[1] > 0.0, "{alike:?}");
+        let same = scored(6_000, 3.0, 1);
+        assert_eq!(difference(&truths, [&same, &same], 0.008, 3), Difference { value: 0.0, interval95: [0.0; 2] });
+    }
+
+    #[test]
+    fn agreement_is_of_the_most_surprising_rows() {
+        let (one, other) = (scored(5_000, 4.0, 1), scored(5_000, 4.0, 2));
+        assert!((agreement(&one, &one, 0.008) - 1.0).abs() < 1e-9);
+        assert!(agreement(&one, &other, 0.008) < 0.3);
+    }
+}
