@@ -93,6 +93,8 @@ pub const TABLE_ROWS_MAX: usize = 10_000_000;
 /// Bytes of one table once decompressed; it is read whole.
 pub const TABLE_BYTES_MAX: u64 = 8 * 1024 * 1024 * 1024;
 
+/// Rows of each kind, attacks and benign, that permutation importance is measured on; about 500 bytes each.
+pub const IMPORTANCE_ROWS_MAX: usize = 1_000_000;
 /// Events that one backtest measures, 60 bytes each; and different labels among them.
 pub const BACKTEST_EVENTS_MAX: usize = 1 << 24;
 pub const BACKTEST_CLASSES_MAX: usize = 1_000;

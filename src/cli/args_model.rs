@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
+use super::args_importance::ImportanceArgs;
 use super::args_retrain::RetrainArgs;
 
 /// Look at the model bundles of a registry, and say which of them scores
@@ -21,7 +22,8 @@ Examples:                                   (each with --models REGISTRY, and --
   threatguard model promote 5f2c
   threatguard model rollback                           back to the champion before
   threatguard model retrain --pipeline p.yaml --input week.jsonl     a candidate, promoted only if it is better
-  threatguard model jobs                               how far retraining is, and what came of it")]
+  threatguard model jobs                               how far retraining is, and what came of it
+  threatguard model importance --pipeline p.yaml --input labelled.jsonl --label label     what the champion looks at")]
 pub struct ModelArgs {
     #[command(subcommand)]
     pub verb: ModelVerb,
@@ -86,6 +88,7 @@ pub enum ModelVerb {
         flags: RegistryFlags,
     },
     Retrain(Box<RetrainArgs>),
+    Importance(Box<ImportanceArgs>),
     /// Retraining jobs: how far each is, and what came of it
     Jobs {
         /// Id of one

@@ -9,6 +9,7 @@
 
 pub mod args;
 pub mod args_backtest;
+pub mod args_importance;
 pub mod args_model;
 pub mod args_retrain;
 pub mod args_state;
@@ -24,6 +25,7 @@ mod evaluate;
 mod explain;
 mod explain_view;
 mod feedback;
+mod importance;
 mod input;
 mod live_view;
 mod model;

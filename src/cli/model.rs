@@ -5,7 +5,7 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::args_model::{ModelArgs, ModelVerb, RegistryFlags};
-use super::{Outcome, model_view, output, retrain};
+use super::{Outcome, importance, model_view, models, output, retrain};
 use crate::edge::clock;
 use crate::error::{Error, Result};
 use crate::models::bundle::{Manifest, Origin};
@@ -65,6 +65,7 @@ pub(super) fn run(args: &ModelArgs) -> Result<Outcome> {
         ModelVerb::Shadow { version, flags, .. } => shadow(version.as_deref(), flags),
         ModelVerb::Rollback { flags } => rollback(flags),
         ModelVerb::Retrain(args) => retrain::run(args),
+        ModelVerb::Importance(args) => importance::run(args),
         ModelVerb::Jobs { job, flags } => retrain::jobs(job.as_deref(), flags),
         ModelVerb::Diff { from, to, flags } => {
             let shelf = shelf(flags)?;
@@ -86,17 +87,16 @@ pub(super) fn print(flags: &RegistryFlags, record: &impl Serialize, text: impl F
 
 /// The shelf that is meant: of the pipeline named, or the only one.
 pub(super) fn shelf(flags: &RegistryFlags) -> Result<Shelf> {
-    let registry = &flags.models;
+    let (place, registry) = (flags.models.display(), models::depot(&flags.models)?);
     let names = match &flags.pipeline {
         Some(name) => vec![name.clone()],
-        None => pipelines(registry)?,
+        None => pipelines(&registry)?,
     };
     match names.as_slice() {
-        [name] => Shelf::find(registry, name).ok_or_else(|| {
-            Error::config(format!("{} keeps no bundles of pipeline '{name}'; 'threatguard model add' puts one there", registry.display()))
-        }),
-        [] => Err(Error::config(format!("{} is no registry of bundles; 'threatguard model add' makes one", registry.display()))),
-        _ => Err(Error::config(format!("{} keeps bundles of {}: say which by --pipeline NAME", registry.display(), names.join(", ")))),
+        [name] => Shelf::find_in(&registry, name)?
+            .ok_or_else(|| Error::config(format!("{place} keeps no bundles of pipeline '{name}'; 'threatguard model add' puts one there"))),
+        [] => Err(Error::config(format!("{place} is no registry of bundles; 'threatguard model add' makes one"))),
+        _ => Err(Error::config(format!("{place} keeps bundles of {}: say which by --pipeline NAME", names.join(", ")))),
     }
 }
 
@@ -135,7 +135,7 @@ fn add(folder: &Path, flags: &RegistryFlags) -> Result<Outcome> {
     let bundle = bundle_files::load(folder)?;
     let Manifest { version, created_from, .. } = &bundle.manifest;
     let pipeline = flags.pipeline.as_deref().unwrap_or(&created_from.pipeline);
-    let shelf = Shelf::new(&flags.models, pipeline)?;
+    let shelf = Shelf::of(models::depot(&flags.models)?, pipeline)?;
     let added = shelf.add(&bundle)?;
     let now = now(&shelf, shelf.roles()?);
     let what = if added { "added to" } else { "is already in" };

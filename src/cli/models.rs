@@ -1,20 +1,45 @@
 //! Finding model bundles: the folder itself, the folder of the pipeline's name in it, or the champion of a registry.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use crate::edge::objects::{Objects, is_store};
 use crate::error::{Error, Result};
 use crate::models::bundle::Bundle;
 use crate::models::bundle_files;
+use crate::models::depot::{Depot, Folder};
 use crate::models::registry_files::Shelf;
 use crate::run::learning::Learning;
 use crate::run::pipeline::Pipeline;
+
+/// A registry's place: a folder, `file:///folder`, or `s3://bucket/prefix`.
+///
+/// # Errors
+/// `Config`: an address that cannot be used.
+pub(super) fn depot(place: &Path) -> Result<Arc<dyn Depot>> {
+    let text = place.to_str().unwrap_or_default();
+    match text.split_once("://") {
+        _ if is_store(text) => Ok(Arc::new(Objects::open(text)?)),
+        Some(("file", path)) => Ok(Arc::new(Folder(PathBuf::from(path)))),
+        Some((scheme, _)) => Err(Error::config(format!("models are in a folder or in s3://BUCKET/PREFIX, not in {scheme}://"))),
+        None => Ok(Arc::new(Folder(place.to_owned()))),
+    }
+}
+
+/// The shelf of a pipeline in a registry, if that place is one.
+///
+/// # Errors
+/// `Config`, `Transient`: the place cannot be read.
+pub(super) fn shelf(place: &Path, pipeline: &str) -> Result<Option<Shelf>> {
+    Shelf::find_in(&depot(place)?, pipeline)
+}
 
 /// The bundle for a pipeline in `folder`.
 ///
 /// # Errors
 /// `Config`: there is none, or it is damaged.
 pub(super) fn load(folder: &Path, pipeline: &str) -> Result<Bundle> {
-    if let Some(shelf) = Shelf::find(folder, pipeline) {
+    if let Some(shelf) = shelf(folder, pipeline)? {
         let champion = shelf.roles()?.champion.ok_or_else(|| {
             Error::config(format!("{} has no champion for pipeline '{pipeline}'; 'threatguard model promote' makes one", folder.display()))
         })?;

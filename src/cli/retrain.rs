@@ -7,7 +7,7 @@ use super::args_model::RegistryFlags;
 use super::args_retrain::RetrainArgs;
 use super::output::table;
 use super::progress::Progress;
-use super::{Outcome, feedback, input, model, output};
+use super::{Outcome, feedback, input, model, models, output};
 use crate::config::pipeline::{self, PipelineFile};
 use crate::core::printable::printable;
 use crate::edge::clock;
@@ -22,12 +22,12 @@ use crate::run::training::{Source, Watch};
 
 pub(super) fn run(args: &RetrainArgs) -> Result<Outcome> {
     let file = pipeline::load(&args.pipeline)?;
-    let shelf = Shelf::new(&args.models, &file.name)?;
+    let shelf = Shelf::of(models::depot(&args.models)?, &file.name)?;
     let request = request(args, &file)?;
-    let open = again(&file, &args.input, &args.codec);
-    let source = Source { open: &open, is_once: args.input.as_os_str() == "-", limit: args.limit.unwrap_or(u64::MAX) };
+    let open = again(&args.input, &args.codec);
+    let source = Source { limit: args.limit.unwrap_or(u64::MAX), ..Source::whole(file, &open, args.input.as_os_str() == "-") };
     let mut shown = Shown::new(true);
-    let done = retrain(&shelf, &source, &file, request, &mut shown);
+    let done = retrain(&shelf, &source, request, &mut shown);
     shown.end();
     let job = done?;
     if args.json {
@@ -56,14 +56,11 @@ fn request(args: &RetrainArgs, file: &PipelineFile) -> Result<Request> {
 }
 
 /// Opens an input again and again; its codec is found out, and told, once.
-pub(super) fn again<'a>(
-    file: &'a PipelineFile,
-    path: &'a std::path::Path,
-    codec: &'a str,
-) -> impl Fn() -> Result<(Arc<Pipeline>, FramedInput)> + 'a {
+pub(super) fn again<'a>(path: &'a std::path::Path, codec: &'a str) -> impl Fn(PipelineFile) -> Result<(Arc<Pipeline>, FramedInput)> + 'a {
     let known = RefCell::new(codec.to_owned());
-    move || {
-        let opened = input::open_for(file.clone(), path, Some(&known.borrow().clone()), &Arc::default())?;
+    move |file| {
+        let codec = known.borrow().clone();
+        let opened = input::open_for(file, path, Some(&codec), &Arc::default())?;
         opened.0.codec.name().clone_into(&mut known.borrow_mut());
         Ok(opened)
     }

@@ -17,19 +17,18 @@ pub(super) fn run(args: &TrainArgs) -> Result<Outcome> {
     let (Some(file), Some(from)) = (&args.pipeline, &args.input) else {
         return Err(Error::bug("neither a table nor a pipeline with its input"));
     };
-    let mut file = pipeline::load(file)?;
-    // Everything is learned from: the sample that is kept of it is bounded.
-    file.learning.events = u64::MAX;
+    let file = pipeline::load(file)?;
+    let name = file.name.clone();
     let judgements = feedback::read(args.feedback.as_deref())?;
     let labels = Labels { field: args.table.label.clone(), benign: args.table.benign.clone(), judgements, ..Labels::default() };
-    let open = again(&file, from, &args.codec);
-    let source = Source { open: &open, is_once: from.as_os_str() == "-", limit: args.limit.unwrap_or(u64::MAX) };
+    let open = again(from, &args.codec);
+    let source = Source { limit: args.limit.unwrap_or(u64::MAX), ..Source::whole(file, &open, from.as_os_str() == "-") };
     let mut shown = Shown::new(false);
-    let trained = train(&source, &file, &labels, &mut shown);
+    let trained = train(&source, &labels, &mut shown);
     shown.end();
     let Trained { bundle, counts } = trained?;
     crate::models::bundle_files::save(&bundle, &args.out)?;
-    output::print(&summary(&bundle, &file.name, counts, args))?;
+    output::print(&summary(&bundle, &name, counts, args))?;
     Ok(Outcome::Clean)
 }
 

@@ -5,6 +5,7 @@ pub mod pipeline;
 pub mod arrow_verdicts;
 pub mod backtest;
 pub mod drift;
+pub mod importance;
 pub mod labels;
 pub mod learning;
 pub mod outbox;

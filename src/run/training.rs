@@ -39,11 +39,30 @@ pub trait Watch {
 
 /// An input that can be opened again and again.
 pub struct Source<'s> {
-    pub open: &'s dyn Fn() -> Result<(Arc<Pipeline>, FramedInput)>,
+    /// The pipeline that reads it.
+    pub file: PipelineFile,
+    pub open: &'s dyn Fn(PipelineFile) -> Result<(Arc<Pipeline>, FramedInput)>,
     /// Standard input can be had only once.
     pub is_once: bool,
     /// Events to stop after.
     pub limit: u64,
+}
+
+impl<'s> Source<'s> {
+    /// All of an input. Everything is learned from: the sample that is kept of it is bounded.
+    #[must_use]
+    pub fn whole(mut file: PipelineFile, open: &'s dyn Fn(PipelineFile) -> Result<(Arc<Pipeline>, FramedInput)>, is_once: bool) -> Self {
+        file.learning.events = u64::MAX;
+        Self { file, open, is_once, limit: u64::MAX }
+    }
+
+    /// Opens it once more.
+    ///
+    /// # Errors
+    /// It cannot be opened.
+    pub fn again(&self) -> Result<(Arc<Pipeline>, FramedInput)> {
+        (self.open)(self.file.clone())
+    }
 }
 
 /// What came of one reading.
@@ -63,8 +82,8 @@ pub struct Trained {
 ///
 /// # Errors
 /// The input cannot be read, or there is nothing to learn from.
-pub fn train(source: &Source<'_>, file: &PipelineFile, labels: &Labels, watch: &mut dyn Watch) -> Result<Trained> {
-    let models = fit_models(source, file, labels, watch)?;
+pub fn train(source: &Source<'_>, labels: &Labels, watch: &mut dyn Watch) -> Result<Trained> {
+    let models = fit_models(source, labels, watch)?;
     let learn = |pipeline: &Pipeline| Learning::with_models(pipeline, models, labels.clone());
     let Passed { pipeline, learning, counts } = pass(source, Stage::Calibrating, watch, learn, &mut Quiet)?;
     let bundle = learning
@@ -82,7 +101,8 @@ pub fn train(source: &Source<'_>, file: &PipelineFile, labels: &Labels, watch: &
 }
 
 /// First pass: what looks at sequences and labels.
-fn fit_models(source: &Source<'_>, file: &PipelineFile, labels: &Labels, watch: &mut dyn Watch) -> Result<Fitted> {
+fn fit_models(source: &Source<'_>, labels: &Labels, watch: &mut dyn Watch) -> Result<Fitted> {
+    let file = &source.file;
     let wanted = file.detectors.lstm_autoencoder.enabled || (file.detectors.boosted_trees.enabled && labels.tell_attacks());
     if !wanted {
         return Ok(Fitted::default());
@@ -126,7 +146,7 @@ pub fn pass(
     observer: &mut dyn Observer,
 ) -> Result<Passed> {
     watch.reached(stage, 0.0)?;
-    let (pipeline, mut input) = (source.open)()?;
+    let (pipeline, mut input) = source.again()?;
     let learning = Arc::new(learning(&pipeline)?);
     let correlator = Correlator::new(&pipeline.file.name, &pipeline.file.routes.threats, pipeline.file.correlation);
     let lanes = vec![(Arc::clone(&pipeline), Arc::clone(&learning))];

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::process::{Done, Running, json, lines, run, threatguard, until};
+use crate::process::{Done, Running, finish, json, lines, run, threatguard, until};
 use crate::schemas::check;
 use crate::workbench::{Workbench, shipped};
 
@@ -38,7 +38,7 @@ fn a_candidate_is_held_against_the_champion_on_held_out_events() {
     let bench = Workbench::new();
     let pipeline = quick(&bench);
     let benign = bench.simulated("benign.jsonl", &["--seed", "2", "--benign"]);
-    let (done, first) = retrain(&bench, &pipeline, &benign, &["--hold-out", "entities"]);
+    let (done, first) = retrain(&bench, &pipeline, &benign, &[]);
     println!("{first:#}");
     assert_eq!(done.code, Some(0), "{}", done.err);
     assert!(done.err.contains("0.00 counting") || done.err.contains("0.25") || done.err.contains("calibrating"), "{}", done.err);
@@ -160,4 +160,102 @@ fn verdicts_move_events_from_one_side_of_the_lesson_to_the_other() {
     assert!(done.err.contains("1 of 1 verdicts are of events that this input does not have"), "{}", done.err);
     let cut = bench.write("cut.jsonl", "{\"threatId\":");
     run(&["train", "--pipeline", &pipeline, "--input", &input, "--out", &out, "--feedback", &cut]).fails(2, &["line 1", "mend or remove"]);
+}
+
+fn importance(arguments: &[&str]) -> (Vec<String>, Value) {
+    let arguments = [&["model", "importance", "--json", "--repeats", "3"][..], arguments].concat();
+    let (first, second) = (run(&arguments).ok().out, run(&arguments).ok().out);
+    assert_eq!(first, second, "the same seed gives the same");
+    let found = json(&first);
+    assert_eq!((&found["analysisType"], &found["repeats"]), (&Value::from("permutation"), &Value::from(3)));
+    let names = found["features"].as_array().unwrap().iter().map(|feature| feature["featureName"].as_str().unwrap().to_owned());
+    (names.collect(), found)
+}
+
+#[test]
+fn importance_finds_the_column_that_tells_attacks_apart() {
+    let bench = Workbench::new();
+    let mut text = String::from("noise,told,word,label\n");
+    for row in 0..3_000_u64 {
+        let (noise, jitter, attack) = (row * 7_919 % 1_009, row * 104_729 % 97, row % 6 == 0);
+        let (told, label) = if attack { (500 + jitter, "scan") } else { (jitter, "normal") };
+        text.push_str(&format!("{noise},{told},{},{label}\n", ["a", "b"][(noise % 2) as usize]));
+    }
+    let (data, model) = (bench.write("table.csv", text), bench.text("model"));
+    run(&["train", "--data", &data, "--label", "label", "--out", &model]).ok();
+    let (names, found) = importance(&["--model", &model, "--data", &data]);
+    assert!(names.len() == 3 && names[0] == "told", "{found}");
+    let of = |place: usize| found["features"][place]["importance"].as_f64().unwrap();
+    assert!(of(0) > 0.5 && of(1).abs() < 0.1 && of(2).abs() < 0.1, "{found}");
+    assert!(found["features"][0]["spread"].as_f64().is_some() && found["rows"] == 3_000);
+    run(&["model", "importance", "--model", &model, "--data", &data, "--rows", "0"]).fails(2, &["--rows"]);
+    run(&["model", "importance", "--model", &model]).fails(2, &["--data"]);
+
+    let pipeline = quick(&bench);
+    let input = bench.simulated("labelled.jsonl", &["--seed", "2", "--label", "label", "--only", "network"]);
+    let models = bench.text("models");
+    run(&["train", "--pipeline", &pipeline, "--input", &input, "--label", "label", "--limit", "30000", "--out", &models]).ok();
+    let events = ["--pipeline", pipeline.as_str(), "--models", &models, "--input", &input, "--rows", "3000"];
+    let (names, found) = importance(&[&events[..], &["--label", "label"]].concat());
+    assert!(names.iter().any(|name| name == "bytes") && names.iter().any(|name| name == "beaconing"), "{names:?}");
+    assert!(found["tprAtFpr008"].as_f64().unwrap() > 0.1 && of_first(&found) > 0.0, "{found}");
+    run(&[&["model", "importance"], &events[..], &["--label", "nothing"]].concat()).fails(2, &["both attacks and benign"]);
+}
+
+fn of_first(found: &Value) -> f64 {
+    found["features"][0]["importance"].as_f64().unwrap()
+}
+
+/// The same verbs on a registry wherever it is.
+fn kept_in(bench: &Workbench, registry: &str, environment: &[(&str, &str)]) {
+    let pipeline = quick(bench);
+    let input = bench.simulated("benign.jsonl", &["--seed", "2", "--benign"]);
+    let bundle = bench.text("bundle");
+    run(&["train", "--pipeline", &pipeline, "--input", &input, "--limit", "5000", "--out", &bundle]).ok();
+    let verb = |words: &[&str]| {
+        let mut command = threatguard(&[words, &["--models", registry]].concat());
+        finish(command.envs(environment.iter().copied()), b"")
+    };
+    verb(&["model", "list"]).fails(2, &["is no registry"]);
+    verb(&["model", "add", &bundle]).ok();
+    let job = verb(&["model", "retrain", "--json", "--pipeline", &pipeline, "--input", &input]).ok();
+    let listed = json(&verb(&["model", "list", "--json"]).ok().out);
+    let versions = listed["versions"].as_array().unwrap();
+    let champion: Vec<&Value> = versions.iter().filter(|version| version["role"] == "champion").collect();
+    assert!(versions.len() == 2 && champion.len() == 1, "{listed}");
+    assert_eq!(champion[0]["version"], json(&job.out)["results"]["version"]);
+    assert_eq!(json(&verb(&["model", "jobs", "--json"]).ok().out).as_array().unwrap().len(), 1);
+    let other = versions.iter().find(|version| version["role"] != "champion").unwrap()["version"].as_str().unwrap();
+    verb(&["model", "promote", other]).ok();
+    let out = bench.text("out");
+    verb(&["run", "--once", "--pipeline", &pipeline, "--input", &input, "--output", &out]).ok();
+    let back = verb(&["model", "rollback"]).ok();
+    assert!(back.out.contains(champion[0]["version"].as_str().unwrap()), "{}", back.out);
+}
+
+#[test]
+fn a_registry_is_kept_in_a_folder_by_its_address() {
+    let bench = Workbench::new();
+    kept_in(&bench, &format!("file://{}", bench.text("registry")), &[]);
+    assert!(bench.path("registry/network/roles.json").is_file());
+    run(&["model", "list", "--models", "ftp://host/models"]).fails(2, &["s3://BUCKET/PREFIX"]);
+    let done = run(&["model", "list", "--models", "s3://key:secret@bucket/models"]);
+    assert!(!done.err.contains("secret") && done.code != Some(0), "{}", done.err);
+}
+
+#[test]
+fn a_registry_is_kept_in_an_object_store() {
+    let test = "a_registry_is_kept_in_an_object_store";
+    let Some(endpoint) = std::env::var("THREATGUARD_TEST_S3").ok().filter(|endpoint| !endpoint.is_empty()) else {
+        println!("{test}: skipped, THREATGUARD_TEST_S3 names no S3-compatible server with a bucket called threatguard");
+        return;
+    };
+    let environment = [
+        ("AWS_ENDPOINT", endpoint.as_str()),
+        ("AWS_ALLOW_HTTP", "true"),
+        ("AWS_REGION", "us-east-1"),
+        ("AWS_ACCESS_KEY_ID", "a"),
+        ("AWS_SECRET_ACCESS_KEY", "b"),
+    ];
+    kept_in(&Workbench::new(), &format!("s3://threatguard/{}", crate::support::fresh("models")), &environment);
 }

@@ -13,7 +13,7 @@ use crate::models::retrain::job::{Job, Stage};
 use crate::run::training::Watch;
 
 /// Between two records.
-const BEAT: Duration = Duration::from_secs(1);
+const BEAT: Duration = Duration::from_secs(2);
 /// Between two looks at the job that is waited for.
 const LOOK: Duration = Duration::from_secs(2);
 

@@ -11,7 +11,6 @@ mod tests;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::config::pipeline::PipelineFile;
 use crate::core::types::Offset;
 use crate::edge::{Records, clock};
 use crate::error::{Error, Result};
@@ -46,7 +45,7 @@ pub struct Request {
 ///
 /// # Errors
 /// Of the job, which has failed then; its record says so too.
-pub fn retrain(shelf: &Shelf, source: &Source<'_>, file: &PipelineFile, request: Request, watch: &mut dyn Watch) -> Result<Job> {
+pub fn retrain(shelf: &Shelf, source: &Source<'_>, request: Request, watch: &mut dyn Watch) -> Result<Job> {
     check(&request.configuration, source)?;
     let now = clock::wall();
     let name = Job::name(now, std::process::id());
@@ -55,7 +54,7 @@ pub fn retrain(shelf: &Shelf, source: &Source<'_>, file: &PipelineFile, request:
     let keeper = Keeper::begin(shelf.clone(), job)?;
     let done = keeper.wait_for_turn().and_then(|()| {
         let mut watch = keeper.watching(watch, limit);
-        work(shelf, source, file, &request, &mut watch)
+        work(shelf, source, &request, &mut watch)
     });
     keeper.end(done)
 }
@@ -70,7 +69,7 @@ fn check(configuration: &Configuration, source: &Source<'_>) -> Result<()> {
     Ok(())
 }
 
-fn work(shelf: &Shelf, source: &Source<'_>, file: &PipelineFile, request: &Request, watch: &mut dyn Watch) -> Result<Outcome> {
+fn work(shelf: &Shelf, source: &Source<'_>, request: &Request, watch: &mut dyn Watch) -> Result<Outcome> {
     let champion = champion(shelf, source, watch)?;
     let (held_out, said) = held_out(source, &request.configuration, watch)?;
     let labels = Labels {
@@ -79,10 +78,7 @@ fn work(shelf: &Shelf, source: &Source<'_>, file: &PipelineFile, request: &Reque
         judgements: Arc::clone(&request.judgements),
         held_out,
     };
-    let mut file = file.clone();
-    // Everything that is not held out is learned from: the sample that is kept of it is bounded.
-    (file.learning.events, file.learning.seed) = (u64::MAX, request.configuration.seed);
-    let candidate = training::train(source, &file, &labels, watch)?.bundle;
+    let candidate = training::train(source, &labels, watch)?.bundle;
     let old = champion.as_ref().map(|champion| Measured::of(champion, source, &labels, Stage::MeasuringChampion, watch)).transpose()?;
     let new = Measured::of(&candidate, source, &labels, Stage::MeasuringCandidate, watch)?;
     if old.as_ref().is_some_and(|old| old.truths != new.truths) {
@@ -101,7 +97,7 @@ fn work(shelf: &Shelf, source: &Source<'_>, file: &PipelineFile, request: &Reque
 fn champion(shelf: &Shelf, source: &Source<'_>, watch: &mut dyn Watch) -> Result<Option<Bundle>> {
     let Some(version) = shelf.roles()?.champion else { return Ok(None) };
     let bundle = shelf.load(&version)?;
-    let (pipeline, _) = (source.open)()?;
+    let (pipeline, _) = source.again()?;
     if let Err(error) = pipeline.scorer(Some(&bundle)) {
         watch.notice(&format!("the champion {version} cannot score this pipeline any more, so there is nothing to compare with: {error}"));
         return Ok(None);
@@ -122,7 +118,7 @@ fn held_out(source: &Source<'_>, configuration: &Configuration, watch: &mut dyn 
 
 fn count(source: &Source<'_>, watch: &mut dyn Watch) -> Result<u64> {
     watch.reached(Stage::Counting, 0.0)?;
-    let (pipeline, mut input) = (source.open)()?;
+    let (pipeline, mut input) = source.again()?;
     let (mut records, mut counted) = (Records::default(), 0);
     while counted < source.limit {
         records.clear();

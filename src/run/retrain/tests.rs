@@ -5,6 +5,7 @@ use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
 use super::*;
+use crate::config::pipeline::PipelineFile;
 use crate::edge::file::open_input;
 use crate::models::retrain::better::Criterion;
 use crate::models::retrain::job::Status;
@@ -82,12 +83,12 @@ impl Site {
     }
     fn retrain(&self, input: &Path, request: Request, heard: &mut Heard) -> Result<Job> {
         let opened = Cell::new(0);
-        let open = || {
+        let open = |file| {
             opened.set(opened.get() + 1);
-            let pipeline = Arc::new(Pipeline::open(file(), Some("threatguard"))?);
+            let pipeline = Arc::new(Pipeline::open(file, Some("threatguard"))?);
             Ok((pipeline, FramedInput::new(open_input(input.to_str().unwrap())?)))
         };
-        let done = retrain(&self.shelf, &Source { open: &open, is_once: false, limit: u64::MAX }, &file(), request, heard);
+        let done = retrain(&self.shelf, &Source::whole(file(), &open, false), request, heard);
         assert!(opened.get() > 0 || done.is_err());
         done
     }
