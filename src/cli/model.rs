@@ -249,7 +249,7 @@ mod tests {
         assert!(text.contains("champion  3000    1970-01-01T00:00:00") && text.contains("behavior isolation_forest"), "{text}");
         assert!(text.contains("2026-05-01T00:00:00Z  promote"), "{text}");
         let text = model_view::difference(&compare(&bundle(), &changed()));
-        assert!(text.contains("changed: peer_groups.json"), "{text}");
+        assert!(text.contains("changed: references.json"), "{text}");
         let text = model_view::shown(&Shown { role: Role::Shadow, manifest: bundle().manifest, comparisons: vec![] });
         assert!(text.contains("shadow\npipeline network, 3000 events"), "{text}");
         assert!(model_view::now(&now(&shelf, roles)).contains("a rollback leads to"));

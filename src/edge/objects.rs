@@ -62,8 +62,8 @@ impl Objects {
 
     /// In this process, for tests.
     #[cfg(test)]
-    pub fn in_memory() -> Self {
-        Self::of(Arc::new(object_store::memory::InMemory::new()), "models", "memory".to_owned()).unwrap()
+    pub fn in_memory() -> Result<Self> {
+        Self::of(Arc::new(object_store::memory::InMemory::new()), "models", "memory".to_owned())
     }
 
     #[must_use]
@@ -231,7 +231,7 @@ mod tests {
 
     #[test]
     fn objects_are_read_as_written_listed_and_changed_by_one_at_a_time() {
-        let objects = Objects::in_memory();
+        let objects = Objects::in_memory().unwrap();
         assert!(objects.read(&["a", "b"], 9).unwrap().is_none());
         assert!(objects.write_if(&["a", "b"], b"1".to_vec(), None).unwrap());
         assert!(!objects.write_if(&["a", "b"], b"2".to_vec(), None).unwrap(), "it is there");
@@ -249,7 +249,7 @@ mod tests {
 
     #[test]
     fn large_files_go_up_and_down_in_pieces() {
-        let (objects, folder) = (Objects::in_memory(), tempfile::tempdir().unwrap());
+        let (objects, folder) = (Objects::in_memory().unwrap(), tempfile::tempdir().unwrap());
         let [from, to] = ["from", "to"].map(|name| folder.path().join(name));
         for size in [0, 10, PIECE_BYTES + 7] {
             let bytes: Vec<u8> = (0..size).map(|at| at as u8).collect();

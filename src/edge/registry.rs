@@ -129,12 +129,12 @@ mod tests {
     fn a_folder_and_an_object_store_keep_registries_alike() {
         let folder = tempfile::tempdir().unwrap();
         keeps_a_registry(&(Arc::new(Folder(folder.path().to_owned())) as Arc<dyn Depot>));
-        keeps_a_registry(&(Arc::new(Objects::in_memory()) as Arc<dyn Depot>));
+        keeps_a_registry(&(Arc::new(Objects::in_memory().unwrap()) as Arc<dyn Depot>));
     }
 
     #[test]
     fn a_bundle_without_its_manifest_is_none_yet() {
-        let objects = Objects::in_memory();
+        let objects = Objects::in_memory().unwrap();
         let files = bundle().to_files();
         let (parts, version) = (&files[..files.len() - 1], bundle().manifest.version);
         Depot::save(&objects, &["network", &version], parts).unwrap();
