@@ -9,8 +9,9 @@ use super::args_retrain::RetrainArgs;
 
 /// Look at the model bundles of a registry, and say which of them scores
 ///
-/// A registry is a folder that keeps bundles by pipeline and version. One version is the champion: 'run --models REGISTRY' scores with
-/// it, and changes over within seconds when another one becomes that. A shadow scores the same events without outputs of its own.
+/// A registry is a folder, or a place in an object store, that keeps bundles by pipeline and version. One version is the champion: 'run
+/// --models REGISTRY' scores with it, and changes over within seconds when another one becomes that. A shadow scores the same events
+/// without outputs of its own.
 #[derive(Clone, Debug, Args)]
 #[command(after_long_help = "\
 Examples:                                   (each with --models REGISTRY, and --pipeline NAME where it keeps several)
@@ -32,7 +33,7 @@ pub struct ModelArgs {
 /// Which registry.
 #[derive(Clone, Debug, Args)]
 pub struct RegistryFlags {
-    /// Folder of the registry
+    /// Registry: a folder, or s3://BUCKET/PREFIX
     #[arg(long, value_name = "REGISTRY")]
     pub models: PathBuf,
     /// Name of the pipeline; not needed where the registry keeps bundles of one only

@@ -13,8 +13,9 @@ use crate::run::retrain::{BY_ENTITIES, BY_TIME};
 ///
 /// Champion and candidate score the same held-out events: the last ones of the input, or all of some entities. Where events have labels
 /// or analysts' verdicts, the candidate must surely find more attacks at a false-positive rate of 0.8 % (95 % interval of the difference
-/// above 0); without, its p-values must come as often as they say, at least as well as the champion's, and both must agree on what is
-/// odd. Otherwise it is added without a role, and the reason is told. A record in the registry says how far the job is.
+/// above 0), or no less there and more at the pipeline's thresholds; without, its p-values must come as often as they say, at least as
+/// well as the champion's, and both must agree on what is odd. Otherwise it is added without a role, and the reason is told. A record in
+/// the registry says how far the job is.
 #[derive(Clone, Debug, Args)]
 #[command(after_long_help = "\
 Examples:
@@ -25,7 +26,7 @@ Examples:
 
 Exit code 1 when the candidate is not better.")]
 pub struct RetrainArgs {
-    /// Folder of the registry
+    /// Registry: a folder, or s3://BUCKET/PREFIX
     #[arg(long, value_name = "REGISTRY")]
     pub models: PathBuf,
     /// Pipeline file
@@ -73,7 +74,7 @@ pub struct RetrainArgs {
 }
 
 fn seconds(text: &str) -> Result<u64, String> {
-    let span: Span = text.parse().map_err(|error| format!("{error}"))?;
+    let span: Span = text.parse()?;
     let seconds = Duration::from_micros(span.micros.unsigned_abs()).as_secs();
     if seconds == 0 { Err("a second is the least".to_owned()) } else { Ok(seconds) }
 }

@@ -20,10 +20,16 @@ pub(super) fn depot(place: &Path) -> Result<Arc<dyn Depot>> {
     let text = place.to_str().unwrap_or_default();
     match text.split_once("://") {
         _ if is_store(text) => Ok(Arc::new(Objects::open(text)?)),
-        Some(("file", path)) => Ok(Arc::new(Folder(PathBuf::from(path)))),
-        Some((scheme, _)) => Err(Error::config(format!("models are in a folder or in s3://BUCKET/PREFIX, not in {scheme}://"))),
-        None => Ok(Arc::new(Folder(place.to_owned()))),
+        Some((scheme, _)) if scheme != "file" => {
+            Err(Error::config(format!("models are in a folder or in s3://BUCKET/PREFIX, not in {scheme}://")))
+        }
+        _ => Ok(Arc::new(Folder(folder_of(place)))),
     }
+}
+
+/// The folder of `file:///folder`; any other path is its own.
+fn folder_of(place: &Path) -> PathBuf {
+    place.to_str().and_then(|text| text.strip_prefix("file://")).map_or_else(|| place.to_owned(), PathBuf::from)
 }
 
 /// The shelf of a pipeline in a registry, if that place is one.
@@ -45,7 +51,7 @@ pub(super) fn load(folder: &Path, pipeline: &str) -> Result<Bundle> {
         })?;
         return shelf.load(&champion);
     }
-    let place = place(folder, pipeline).ok_or_else(|| {
+    let place = place(&folder_of(folder), pipeline).ok_or_else(|| {
         Error::config(format!(
             "there is no model bundle for pipeline '{pipeline}' in {}; make one with 'threatguard train'",
             folder.display()
@@ -100,5 +106,11 @@ mod tests {
         assert!(learned(None, true).unwrap(), "the run before kept it");
         assert!(!learned(None, false).unwrap(), "a run that begins anew");
         assert!(learned(Some(&kept), false).unwrap() && learned(Some(&kept.join("network")), false).unwrap(), "named");
+        let address = format!("file://{}", kept.display());
+        assert!(shelf(Path::new(&address), "network").unwrap().is_none() && load(Path::new(&address), "network").is_ok());
+        let file = folder.path().join("file");
+        std::fs::write(&file, "x").unwrap();
+        let error = load(&file, "network").unwrap_err().to_string();
+        assert!(error.contains("there is no model bundle"), "{error}");
     }
 }

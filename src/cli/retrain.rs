@@ -163,7 +163,7 @@ fn view(job: &Job) -> String {
         results.attacks,
         results.benign
     ));
-    let head = ["", "version", "at FPR 0.8 %", "accuracy", "rows with p <= 1 %", "p <= 0.1 %", "threats"];
+    let head = ["", "version", "at FPR 0.8 %", "recall", "FPR", "accuracy", "rows with p <= 1 %", "p <= 0.1 %", "threats"];
     let mut lines = vec![head.map(str::to_owned).to_vec()];
     lines.extend(results.champion.iter().map(|figures| line("champion", figures)));
     lines.push(line("candidate", &results.candidate));
@@ -184,6 +184,8 @@ fn line(name: &str, figures: &Figures) -> Vec<String> {
         name.to_owned(),
         figures.version.clone(),
         rate(figures.tpr_at_fpr008),
+        rate(figures.recall),
+        rate(figures.false_positive_rate),
         rate(figures.accuracy),
         percent(figures.share_at_1_percent),
         percent(figures.share_at_01_percent),

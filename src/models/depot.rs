@@ -97,7 +97,7 @@ impl Depot for Folder {
                 let tag = Tag { tag: Some(sealed::hash(&bytes)), version: None };
                 Ok(Some((bytes, tag)))
             }
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) if is_absent(error.kind()) => Ok(None),
             Err(error) => Err(Error::config(format!("{} cannot be read", path.display())).because(error)),
         }
     }
@@ -128,9 +128,7 @@ impl Depot for Folder {
     fn remove(&self, names: &[&str]) -> Result<()> {
         let path = self.path(names);
         match fs::remove_file(&path) {
-            Err(error) if error.kind() != ErrorKind::NotFound => {
-                Err(Error::permanent(format!("cannot remove {}", path.display())).because(error))
-            }
+            Err(error) if !is_absent(error.kind()) => Err(Error::permanent(format!("cannot remove {}", path.display())).because(error)),
             _ => Ok(()),
         }
     }
@@ -139,7 +137,7 @@ impl Depot for Folder {
         let folder = self.path(below);
         match fs::read_dir(&folder) {
             Ok(entries) => Ok(entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect()),
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(vec![]),
+            Err(error) if is_absent(error.kind()) => Ok(vec![]),
             Err(error) => Err(Error::config(format!("{} cannot be read", folder.display())).because(error)),
         }
     }
@@ -156,6 +154,11 @@ impl Depot for Folder {
     fn manifest(&self, names: &[&str]) -> Result<Manifest> {
         bundle_files::load_manifest(&self.path(names))
     }
+}
+
+/// Below a file there is nothing either.
+fn is_absent(kind: ErrorKind) -> bool {
+    matches!(kind, ErrorKind::NotFound | ErrorKind::NotADirectory)
 }
 
 /// Writes a file whole, in the place of the one before.

@@ -1,14 +1,15 @@
 //! Whether a candidate is better than the champion on the same held-out rows, and why. A candidate is not believed to be.
 //!
-//! Its benign surprises must mean what they say, or no less than the champion's, in any case. With enough labels it must find more attacks at a false-positive rate of
-//! 0.8 %, the 95 % interval of the difference above 0; or find no less where the champion's surprises have lost their meaning. Without
-//! labels its surprises must mean at least as much as the champion's do, and both must agree on what is odd.
+//! Its benign surprises must mean what they say, or no less than the champion's, in any case. With enough labels it must find more
+//! attacks at a false-positive rate of 0.8 %, the 95 % interval of the difference above 0; or find no less there, and more at the
+//! pipeline's own thresholds without more false threats, or where the champion's surprises have lost their meaning. Without labels its
+//! surprises must mean at least as much as the champion's do, and both must agree on what is odd.
 
 use std::f64::consts::LN_10;
 
 use serde::{Deserialize, Serialize};
 
-use super::figures::{Difference, Scored, Truths, agreement, difference, found_at};
+use super::figures::{Difference, Scored, Truths, agreement, difference, difference_of_threats, found_at, share_of_threats};
 
 /// The false-positive rate at which models are compared.
 const RATE: f64 = 0.008;
@@ -50,6 +51,9 @@ pub struct Figures {
     /// Of labelled rows: rightly judged at the pipeline's thresholds.
     pub accuracy: Option<f64>,
     pub tpr_at_fpr008: Option<f64>,
+    /// Shares of the attacks and of the benign rows that are threats by those thresholds.
+    pub recall: Option<f64>,
+    pub false_positive_rate: Option<f64>,
     /// Shares of rows not known to be attacks with a p-value of at most 1 % and 0.1 %.
     pub share_at_1_percent: f64,
     pub share_at_01_percent: f64,
@@ -101,7 +105,10 @@ pub fn decide(truths: &Truths, champion: Option<Side<'_>>, candidate: Side<'_>, 
     let shared = champion.map(|old| agreement(old.scored, candidate.scored, RATE));
     let (criterion, said) = match (&old, champion) {
         (Some(old), Some(side)) => match gain {
-            Some(gain) => (Criterion::TprAtFpr008, by_labels(&new, old, gain, rows_of(truths))),
+            Some(gain) => {
+                let threats = difference_of_threats(truths, [side.scored, candidate.scored], seed);
+                (Criterion::TprAtFpr008, by_labels([&new, old], gain, threats, rows_of(truths)))
+            }
             None => (Criterion::Calibration, without_labels(&new, old, [side.scored, candidate.scored], shared, rows_of(truths))),
         },
         _ => (
@@ -146,6 +153,8 @@ fn figures(truths: &Truths, Side { version, scored }: Side<'_>, has_labels: bool
         version: version.to_owned(),
         accuracy: has_labels.then(|| right / labelled().count().max(1) as f64),
         tpr_at_fpr008: has_labels.then(|| found_at(truths, scored, RATE)),
+        recall: has_labels.then(|| share_of_threats(truths, scored, true)),
+        false_positive_rate: has_labels.then(|| share_of_threats(truths, scored, false)),
         share_at_1_percent: share(2.0),
         share_at_01_percent: share(3.0),
         threats: scored.threat.iter().filter(|threat| **threat).count() as u64,
@@ -183,13 +192,14 @@ fn as_sound(new: &Figures, old: &Figures, rows: usize) -> Result<(), String> {
     if rows >= ROWS_MIN && is_no_worse { Ok(()) } else { sound(new, rows) }
 }
 
-fn by_labels(new: &Figures, old: &Figures, gain: Difference, rows: usize) -> Result<String, String> {
+fn by_labels([new, old]: [&Figures; 2], gain: Difference, threats: Difference, rows: usize) -> Result<String, String> {
     as_sound(new, old, rows)?;
     let Difference { value, interval95: [low, high] } = gain;
+    let percent = |share: Option<f64>| 100.0 * share.unwrap_or_default();
     let rates = format!(
         "{:.1} % of the attacks at 0.8 % false positives, the champion {:.1} % (difference {:+.1}, 95 % within {:+.1} and {:+.1})",
-        100.0 * new.tpr_at_fpr008.unwrap_or_default(),
-        100.0 * old.tpr_at_fpr008.unwrap_or_default(),
+        percent(new.tpr_at_fpr008),
+        percent(old.tpr_at_fpr008),
         100.0 * value,
         100.0 * low,
         100.0 * high
@@ -197,7 +207,17 @@ fn by_labels(new: &Figures, old: &Figures, gain: Difference, rows: usize) -> Res
     if low > 0.0 {
         return Ok(format!("it finds {rates}"));
     }
-    if low >= -LOSS_MAX && sound(old, rows).is_err() && sound(new, rows).is_ok() {
+    let no_less = low >= -LOSS_MAX;
+    let false_threats = new.false_positive_rate.unwrap_or_default() <= old.false_positive_rate.unwrap_or_default().max(RATE);
+    if no_less && threats.interval95[0] > 0.0 && false_threats {
+        return Ok(format!(
+            "it finds {rates}, and {:.1} % instead of {:.1} % at the pipeline's thresholds, with {:.2} % false threats",
+            percent(new.recall),
+            percent(old.recall),
+            percent(new.false_positive_rate)
+        ));
+    }
+    if no_less && sound(old, rows).is_err() && sound(new, rows).is_ok() {
         return Ok(format!("it finds {rates}, and its surprises mean what they say while the champion's do not any more"));
     }
     Err(format!("it does not surely find more: {rates}"))
@@ -270,6 +290,11 @@ mod tests {
         assert!(!alike.better && alike.reason.contains("not surely"), "{alike:?}");
         let loud = judged(&truths, Some(&weak), &swollen(&strong, 3.0));
         assert!(!loud.better && loud.reason.contains("have p <= 1 %"), "a ranking alone is not enough: {loud:?}");
+        let silent = Scored { threat: vec![false; 6_000], ..strong.clone() };
+        let louder = judged(&truths, Some(&silent), &strong);
+        assert!(louder.better && louder.reason.contains("at the pipeline's thresholds"), "{louder:?}");
+        let everywhere = Scored { threat: vec![true; 6_000], ..strong.clone() };
+        assert!(!judged(&truths, Some(&silent), &everywhere).better, "false threats are no gain");
         let mended = judged(&truths, Some(&swollen(&strong, 3.0)), &strong);
         assert!(mended.better && mended.reason.contains("do not any more"), "{mended:?}");
     }

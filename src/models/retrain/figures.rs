@@ -100,23 +100,53 @@ pub fn found_at(truths: &Truths, scored: &Scored, limit: f64) -> f64 {
     Ranked::new(truths, scored).found(&vec![1; truths.clusters()], limit)
 }
 
-/// How much more the new model finds, by draws of clusters with replacement.
+/// How much more the new model finds at a false-positive rate of `limit`.
 #[must_use]
 pub fn difference(truths: &Truths, [old, new]: [&Scored; 2], limit: f64, seed: u64) -> Difference {
     let [old, new] = [old, new].map(|scored| Ranked::new(truths, scored));
+    drawn(truths, seed, |weights| new.found(weights, limit) - old.found(weights, limit))
+}
+
+/// How many more of the attacks are threats by the pipeline's own thresholds.
+#[must_use]
+pub fn difference_of_threats(truths: &Truths, sides: [&Scored; 2], seed: u64) -> Difference {
+    drawn(truths, seed, |weights| {
+        let [old, new] = sides.map(|scored| threats_among(truths, scored, true, weights));
+        new - old
+    })
+}
+
+/// The share of the attacks, or of the benign rows, that are threats.
+#[must_use]
+pub fn share_of_threats(truths: &Truths, scored: &Scored, attack: bool) -> f64 {
+    threats_among(truths, scored, attack, &vec![1; truths.clusters()])
+}
+
+fn threats_among(truths: &Truths, scored: &Scored, attack: bool, weights: &[u32]) -> f64 {
+    let (mut all, mut threats) = (0, 0);
+    let rows = truths.attack.iter().zip(&truths.cluster).zip(&scored.threat).filter(|((label, _), _)| **label == Some(attack));
+    for ((_, cluster), threat) in rows {
+        let weight = u64::from(weights[*cluster as usize]);
+        all += weight;
+        threats += weight * u64::from(*threat);
+    }
+    threats as f64 / all.max(1) as f64
+}
+
+/// A difference and its interval, by draws of clusters with replacement.
+fn drawn(truths: &Truths, seed: u64, of: impl Fn(&[u32]) -> f64) -> Difference {
     let clusters = truths.clusters();
-    let ones = vec![1; clusters];
     let mut random = Random::new(seed);
     let mut draws: Vec<f64> = (0..DRAWS)
         .map(|_| {
             let mut weights = vec![0_u32; clusters];
             (0..clusters).for_each(|_| weights[random.below(clusters as u64) as usize] += 1);
-            new.found(&weights, limit) - old.found(&weights, limit)
+            of(&weights)
         })
         .collect();
     draws.sort_by(f64::total_cmp);
     let at = |share: f64| draws[((DRAWS - 1) as f64 * share) as usize];
-    Difference { value: new.found(&ones, limit) - old.found(&ones, limit), interval95: [at(0.025), at(0.975)] }
+    Difference { value: of(&vec![1; clusters]), interval95: [at(0.025), at(0.975)] }
 }
 
 /// Of the `share` most surprising rows by one model, the part that is among as many by the other.

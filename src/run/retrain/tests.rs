@@ -126,7 +126,14 @@ fn a_candidate_is_promoted_only_where_it_is_better_and_the_record_says_why() {
     assert_eq!(site.shelf.load(&only_added.version).unwrap().manifest.version, only_added.version, "it is there without a role");
     assert!(only_added.new_accuracy.is_some() && only_added.improvement_percentage.is_some());
     assert_eq!(only_added.attacks + only_added.benign, 3_000);
-    assert_eq!(only_added.better, only_added.gain_interval95.unwrap()[0] > 0.0, "{only_added:?}");
+    assert!(only_added.better && only_added.reason.contains("instead of 0.0 %"), "it alone finds threats: {only_added:?}");
+
+    // New entities with attacks among them: the champion ranks those no higher than what it does not know.
+    let mut whole = request(Some("label"));
+    BY_ENTITIES.clone_into(&mut whole.configuration.hold_out);
+    let taken = site.retrain(&labelled, whole, &mut Heard::default()).unwrap().results.unwrap();
+    assert!(taken.promoted && taken.gain_interval95.unwrap()[0] > 0.0, "{taken:?}");
+    assert_eq!((site.champion(), site.shelf.roles().unwrap().before()), (Some(taken.version), Some(results.version.as_str())));
 }
 
 #[test]

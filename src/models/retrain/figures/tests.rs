@@ -44,3 +44,13 @@ fn agreement_is_of_the_most_surprising_rows() {
     assert!((agreement(&one, &one, 0.008) - 1.0).abs() < 1e-9);
     assert!(agreement(&one, &other, 0.008) < 0.3);
 }
+
+#[test]
+fn threats_are_counted_among_attacks_and_among_benign_rows() {
+    let truths = Truths { attack: [true, true, false, false, false].map(Some).to_vec(), cluster: vec![0, 1, 2, 3, 4] };
+    let scored = |threat: [bool; 5]| Scored { surprise: vec![0.0; 5], threat: threat.to_vec() };
+    let (none, some) = (scored([false; 5]), scored([true, true, true, false, false]));
+    assert!((share_of_threats(&truths, &some, false) - 1.0 / 3.0).abs() < 1e-9 && share_of_threats(&truths, &none, true) < 1e-9);
+    let more = difference_of_threats(&truths, [&none, &some], 1);
+    assert!((more.value - 1.0).abs() < 1e-9 && more.interval95[1] > 0.9, "{more:?}");
+}
