@@ -23,18 +23,19 @@ Examples:
   threatguard model retrain -p pipelines/network.yaml --models registry -i labelled.jsonl --label label --hold-out entities
   threatguard model retrain -p pipelines/network.yaml --models registry -i week.jsonl --feedback out/feedback.jsonl
   threatguard model jobs --models registry              how far it is, seen from elsewhere
+  threatguard model retrain --model model --data newer.csv.gz --label class
 
 Exit code 1 when the candidate is not better.")]
 pub struct RetrainArgs {
     /// Registry: a folder, or s3://BUCKET/PREFIX
-    #[arg(long, value_name = "REGISTRY")]
-    pub models: PathBuf,
+    #[arg(long, value_name = "REGISTRY", required_unless_present = "data")]
+    pub models: Option<PathBuf>,
     /// Pipeline file
-    #[arg(long, short, value_name = "FILE")]
-    pub pipeline: PathBuf,
+    #[arg(long, short, value_name = "FILE", required_unless_present = "data")]
+    pub pipeline: Option<PathBuf>,
     /// File (plain, gzip or zstd) or folder; it is read several times
-    #[arg(long, short, value_name = "PATH")]
-    pub input: PathBuf,
+    #[arg(long, short, value_name = "PATH", required_unless_present = "data")]
+    pub input: Option<PathBuf>,
     /// How the input is read
     #[arg(long, value_name = "NAME", default_value = "auto", value_parser = codecs())]
     pub codec: String,
@@ -45,7 +46,7 @@ pub struct RetrainArgs {
     #[arg(long, value_name = "VALUE", requires = "label")]
     pub benign: Option<String>,
     /// Analysts' verdicts, as 'threatguard verdict' writes them; they go over labels
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", requires = "pipeline")]
     pub feedback: Option<PathBuf>,
     /// What is held out: the last events, or all events of some entities
     #[arg(long, value_name = "WHAT", default_value = BY_TIME, value_parser = [BY_TIME, BY_ENTITIES])]
@@ -54,10 +55,10 @@ pub struct RetrainArgs {
     #[arg(long, value_name = "SHARE", default_value_t = 0.25)]
     pub validation_split: f64,
     /// Give up after so long, such as 30m
-    #[arg(long, value_name = "SPAN", value_parser = seconds)]
+    #[arg(long, value_name = "SPAN", requires = "pipeline", value_parser = seconds)]
     pub max_time: Option<u64>,
     /// Stop after so many events
-    #[arg(long, value_name = "EVENTS")]
+    #[arg(long, value_name = "EVENTS", requires = "pipeline")]
     pub limit: Option<u64>,
     /// Only add the candidate, however good it is
     #[arg(long)]
@@ -71,6 +72,29 @@ pub struct RetrainArgs {
     /// For programs: the job's record at its end
     #[arg(long)]
     pub json: bool,
+    #[command(flatten)]
+    pub table: RetrainTableFlags,
+}
+
+/// A table's model instead of a pipeline's: the one in a folder, replaced only by a better one. There is no record of the job.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "A model of a table")]
+pub struct RetrainTableFlags {
+    /// Folder of the model, as 'train --data' wrote it
+    #[arg(long, value_name = "DIR", requires = "data", conflicts_with_all = ["pipeline", "models", "input"])]
+    pub model: Option<PathBuf>,
+    /// Table to learn from: CSV, JSON Lines or Parquet; plain, gzip or zstd
+    #[arg(long, value_name = "FILE", requires = "model")]
+    pub data: Option<PathBuf>,
+    /// Columns that are not looked at
+    #[arg(long, value_name = "A,B", value_delimiter = ',', requires = "data")]
+    pub drop: Vec<String>,
+    /// Column of the entity: its rows are held out together
+    #[arg(long, value_name = "COLUMN", requires = "data")]
+    pub group: Option<String>,
+    /// Names for a CSV file without a header line: a list, or a file
+    #[arg(long, value_name = "LIST|FILE", requires = "data")]
+    pub columns: Option<String>,
 }
 
 fn seconds(text: &str) -> Result<u64, String> {

@@ -33,6 +33,7 @@ mod model_view;
 mod models;
 mod replay;
 mod retrain;
+mod retrain_table;
 mod run;
 mod score;
 mod show;

@@ -11,9 +11,9 @@ use super::{Outcome, feedback, input, model, models, output};
 use crate::config::pipeline::{self, PipelineFile};
 use crate::core::printable::printable;
 use crate::edge::clock;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::models::registry_files::Shelf;
-use crate::models::retrain::better::Figures;
+use crate::models::retrain::better::{Figures, Outcome as Compared};
 use crate::models::retrain::job::{Configuration, Job, Stage, Status};
 use crate::run::framed::FramedInput;
 use crate::run::pipeline::Pipeline;
@@ -21,11 +21,17 @@ use crate::run::retrain::{Request, retrain};
 use crate::run::training::{Source, Watch};
 
 pub(super) fn run(args: &RetrainArgs) -> Result<Outcome> {
-    let file = pipeline::load(&args.pipeline)?;
-    let shelf = Shelf::of(models::depot(&args.models)?, &file.name)?;
-    let request = request(args, &file)?;
-    let open = again(&args.input, &args.codec);
-    let source = Source { limit: args.limit.unwrap_or(u64::MAX), ..Source::whole(file, &open, args.input.as_os_str() == "-") };
+    if let (Some(model), Some(data)) = (&args.table.model, &args.table.data) {
+        return super::retrain_table::run(args, model, data);
+    }
+    let (Some(registry), Some(file), Some(from)) = (&args.models, &args.pipeline, &args.input) else {
+        return Err(Error::bug("neither a table's model nor a pipeline with its registry and input"));
+    };
+    let file = pipeline::load(file)?;
+    let shelf = Shelf::of(models::depot(registry)?, &file.name)?;
+    let request = request(args, from, &file)?;
+    let open = again(from, &args.codec);
+    let source = Source { limit: args.limit.unwrap_or(u64::MAX), ..Source::whole(file, &open, from.as_os_str() == "-") };
     let mut shown = Shown::new(true);
     let done = retrain(&shelf, &source, request, &mut shown);
     shown.end();
@@ -39,10 +45,10 @@ pub(super) fn run(args: &RetrainArgs) -> Result<Outcome> {
     Ok(if better { Outcome::Clean } else { Outcome::Findings })
 }
 
-fn request(args: &RetrainArgs, file: &PipelineFile) -> Result<Request> {
+fn request(args: &RetrainArgs, from: &std::path::Path, file: &PipelineFile) -> Result<Request> {
     let text = |path: &std::path::Path| path.display().to_string();
     let configuration = Configuration {
-        data_source: text(&args.input),
+        data_source: text(from),
         validation_split: args.validation_split,
         hold_out: args.hold_out.clone(),
         max_training_seconds: args.max_time,
@@ -155,14 +161,18 @@ fn view(job: &Job) -> String {
     if let Some(error) = &job.error_message {
         text.push_str(&format!("{}\n", printable(error)));
     }
-    let Some(results) = &job.results else { return text };
-    text.push_str(&format!(
+    text + &job.results.as_ref().map_or_else(String::new, results)
+}
+
+/// What came of comparing two models.
+pub(super) fn results(results: &Compared) -> String {
+    let mut text = format!(
         "held out: {}: {} rows, {} known attacks, {} known to be benign\n\n",
         printable(&results.held_out),
         results.rows,
         results.attacks,
         results.benign
-    ));
+    );
     let head = ["", "version", "at FPR 0.8 %", "recall", "FPR", "accuracy", "rows with p <= 1 %", "p <= 0.1 %", "threats"];
     let mut lines = vec![head.map(str::to_owned).to_vec()];
     lines.extend(results.champion.iter().map(|figures| line("champion", figures)));
@@ -170,7 +180,7 @@ fn view(job: &Job) -> String {
     text.push_str(&table(&lines));
     let what = match (results.promoted, results.better) {
         (true, _) => "promoted",
-        (false, true) => "better, and added without a role",
+        (false, true) => "better, and not promoted",
         (false, false) => "not promoted",
     };
     text.push_str(&format!("\n{what}: {}\n", printable(&results.reason)));

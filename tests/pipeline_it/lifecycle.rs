@@ -259,3 +259,38 @@ fn a_registry_is_kept_in_an_object_store() {
     ];
     kept_in(&Workbench::new(), &format!("s3://threatguard/{}", crate::support::fresh("models")), &environment);
 }
+
+/// Rows of which one in six is labelled as an attack: by `told`, or by nothing, while all values of `told` are ordinary.
+fn table(rows: u64, tells: bool) -> String {
+    let mut text = String::from("host,noise,told,label\n");
+    for row in 0..rows {
+        let (noise, jitter, attack) = (row * 7_919 % 1_009, row * 104_729 % 97, row % 6 == 0);
+        let told = match (tells, attack) {
+            (true, true) => 150 + jitter,
+            (true, false) => jitter,
+            (false, _) => row * 104_729 % 301,
+        };
+        text.push_str(&format!("h{},{noise},{told},{}\n", row * 31 % 53, if attack { "scan" } else { "normal" }));
+    }
+    text
+}
+
+#[test]
+fn a_tables_model_gives_way_only_to_a_better_one() {
+    let bench = Workbench::new();
+    let (old, newer, model) =
+        (bench.write("old.csv", table(3_000, false)), bench.write("new.csv", table(9_000, true)), bench.text("model"));
+    run(&["train", "--data", &old, "--label", "label", "--drop", "host", "--out", &model]).ok();
+    let version = || json(&std::fs::read_to_string(bench.path("model/manifest.json")).unwrap())["version"].clone();
+    let (first, flags) = (version(), ["model", "retrain", "--json", "--model", &model, "--data", &newer, "--group", "host"]);
+    let only_measured = run(&[&flags[..], &["--hold-out", "entities", "--no-promote"]].concat()).ok();
+    assert_eq!((version(), json(&only_measured.out)["promoted"].clone()), (first.clone(), Value::from(false)));
+    let taken = json(&run(&[&flags[..], &["--hold-out", "entities"]].concat()).ok().out);
+    assert!(taken["promoted"] == true && taken["criterion"] == "tpr_at_fpr008", "{taken}");
+    assert_eq!((version(), taken["champion"]["version"].clone()), (taken["candidate"]["version"].clone(), first));
+    // It is as good as can be: another one is not better.
+    let again = run(&[&flags[..], &["--seed", "7"]].concat());
+    assert_eq!((again.code, version()), (Some(1), taken["candidate"]["version"].clone()), "{}", again.out);
+    run(&["model", "retrain", "--model", &model, "--data", &newer, "--hold-out", "entities"]).fails(2, &["--group"]);
+    run(&["model", "retrain", "--model", &model]).fails(2, &["--data"]);
+}

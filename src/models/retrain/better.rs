@@ -10,6 +10,7 @@ use std::f64::consts::LN_10;
 use serde::{Deserialize, Serialize};
 
 use super::figures::{Difference, Scored, Truths, agreement, difference, difference_of_threats, found_at, share_of_threats};
+use crate::error::{Error, Result};
 
 /// The false-positive rate at which models are compared.
 const RATE: f64 = 0.008;
@@ -92,6 +93,18 @@ pub struct Outcome {
 pub struct Side<'s> {
     pub version: &'s str,
     pub scored: &'s Scored,
+}
+
+/// The share that may be held out.
+pub const SPLIT: std::ops::RangeInclusive<f64> = 0.05..=0.9;
+
+/// # Errors
+/// `Config`: no share that can be held out.
+pub fn check_split(share: f64) -> Result<()> {
+    if SPLIT.contains(&share) {
+        return Ok(());
+    }
+    Err(Error::config(format!("a validation split lies between {} and {}, such as 0.25", SPLIT.start(), SPLIT.end())))
 }
 
 /// Decides. `held_out` says in words which rows these are.

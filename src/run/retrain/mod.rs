@@ -17,7 +17,7 @@ use crate::error::{Error, Result};
 use crate::models::bundle::Bundle;
 use crate::models::feedback::Judgements;
 use crate::models::registry_files::Shelf;
-use crate::models::retrain::better::{Outcome, Side, decide};
+use crate::models::retrain::better::{Outcome, Side, check_split, decide};
 use crate::models::retrain::job::{Configuration, Job, Stage};
 use crate::run::labels::{HeldOut, Labels};
 use crate::run::training::{self, Source, Watch};
@@ -26,8 +26,6 @@ use measure::Measured;
 
 /// Records that are counted at a time.
 const BATCH_RECORDS: usize = 16_384;
-/// Of a share that is held out.
-const SPLIT: std::ops::RangeInclusive<f64> = 0.05..=0.9;
 /// Ways to hold out.
 pub const BY_TIME: &str = "time";
 pub const BY_ENTITIES: &str = "entities";
@@ -63,10 +61,7 @@ fn check(configuration: &Configuration, source: &Source<'_>) -> Result<()> {
     if source.is_once {
         return Err(Error::config("retraining reads its input several times; give a file or a folder"));
     }
-    if !SPLIT.contains(&configuration.validation_split) {
-        return Err(Error::config(format!("a validation split lies between {} and {}, such as 0.25", SPLIT.start(), SPLIT.end())));
-    }
-    Ok(())
+    check_split(configuration.validation_split)
 }
 
 fn work(shelf: &Shelf, source: &Source<'_>, request: &Request, watch: &mut dyn Watch) -> Result<Outcome> {
