@@ -16,7 +16,7 @@ use crate::models::retrain::job::Stage;
 use crate::models::sample::Fitted;
 use crate::run::embedded::{Embedded, Observer, Quiet};
 use crate::run::framed::FramedInput;
-use crate::run::labels::Labels;
+use crate::run::labels::{HeldOut, Labels};
 use crate::run::learning::Learning;
 use crate::run::pipeline::Pipeline;
 use crate::run::telemetry::Metrics;
@@ -86,9 +86,7 @@ pub fn train(source: &Source<'_>, labels: &Labels, watch: &mut dyn Watch) -> Res
     let models = fit_models(source, labels, watch)?;
     let learn = |pipeline: &Pipeline| Learning::with_models(pipeline, models, labels.clone());
     let Passed { pipeline, learning, counts } = pass(source, Stage::Calibrating, watch, learn, &mut Quiet)?;
-    let bundle = learning
-        .finish_early(&pipeline)?
-        .ok_or_else(|| Error::config("there is nothing to learn from: no event could be read; check the codec"))?;
+    let bundle = learning.finish_early(&pipeline)?.ok_or_else(|| nothing_learned(labels, counts))?;
     let judgements = &labels.judgements;
     if judgements.unmet() > 0 {
         watch.notice(&format!(
@@ -98,6 +96,14 @@ pub fn train(source: &Source<'_>, labels: &Labels, watch: &mut dyn Watch) -> Res
         ));
     }
     Ok(Trained { bundle, counts })
+}
+
+fn nothing_learned(labels: &Labels, counts: Counts) -> Error {
+    Error::config(match (counts.scored, labels.held_out) {
+        (0, _) => "there is nothing to learn from: no event could be read; check the codec",
+        (_, HeldOut::None) => "there is nothing to learn from: every event is an attack or exempt",
+        _ => "there is nothing to learn from: every event is held out, an attack or exempt; hold out less, or by --hold-out time",
+    })
 }
 
 /// First pass: what looks at sequences and labels.

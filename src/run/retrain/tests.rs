@@ -149,6 +149,18 @@ fn a_job_that_fails_says_so_and_leaves_the_registry_as_it_was() {
         assert!(job.progress < 1.0 && job.results.is_none() && job.finished_at.is_some());
         assert!(site.shelf.versions().unwrap().is_empty() && site.champion().is_none());
     }
+    let one_entity = site.path("one.jsonl");
+    let text = std::fs::read_to_string(&input).unwrap();
+    let own: Vec<&str> = text.lines().filter(|line| line.contains("\"10.0.0.1\"")).collect();
+    std::fs::write(&one_entity, own.join("\n")).unwrap();
+    for (share, is_held_out) in [(0.05, false), (0.9, true)] {
+        let mut whole = request(None);
+        (whole.configuration.hold_out, whole.configuration.validation_split) = (BY_ENTITIES.to_owned(), share);
+        let done = site.retrain(&one_entity, whole, &mut Heard::default());
+        let text = done.map_or_else(|error| error.to_string(), |job| job.results.unwrap().reason);
+        let expected = if is_held_out { "every event is held out" } else { "only 0 held-out rows" };
+        assert!(text.contains(expected), "{share}: {text}");
+    }
     let mut late = request(None);
     late.configuration.max_training_seconds = Some(0);
     let error = site.retrain(&input, late, &mut Heard::default()).unwrap_err().to_string();
@@ -156,7 +168,7 @@ fn a_job_that_fails_says_so_and_leaves_the_registry_as_it_was() {
     let mut all = request(None);
     all.configuration.validation_split = 1.0;
     assert!(site.retrain(&input, all, &mut Heard::default()).unwrap_err().to_string().contains("such as 0.25"));
-    assert_eq!(site.shelf.jobs(clock::wall()).unwrap().len(), 4, "what was wrong from the start made no record");
+    assert_eq!(site.shelf.jobs(clock::wall()).unwrap().len(), 6, "what was wrong from the start made no record");
 }
 
 #[test]
