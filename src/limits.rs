@@ -79,7 +79,12 @@ pub const BUNDLE_PART_BYTES_MAX: u64 = 64 * 1024 * 1024;
 pub const SHADOW_ENTITIES_MAX: usize = 100_000;
 /// Changes of roles that a registry of bundles remembers.
 pub const REGISTRY_HISTORY_MAX: usize = 200;
-/// The file that says them.
+/// Records of retraining jobs that it keeps.
+pub const REGISTRY_JOBS_MAX: usize = 200;
+/// A file of analysts' verdicts, and the characters of an analyst's name.
+pub const FEEDBACK_BYTES_MAX: u64 = 64 * 1024 * 1024;
+pub const FEEDBACK_NAME_CHARS_MAX: usize = 100;
+/// The file that says who has which role, or how far a job is.
 pub const REGISTRY_FILE_BYTES_MAX: u64 = 1024 * 1024;
 /// Rows kept for training, out of any number seen.
 pub const TRAINING_ROWS_MAX: usize = 1_000_000;
@@ -88,6 +93,8 @@ pub const TABLE_ROWS_MAX: usize = 10_000_000;
 /// Bytes of one table once decompressed; it is read whole.
 pub const TABLE_BYTES_MAX: u64 = 8 * 1024 * 1024 * 1024;
 
+/// Rows of each kind, attacks and benign, that permutation importance is measured on; about 500 bytes each.
+pub const IMPORTANCE_ROWS_MAX: usize = 1_000_000;
 /// Events that one backtest measures, 60 bytes each; and different labels among them.
 pub const BACKTEST_EVENTS_MAX: usize = 1 << 24;
 pub const BACKTEST_CLASSES_MAX: usize = 1_000;

@@ -34,7 +34,7 @@ pub struct ServiceFlags {
     /// Address of /health, /health/ready and /metrics; port 0 takes a free one and prints it
     #[arg(long, value_name = "ADDRESS")]
     pub listen: Option<String>,
-    /// Folder of model bundles; without one a pipeline learns from its first events
+    /// Folder of model bundles, or a registry of them there or in s3://BUCKET/PREFIX; without one a pipeline learns from its first events
     #[arg(long, value_name = "DIR")]
     pub models: Option<PathBuf>,
     /// Folder of the results in embedded mode
@@ -250,6 +250,9 @@ pub struct TrainArgs {
     /// Stop after so many events
     #[arg(long, value_name = "EVENTS", requires = "pipeline")]
     pub limit: Option<u64>,
+    /// Analysts' verdicts on threats in these events, as 'verdict' writes them; they go over labels
+    #[arg(long, value_name = "FILE", requires = "pipeline")]
+    pub feedback: Option<PathBuf>,
     #[command(flatten)]
     pub table: TableFlags,
 }

@@ -4,10 +4,14 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
+use super::args_importance::ImportanceArgs;
+use super::args_retrain::RetrainArgs;
+
 /// Look at the model bundles of a registry, and say which of them scores
 ///
-/// A registry is a folder that keeps bundles by pipeline and version. One version is the champion: 'run --models REGISTRY' scores with
-/// it, and changes over within seconds when another one becomes that. A shadow scores the same events without outputs of its own.
+/// A registry is a folder, or a place in an object store, that keeps bundles by pipeline and version. One version is the champion: 'run
+/// --models REGISTRY' scores with it, and changes over within seconds when another one becomes that. A shadow scores the same events
+/// without outputs of its own.
 #[derive(Clone, Debug, Args)]
 #[command(after_long_help = "\
 Examples:                                   (each with --models REGISTRY, and --pipeline NAME where it keeps several)
@@ -17,7 +21,10 @@ Examples:                                   (each with --models REGISTRY, and --
   threatguard model show 5f2c --json                   its manifest, and what came of the comparison
   threatguard model diff 91aa 5f2c                     what changed: data, detectors, what scores mean, features
   threatguard model promote 5f2c
-  threatguard model rollback                           back to the champion before")]
+  threatguard model rollback                           back to the champion before
+  threatguard model retrain --pipeline p.yaml --input week.jsonl     a candidate, promoted only if it is better
+  threatguard model jobs                               how far retraining is, and what came of it
+  threatguard model importance --pipeline p.yaml --input labelled.jsonl --label label     what the champion looks at")]
 pub struct ModelArgs {
     #[command(subcommand)]
     pub verb: ModelVerb,
@@ -26,7 +33,7 @@ pub struct ModelArgs {
 /// Which registry.
 #[derive(Clone, Debug, Args)]
 pub struct RegistryFlags {
-    /// Folder of the registry
+    /// Registry: a folder, or s3://BUCKET/PREFIX
     #[arg(long, value_name = "REGISTRY")]
     pub models: PathBuf,
     /// Name of the pipeline; not needed where the registry keeps bundles of one only
@@ -78,6 +85,15 @@ pub enum ModelVerb {
     },
     /// Make the champion before the present one champion again
     Rollback {
+        #[command(flatten)]
+        flags: RegistryFlags,
+    },
+    Retrain(Box<RetrainArgs>),
+    Importance(Box<ImportanceArgs>),
+    /// Retraining jobs: how far each is, and what came of it
+    Jobs {
+        /// Id of one
+        job: Option<String>,
         #[command(flatten)]
         flags: RegistryFlags,
     },

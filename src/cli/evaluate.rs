@@ -27,7 +27,7 @@ struct Report {
 pub(super) fn run(args: &EvaluateArgs) -> Result<Outcome> {
     let (model, manifest) = load(&args.model)?;
     let mut frame = read(&model, &args.data, args.columns.as_deref())?;
-    let truth = truth(&mut frame, args, &manifest)?;
+    let truth = truth(&mut frame, args.label.as_deref(), args.benign.as_deref(), &manifest)?;
     let report = report(&model, &model.score(&frame)?, &truth);
     if let Some(path) = &args.json {
         let mut text = serde_json::to_vec_pretty(&report).map_err(|failure| Error::bug("a report is no JSON").because(failure))?;
@@ -54,11 +54,12 @@ pub(super) fn write(path: &Path, bytes: &[u8]) -> Result<()> {
     std::fs::write(path, bytes).map_err(|error| Error::permanent(format!("cannot write {}", path.display())).because(error))
 }
 
-fn truth(frame: &mut Frame, args: &EvaluateArgs, manifest: &Manifest) -> Result<Truth> {
-    let label = args.label.as_ref().or(manifest.label.column.as_ref());
+/// Takes the label out of a table: as it is named here, or as in training. Both kinds of rows must be there.
+pub(super) fn truth(frame: &mut Frame, label: Option<&str>, benign: Option<&str>, manifest: &Manifest) -> Result<Truth> {
+    let label = label.or(manifest.label.column.as_deref());
     let label = label.ok_or_else(|| Error::config("the model was trained without a label; name the column with --label"))?;
     let column = frame.take(label).map_err(|error| Error::config(format!("{error}; a file without a header line needs --columns")))?;
-    let known = args.benign.as_deref().or(manifest.label.benign.as_deref());
+    let known = benign.or(manifest.label.benign.as_deref());
     let (truth, benign) = truth::read(&column, known)?;
     truth::both_classes(&truth, &benign)?;
     Ok(truth)

@@ -18,10 +18,7 @@ const PREFIX_CHARS_MIN: usize = 4;
 const HINTS_SHOWN: usize = 3;
 
 pub(super) fn run(args: &ExplainArgs) -> Result<Outcome> {
-    let file = match &args.threats {
-        Some(file) => file.clone(),
-        None => default_file(args)?,
-    };
+    let file = threats_file(args.threats.as_deref(), args.config.as_deref(), args.output.as_deref())?;
     let found = search(&file, &args.id)?;
     match found.chosen() {
         Some(threat) if args.json => output::print(&output::inert(&format!("{:#}\n", threat.record)))?,
@@ -34,8 +31,16 @@ pub(super) fn run(args: &ExplainArgs) -> Result<Outcome> {
     Ok(Outcome::Clean)
 }
 
-fn default_file(args: &ExplainArgs) -> Result<PathBuf> {
-    let flags = ServiceFlags { config: args.config.clone(), output: args.output.clone(), ..ServiceFlags::default() };
+/// The file of threats that is named, or that of the folder of results.
+///
+/// # Errors
+/// `Config`: what says where that is.
+pub(super) fn threats_file(named: Option<&Path>, config: Option<&Path>, output: Option<&Path>) -> Result<PathBuf> {
+    if let Some(file) = named {
+        return Ok(file.to_owned());
+    }
+    let owned = |path: Option<&Path>| path.map(Path::to_owned);
+    let flags = ServiceFlags { config: owned(config), output: owned(output), ..ServiceFlags::default() };
     Ok(flags.resolve()?.settings.output.join("threats.jsonl"))
 }
 

@@ -9,7 +9,9 @@
 
 pub mod args;
 pub mod args_backtest;
+pub mod args_importance;
 pub mod args_model;
+pub mod args_retrain;
 pub mod args_state;
 pub mod args_table;
 pub mod completions;
@@ -22,12 +24,16 @@ mod demo;
 mod evaluate;
 mod explain;
 mod explain_view;
+mod feedback;
+mod importance;
 mod input;
 mod live_view;
 mod model;
 mod model_view;
 mod models;
 mod replay;
+mod retrain;
+mod retrain_table;
 mod run;
 mod score;
 mod show;
@@ -81,6 +87,7 @@ pub enum Verb {
     Validate(args::ValidateArgs),
     Test(args::TestArgs),
     Explain(args::ExplainArgs),
+    Verdict(args_retrain::VerdictArgs),
     Model(args_model::ModelArgs),
     State(Box<args_state::StateArgs>),
     Verify(args_state::VerifyArgs),
@@ -130,6 +137,7 @@ fn dispatch(verb: Verb) -> Result<Outcome> {
         Verb::Simulate(args) => simulate::run(&args),
         Verb::Validate(args) => validate::run(&args),
         Verb::Explain(args) => explain::run(&args),
+        Verb::Verdict(args) => feedback::run(&args),
         Verb::Model(args) => model::run(&args),
         Verb::State(args) => state::run(&args),
         Verb::Verify(args) => verify::run(&args),

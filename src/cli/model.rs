@@ -5,7 +5,7 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::args_model::{ModelArgs, ModelVerb, RegistryFlags};
-use super::{Outcome, model_view, output};
+use super::{Outcome, importance, model_view, models, output, retrain};
 use crate::edge::clock;
 use crate::error::{Error, Result};
 use crate::models::bundle::{Manifest, Origin};
@@ -64,6 +64,9 @@ pub(super) fn run(args: &ModelArgs) -> Result<Outcome> {
         ModelVerb::Promote { version, flags } => promote(version, flags),
         ModelVerb::Shadow { version, flags, .. } => shadow(version.as_deref(), flags),
         ModelVerb::Rollback { flags } => rollback(flags),
+        ModelVerb::Retrain(args) => retrain::run(args),
+        ModelVerb::Importance(args) => importance::run(args),
+        ModelVerb::Jobs { job, flags } => retrain::jobs(job.as_deref(), flags),
         ModelVerb::Diff { from, to, flags } => {
             let shelf = shelf(flags)?;
             let of = |digits: &str| shelf.load(&shelf.version(digits)?);
@@ -73,7 +76,7 @@ pub(super) fn run(args: &ModelArgs) -> Result<Outcome> {
     }
 }
 
-fn print(flags: &RegistryFlags, record: &impl Serialize, text: impl FnOnce() -> String) -> Result<Outcome> {
+pub(super) fn print(flags: &RegistryFlags, record: &impl Serialize, text: impl FnOnce() -> String) -> Result<Outcome> {
     if flags.json {
         output::json(record)?
     } else {
@@ -83,18 +86,17 @@ fn print(flags: &RegistryFlags, record: &impl Serialize, text: impl FnOnce() -> 
 }
 
 /// The shelf that is meant: of the pipeline named, or the only one.
-fn shelf(flags: &RegistryFlags) -> Result<Shelf> {
-    let registry = &flags.models;
+pub(super) fn shelf(flags: &RegistryFlags) -> Result<Shelf> {
+    let (place, registry) = (flags.models.display(), models::depot(&flags.models)?);
     let names = match &flags.pipeline {
         Some(name) => vec![name.clone()],
-        None => pipelines(registry)?,
+        None => pipelines(&registry)?,
     };
     match names.as_slice() {
-        [name] => Shelf::find(registry, name).ok_or_else(|| {
-            Error::config(format!("{} keeps no bundles of pipeline '{name}'; 'threatguard model add' puts one there", registry.display()))
-        }),
-        [] => Err(Error::config(format!("{} is no registry of bundles; 'threatguard model add' makes one", registry.display()))),
-        _ => Err(Error::config(format!("{} keeps bundles of {}: say which by --pipeline NAME", registry.display(), names.join(", ")))),
+        [name] => Shelf::find_in(&registry, name)?
+            .ok_or_else(|| Error::config(format!("{place} keeps no bundles of pipeline '{name}'; 'threatguard model add' puts one there"))),
+        [] => Err(Error::config(format!("{place} is no registry of bundles; 'threatguard model add' makes one"))),
+        _ => Err(Error::config(format!("{place} keeps bundles of {}: say which by --pipeline NAME", names.join(", ")))),
     }
 }
 
@@ -133,7 +135,7 @@ fn add(folder: &Path, flags: &RegistryFlags) -> Result<Outcome> {
     let bundle = bundle_files::load(folder)?;
     let Manifest { version, created_from, .. } = &bundle.manifest;
     let pipeline = flags.pipeline.as_deref().unwrap_or(&created_from.pipeline);
-    let shelf = Shelf::new(&flags.models, pipeline)?;
+    let shelf = Shelf::of(models::depot(&flags.models)?, pipeline)?;
     let added = shelf.add(&bundle)?;
     let now = now(&shelf, shelf.roles()?);
     let what = if added { "added to" } else { "is already in" };
@@ -247,7 +249,7 @@ mod tests {
         assert!(text.contains("champion  3000    1970-01-01T00:00:00") && text.contains("behavior isolation_forest"), "{text}");
         assert!(text.contains("2026-05-01T00:00:00Z  promote"), "{text}");
         let text = model_view::difference(&compare(&bundle(), &changed()));
-        assert!(text.contains("changed: peer_groups.json"), "{text}");
+        assert!(text.contains("changed: references.json"), "{text}");
         let text = model_view::shown(&Shown { role: Role::Shadow, manifest: bundle().manifest, comparisons: vec![] });
         assert!(text.contains("shadow\npipeline network, 3000 events"), "{text}");
         assert!(model_view::now(&now(&shelf, roles)).contains("a rollback leads to"));

@@ -18,7 +18,6 @@ use crate::edge::file::{Existing, JsonlSink};
 use crate::edge::kafka::ConsumerSettings;
 use crate::edge::{Publisher, TopicRole};
 use crate::error::{Error, Result};
-use crate::models::registry_files::Shelf;
 use crate::run::embedded::{Embedded, Quiet};
 use crate::run::framed::FramedInput;
 use crate::run::learning::Learning;
@@ -179,7 +178,7 @@ fn one_stream(args: &RunArgs, settings: &ServiceSettings, file: PipelineFile, ar
 
 /// Follows the registry where models come from one.
 fn follow(settings: &ServiceSettings, pipeline: &Arc<Pipeline>, learning: &Arc<Learning>, metrics: &Arc<Metrics>) -> Result<Following> {
-    let shelf = settings.models.as_deref().and_then(|folder| Shelf::find(folder, &pipeline.file.name));
+    let shelf = settings.models.as_deref().map(|place| models::shelf(place, &pipeline.file.name)).transpose()?.flatten();
     let instance = settings.instance.clone().unwrap_or_else(host_name);
     Following::start(Follower::new(shelf, pipeline, learning, metrics, &instance))
 }

@@ -43,14 +43,14 @@ pub(super) fn run(flags: &TableFlags, data: &Path, out: &Path) -> Result<Outcome
     Ok(Outcome::Clean)
 }
 
-fn labelled(frame: &mut Frame, label: &str, benign: Option<&str>) -> Result<(Truth, String)> {
+pub(super) fn labelled(frame: &mut Frame, label: &str, benign: Option<&str>) -> Result<(Truth, String)> {
     let column: Column =
         frame.take(label).map_err(|error| Error::config(format!("{error}; a file without a header line needs --columns")))?;
     truth::read(&column, benign)
 }
 
 /// The labels that learning can use: none where no row is an attack.
-fn known<'a>(truth: Option<&'a Truth>, benign: Option<&str>) -> Result<Option<&'a Truth>> {
+pub(super) fn known<'a>(truth: Option<&'a Truth>, benign: Option<&str>) -> Result<Option<&'a Truth>> {
     let Some(truth) = truth else { return Ok(None) };
     if !truth.attack.contains(&false) {
         return Err(truth::no_benign(truth, benign.unwrap_or_default()));
@@ -63,7 +63,7 @@ fn known<'a>(truth: Option<&'a Truth>, benign: Option<&str>) -> Result<Option<&'
 }
 
 /// Runs the jobs on as many threads as there are cores; the model does not depend on how many.
-fn fit(plan: Plan) -> Result<TableModel> {
+pub(super) fn fit(plan: Plan) -> Result<TableModel> {
     let threads = thread::available_parallelism().map_or(1, usize::from).min(plan.jobs());
     let (next, results) = (AtomicUsize::new(0), Mutex::new(Vec::<Result<Done>>::new()));
     let (told, steps) = mpsc::channel();

@@ -26,7 +26,6 @@ pub const FORMAT: u32 = 3;
 pub const MANIFEST_FILE: &str = "manifest.json";
 const FOREST_FILE: &str = "forest.bin";
 const CALIBRATION_FILE: &str = "calibration.json";
-const PEER_GROUPS_FILE: &str = "peer_groups.json";
 const PREVALENCE_FILE: &str = "prevalence.bin";
 const LSTM_FILE: &str = "lstm.json";
 const REFERENCES_FILE: &str = "references.json";
@@ -48,8 +47,6 @@ pub struct Bundle {
     pub combined: Option<Calibration>,
     /// How many entities use which destination; empty where that was not learned.
     pub prevalence: Prevalence,
-    /// Centres of the groups of alike entities, in model features.
-    pub peer_groups: Option<Vec<ModelRow>>,
     /// How features and scores are distributed; absent in older bundles.
     pub references: Option<References>,
 }
@@ -167,7 +164,6 @@ impl Bundle {
         check_widths(lstm.as_deref(), trees.as_deref())?;
         let calibration = verified(CALIBRATION_FILE)?.ok_or_else(|| Error::config(format!("the manifest names no {CALIBRATION_FILE}")))?;
         let CalibrationPart { calibrations, combined } = parse(CALIBRATION_FILE, &calibration)?;
-        let peer_groups = verified(PEER_GROUPS_FILE)?.map(|bytes| parse::<Vec<ModelRow>>(PEER_GROUPS_FILE, &bytes)).transpose()?;
         let references = verified(REFERENCES_FILE)?.map(|bytes| parse::<References>(REFERENCES_FILE, &bytes)).transpose()?;
         if references.as_ref().is_some_and(|references| references.features.len() != MODEL_WIDTH) {
             return Err(Error::config(format!("{REFERENCES_FILE} is not for rows of {MODEL_WIDTH} features; train the bundle again")));
@@ -177,7 +173,7 @@ impl Bundle {
                 .ok_or_else(|| Error::config(format!("{PREVALENCE_FILE} is damaged; train the bundle again")))?,
             None => Prevalence::default(),
         };
-        Ok(Self { manifest, forest, lstm, trees, calibrations, combined, prevalence, peer_groups, references })
+        Ok(Self { manifest, forest, lstm, trees, calibrations, combined, prevalence, references })
     }
 
     /// The detectors of a pipeline with what was learned. The calibration of the sum is used only if the same detectors with the
@@ -220,9 +216,6 @@ impl Bundle {
         }
         if let Some(references) = &self.references {
             parts.push((REFERENCES_FILE, serde_json::to_vec(references).expect("references are numbers")));
-        }
-        if let Some(groups) = &self.peer_groups {
-            parts.push((PEER_GROUPS_FILE, serde_json::to_vec(groups).expect("centres are numbers")));
         }
         parts
     }

@@ -141,7 +141,7 @@ mod tests {
     fn what_differs_is_shown_and_what_does_not_is_not() {
         let same = compare(&bundle(), &bundle());
         assert!(same.parts.is_empty() && !same.features.iter().any(FeatureDifference::has_moved));
-        assert_eq!(compare(&bundle(), &changed()).parts, ["peer_groups.json"]);
+        assert_eq!(compare(&bundle(), &changed()).parts, ["references.json"]);
         let other = compare(&bundle(), &trainer(1, 6_000).finish().unwrap());
         assert!(other.parts.contains(&"calibration.json".to_owned()) && other.parts.contains(&"forest.bin".to_owned()));
         assert_eq!((other.from.created_from.events, other.to.created_from.events), (3_000, 6_000));

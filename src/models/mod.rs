@@ -1,12 +1,16 @@
-//! What is learned: training, bundles and their files. Pure but for `bundle_files` and `registry_files`, which the `app` feature adds.
+//! What is learned: training, bundles and their files. Pure but for `bundle_files`, `depot` and `registry_files`, which the `app` feature adds.
 
 pub mod bundle;
 #[cfg(feature = "app")]
 pub mod bundle_files;
 pub mod compare;
 pub mod comparison;
+#[cfg(feature = "app")]
+pub mod depot;
 pub mod drift;
+pub mod feedback;
 pub mod forest_fit;
+pub mod importance;
 pub mod lstm_fit;
 pub mod matrix;
 pub mod prevalence_count;
@@ -15,6 +19,7 @@ pub mod recalibrate;
 pub mod registry;
 #[cfg(feature = "app")]
 pub mod registry_files;
+pub mod retrain;
 pub mod sample;
 pub mod sealed;
 pub mod table;

@@ -1,23 +1,31 @@
-//! A registry of bundles in a folder: `REGISTRY/<pipeline>/<version>/`, and beside them one file that says who has which role.
+//! A registry of bundles: `REGISTRY/<pipeline>/<version>/`, and beside them files that say who has which role, how far retraining is,
+//! and how shadows compared. In a folder or an object store: see [`Depot`].
 //!
-//! Whoever reads it sees the roles before a change or after it; two who change them at once wait for each other.
+//! Whoever reads it sees the roles before a change or after it; of two who change them at once, one begins anew.
 
-use std::fs::{self, File};
-use std::io::{ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::bundle::{Bundle, Manifest};
-use super::bundle_files;
+use super::depot::{Depot, Folder, Tag};
 use super::registry::{Roles, is_version};
+use super::retrain::job::Job;
+use crate::core::types::EventTime;
 use crate::error::{Error, Result};
-use crate::limits::REGISTRY_FILE_BYTES_MAX;
+use crate::limits::{REGISTRY_FILE_BYTES_MAX, REGISTRY_JOBS_MAX};
 
 const ROLES_FILE: &str = "roles.json";
-const LOCK_FILE: &str = "roles.lock";
+/// Folder of the retraining jobs' records.
+const JOBS: &str = "jobs";
+/// So often at most a change of roles begins anew because somebody else was quicker.
+const TRIES: usize = 100;
 
 /// The bundles of one pipeline.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Shelf {
+    depot: Arc<dyn Depot>,
+    /// Its place below; none where the depot is the shelf itself.
+    below: Option<String>,
     folder: PathBuf,
     pipeline: String,
 }
@@ -28,78 +36,126 @@ impl Shelf {
     /// # Errors
     /// `Config`: no pipeline has such a name.
     pub fn new(registry: &Path, pipeline: &str) -> Result<Self> {
+        Self::of(Arc::new(Folder(registry.to_owned())), pipeline)
+    }
+
+    /// [`Self::new`] wherever the registry is.
+    ///
+    /// # Errors
+    /// As for [`Self::new`].
+    pub fn of(depot: Arc<dyn Depot>, pipeline: &str) -> Result<Self> {
         let fits = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_');
         if pipeline.is_empty() || !pipeline.bytes().all(fits) {
             return Err(Error::config(format!("'{pipeline}' is no name of a pipeline: those have lower case letters, digits and '-'")));
         }
-        Ok(Self { folder: registry.join(pipeline), pipeline: pipeline.to_owned() })
+        Ok(Self::at(depot, Some(pipeline), pipeline))
+    }
+
+    fn at(depot: Arc<dyn Depot>, below: Option<&str>, pipeline: &str) -> Self {
+        let folder = PathBuf::from(below.map_or_else(|| depot.shown(&[]), |below| depot.shown(&[below])));
+        Self { depot, below: below.map(str::to_owned), folder, pipeline: pipeline.to_owned() }
     }
 
     /// The shelf of a pipeline where `folder` is a registry, or the shelf itself.
     #[must_use]
     pub fn find(folder: &Path, pipeline: &str) -> Option<Self> {
-        let at = |folder: PathBuf| Self { folder, pipeline: pipeline.to_owned() };
-        [folder.join(pipeline), folder.to_owned()].map(at).into_iter().find(|shelf| shelf.folder.join(ROLES_FILE).is_file())
+        // A folder that cannot be read holds none.
+        Self::find_in(&(Arc::new(Folder(folder.to_owned())) as Arc<dyn Depot>), pipeline).ok().flatten()
+    }
+
+    /// [`Self::find`] wherever it is.
+    ///
+    /// # Errors
+    /// `Transient`, `Config`: the place cannot be read.
+    pub fn find_in(depot: &Arc<dyn Depot>, pipeline: &str) -> Result<Option<Self>> {
+        for below in [Some(pipeline), None] {
+            let shelf = Self::at(Arc::clone(depot), below, pipeline);
+            if shelf.read(&[ROLES_FILE])?.is_some() {
+                return Ok(Some(shelf));
+            }
+        }
+        Ok(None)
     }
 
     #[must_use]
     pub fn pipeline(&self) -> &str {
         &self.pipeline
     }
+    /// Where it is, for people; and for whoever knows that it is a folder.
     #[must_use]
     pub fn folder(&self) -> &Path {
         &self.folder
     }
 
-    /// # Errors
-    /// `Config`: the file cannot be read or used. `Transient` never: a missing file is an empty one.
-    pub fn roles(&self) -> Result<Roles> {
-        let path = self.folder.join(ROLES_FILE);
-        let mut bytes = vec![];
-        match File::open(&path).and_then(|file| file.take(REGISTRY_FILE_BYTES_MAX).read_to_end(&mut bytes)) {
-            Ok(_) => Roles::parse(&bytes).map_err(|error| Error::config(path.display().to_string()).because(error)),
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(Roles::default()),
-            Err(error) => Err(Error::config(format!("{} cannot be read", path.display())).because(error)),
-        }
+    fn within<'n>(&'n self, names: &[&'n str]) -> Vec<&'n str> {
+        self.below.as_deref().into_iter().chain(names.iter().copied()).collect()
     }
 
-    /// Changes roles; `change` says whether it did.
+    fn read(&self, names: &[&str]) -> Result<Option<(Vec<u8>, Tag)>> {
+        self.depot.read(&self.within(names), REGISTRY_FILE_BYTES_MAX)
+    }
+
+    /// A small file beside the bundles; none where there is none.
     ///
     /// # Errors
-    /// Of `change`. `Permanent`: the file cannot be written; then it is as it was.
-    pub fn change(&self, change: impl FnOnce(&mut Roles) -> Result<bool>) -> Result<Roles> {
-        let failed =
-            |error: std::io::Error| Error::permanent(format!("cannot change {}", self.folder.join(ROLES_FILE).display())).because(error);
-        fs::create_dir_all(&self.folder).map_err(failed)?;
-        // Let go when it is dropped, or with the process.
-        let lock = File::create(self.folder.join(LOCK_FILE)).map_err(failed)?;
-        lock.lock().map_err(failed)?;
-        let mut roles = self.roles()?;
-        if change(&mut roles)? || !self.folder.join(ROLES_FILE).exists() {
-            self.write(&roles.to_bytes()).map_err(failed)?;
-        }
-        Ok(roles)
+    /// `Transient`, `Config`: it cannot be read.
+    pub fn note(&self, name: &str) -> Result<Option<Vec<u8>>> {
+        Ok(self.read(&[name])?.map(|(bytes, _)| bytes))
+    }
+    /// Keeps a small file beside the bundles.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn keep_note(&self, name: &str, bytes: &[u8]) -> Result<()> {
+        self.depot.write(&self.within(&[name]), bytes)
+    }
+    /// Names of all that is beside the bundles, and theirs.
+    ///
+    /// # Errors
+    /// `Transient`, `Config`: the place cannot be read.
+    pub fn notes(&self) -> Result<Vec<String>> {
+        self.depot.names(&self.within(&[]))
     }
 
-    fn write(&self, bytes: &[u8]) -> std::io::Result<()> {
-        let new = self.folder.join(format!("{ROLES_FILE}.new"));
-        let mut file = File::create(&new)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        fs::rename(&new, self.folder.join(ROLES_FILE))?;
-        bundle_files::sync_folder(Some(&self.folder))
+    fn roles_and_tag(&self) -> Result<(Roles, Option<Tag>)> {
+        let Some((bytes, tag)) = self.read(&[ROLES_FILE])? else { return Ok((Roles::default(), None)) };
+        let shown = || self.depot.shown(&self.within(&[ROLES_FILE]));
+        Ok((Roles::parse(&bytes).map_err(|error| Error::config(shown()).because(error))?, Some(tag)))
+    }
+
+    /// # Errors
+    /// `Config`: the file cannot be read or used. A missing file is an empty one. `Transient`: an object store does not answer.
+    pub fn roles(&self) -> Result<Roles> {
+        Ok(self.roles_and_tag()?.0)
+    }
+
+    /// Changes roles; `change` says whether it did, and is asked again where somebody else has changed them meanwhile.
+    ///
+    /// # Errors
+    /// Of `change`. `Permanent`, `Transient`: the file cannot be written; then it is as it was.
+    pub fn change(&self, mut change: impl FnMut(&mut Roles) -> Result<bool>) -> Result<Roles> {
+        for _ in 0..TRIES {
+            let (mut roles, before) = self.roles_and_tag()?;
+            if !change(&mut roles)? && before.is_some() {
+                return Ok(roles);
+            }
+            if self.depot.write_if(&self.within(&[ROLES_FILE]), &roles.to_bytes(), before.as_ref())? {
+                return Ok(roles);
+            }
+        }
+        Err(Error::transient(format!("{} is changed by others all the time; try again", self.depot.shown(&self.within(&[ROLES_FILE])))))
     }
 
     /// Puts a bundle on the shelf, where it has no role yet. False: it is there already.
     ///
     /// # Errors
-    /// As for [`bundle_files::save`].
+    /// As for [`Depot::save`].
     pub fn add(&self, bundle: &Bundle) -> Result<bool> {
-        let place = self.place(&bundle.manifest.version)?;
-        if bundle_files::load(&place).is_ok() {
+        let version = self.is_name(&bundle.manifest.version)?;
+        if self.depot.load(&self.within(&[version])).is_ok() {
             return Ok(false);
         }
-        bundle_files::save(bundle, &place)?;
+        self.depot.save(&self.within(&[version]), &bundle.to_files())?;
         self.change(|_| Ok(false))?;
         Ok(true)
     }
@@ -107,7 +163,7 @@ impl Shelf {
     /// # Errors
     /// `Config`: there is none of that version, or it is damaged.
     pub fn load(&self, version: &str) -> Result<Bundle> {
-        let bundle = bundle_files::load(&self.known(version)?)?;
+        let bundle = self.depot.load(&self.known(version)?)?;
         self.check(version, &bundle.manifest)?;
         Ok(bundle)
     }
@@ -115,7 +171,7 @@ impl Shelf {
     /// # Errors
     /// As for [`Self::load`].
     pub fn manifest(&self, version: &str) -> Result<Manifest> {
-        let manifest = bundle_files::load_manifest(&self.known(version)?)?;
+        let manifest = self.depot.manifest(&self.known(version)?)?;
         self.check(version, &manifest)?;
         Ok(manifest)
     }
@@ -124,11 +180,8 @@ impl Shelf {
         if manifest.version == version {
             return Ok(());
         }
-        Err(Error::config(format!(
-            "{} holds version {}; give the folder its name back",
-            self.folder.join(version).display(),
-            manifest.version
-        )))
+        let shown = self.depot.shown(&self.within(&[version]));
+        Err(Error::config(format!("{shown} holds version {}; give the folder its name back", manifest.version)))
     }
 
     /// A version by its first digits, as long as they mean one.
@@ -147,46 +200,94 @@ impl Shelf {
     /// All versions, in no order that means anything.
     ///
     /// # Errors
-    /// `Config`: the folder cannot be read.
+    /// `Config`: the place cannot be read.
     pub fn versions(&self) -> Result<Vec<String>> {
-        let entries = match fs::read_dir(&self.folder) {
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(vec![]),
-            other => other.map_err(|error| Error::config(format!("{} cannot be read", self.folder.display())).because(error))?,
-        };
-        let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
-        let mut versions: Vec<String> = names.filter(|name| is_version(name)).collect();
+        let mut versions = self.notes()?;
+        versions.retain(|name| is_version(name));
         versions.sort();
         Ok(versions)
     }
 
-    fn known(&self, version: &str) -> Result<PathBuf> {
-        let place = self.place(version)?;
-        if bundle_files::exists(&place) { Ok(place) } else { Err(self.unknown(version)) }
+    fn is_name<'v>(&self, version: &'v str) -> Result<&'v str> {
+        if is_version(version) { Ok(version) } else { Err(self.unknown(version)) }
     }
 
-    fn place(&self, version: &str) -> Result<PathBuf> {
-        if is_version(version) { Ok(self.folder.join(version)) } else { Err(self.unknown(version)) }
+    fn known<'n>(&'n self, version: &'n str) -> Result<Vec<&'n str>> {
+        let names = self.within(&[self.is_name(version)?]);
+        if self.depot.has_bundle(&names)? { Ok(names) } else { Err(self.unknown(version)) }
     }
 
     fn unknown(&self, version: &str) -> Error {
         Error::config(format!("there is no version '{version}' in {}; 'threatguard model list' shows them", self.folder.display()))
+    }
+
+    /// The retraining jobs as they are now, oldest first.
+    ///
+    /// # Errors
+    /// `Config`: a record cannot be read or used.
+    pub fn jobs(&self, now: EventTime) -> Result<Vec<Job>> {
+        let records = self.job_names()?.into_iter().map(|name| self.job(&name, now));
+        records.collect()
+    }
+
+    /// # Errors
+    /// `Config`: there is no such job, or its record cannot be used.
+    pub fn job(&self, name: &str, now: EventTime) -> Result<Job> {
+        let unknown =
+            || Error::config(format!("there is no job '{name}' in {}; 'threatguard model jobs' shows them", self.folder.display()));
+        let file = format!("{name}.json");
+        let record = if Job::is_name(name) { self.read(&[JOBS, &file])? } else { None };
+        let (bytes, _) = record.ok_or_else(unknown)?;
+        let shown = || self.depot.shown(&self.within(&[JOBS, &file]));
+        Ok(Job::parse(&bytes).map_err(|error| Error::config(shown()).because(error))?.as_of(now))
+    }
+
+    fn job_names(&self) -> Result<Vec<String>> {
+        let all = self.depot.names(&self.within(&[JOBS]))?;
+        let mut names: Vec<String> = all.iter().filter_map(|name| name.strip_suffix(".json").map(str::to_owned)).collect();
+        names.retain(|name| Job::is_name(name));
+        names.sort();
+        Ok(names)
+    }
+
+    /// Keeps a job's record: whoever reads it sees the one before or this one.
+    ///
+    /// # Errors
+    /// `Permanent`, `Transient`: it cannot be written.
+    pub fn keep_job(&self, job: &Job) -> Result<()> {
+        self.depot.write(&self.within(&[JOBS, &format!("{}.json", job.job_id)]), &job.to_bytes())
+    }
+
+    /// Removes the oldest records of jobs beyond the bound.
+    ///
+    /// # Errors
+    /// `Permanent`, `Transient`: one cannot be removed.
+    pub fn tidy_jobs(&self) -> Result<()> {
+        let names = self.job_names()?;
+        let beyond = names.len().saturating_sub(REGISTRY_JOBS_MAX);
+        names[..beyond].iter().try_for_each(|name| self.depot.remove(&self.within(&[JOBS, &format!("{name}.json")])))
     }
 }
 
 /// Names of the pipelines that a registry has shelves of.
 ///
 /// # Errors
-/// `Config`: the folder cannot be read.
-pub fn pipelines(registry: &Path) -> Result<Vec<String>> {
-    let entries = fs::read_dir(registry).map_err(|error| Error::config(format!("{} cannot be read", registry.display())).because(error))?;
-    let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
-    let mut names: Vec<String> = names.filter(|name| registry.join(name).join(ROLES_FILE).is_file()).collect();
+/// `Config`: the place cannot be read.
+pub fn pipelines(registry: &Arc<dyn Depot>) -> Result<Vec<String>> {
+    let mut names = vec![];
+    for name in registry.names(&[])? {
+        if registry.read(&[&name, ROLES_FILE], REGISTRY_FILE_BYTES_MAX).is_ok_and(|found| found.is_some()) {
+            names.push(name);
+        }
+    }
     names.sort();
     Ok(names)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
     use crate::models::bundle::tests::{bundle, changed};
 
@@ -206,7 +307,7 @@ mod tests {
         let found = Shelf::find(folder.path(), "network").unwrap();
         assert_eq!(found.roles().unwrap().champion.as_ref(), Some(b));
         assert_eq!(Shelf::find(found.folder(), "network").unwrap().roles().unwrap().before(), Some(a.as_str()));
-        assert_eq!(pipelines(folder.path()).unwrap(), ["network"]);
+        assert_eq!(pipelines(&(Arc::new(Folder(folder.path().to_owned())) as Arc<dyn Depot>)).unwrap(), ["network"]);
     }
 
     #[test]

@@ -226,8 +226,8 @@ impl Trainer {
         let Learned { calibrations, combined, references, .. } = learned;
         let references = Some(References { features: figures::features(&self.rows), detectors: references });
         let Fitted { lstm, trees } = self.models.clone();
-        let (combined, peer_groups) = (Some(combined), None);
-        let bundle = Bundle { manifest, forest, lstm, trees, calibrations, combined, prevalence, peer_groups, references };
+        let combined = Some(combined);
+        let bundle = Bundle { manifest, forest, lstm, trees, calibrations, combined, prevalence, references };
         Ok(bundle.sealed())
     }
 

@@ -248,13 +248,14 @@ impl Lesson {
         // An exempt entity does things on purpose that nobody else may do: learning from it would excuse everybody.
         let is_exempt = rows.signals[row][Signal::Exempt as usize] != 0.0;
         match self {
-            Self::Bundle(trainer, labels) if is_exempt || labels.attack(event) == Some(true) => trainer.skip(),
+            // Asked of every event, because verdicts that are of none are told.
+            Self::Bundle(trainer, labels) if labels.attack(event) == Some(true) || is_exempt || labels.is_held_out(event) => trainer.skip(),
             Self::Bundle(trainer, _) => {
                 let raw = engine.scores().raw(row);
                 trainer.push_event(event.time, &rows.model[row], &raw, &rows.signals[row], event.entity.key, rows.places[row]);
             }
-            Self::Models(..) if is_exempt => {}
-            Self::Models(sample, labels) => sample.push(event.entity.key, &rows.model[row], labels.attack(event)),
+            Self::Models(_, labels) if is_exempt || labels.is_held_out(event) => {}
+            Self::Models(sample, labels) => sample.push(event.entity.key, &rows.model[row], labels.lesson(event)),
         }
     }
 }

@@ -5,12 +5,15 @@ pub mod pipeline;
 pub mod arrow_verdicts;
 pub mod backtest;
 pub mod drift;
+pub mod importance;
 pub mod labels;
 pub mod learning;
 pub mod outbox;
 pub mod render;
+pub mod retrain;
 pub mod shadow;
 pub mod succession;
+pub mod training;
 pub mod worker;
 
 pub mod logs;

@@ -2,7 +2,6 @@
 //!
 //! What cannot be loaded is told once and changes nothing. Must never hold the pipeline back: it reads and loads on a thread of its own.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -130,35 +129,33 @@ impl Follower {
     fn record(&self) {
         let (Some(shelf), Some(record)) = (&self.shelf, self.compared()) else { return };
         if record.compared.rows > 0
-            && let Err(error) = write(&record_file(shelf, &record), &record)
+            && let Err(error) = write(shelf, &record)
         {
             tracing::debug!(%error, "the comparison is not kept in the registry");
         }
     }
 }
 
-fn record_file(shelf: &Shelf, record: &ShadowRecord) -> PathBuf {
-    shelf.folder().join(format!("{}{RECORDS}{}.json", record.shadow, record.instance))
+fn record_file(record: &ShadowRecord) -> String {
+    format!("{}{RECORDS}{}.json", record.shadow, record.instance)
 }
 
 /// Between version and instance in a record's name.
 const RECORDS: &str = ".shadow.";
 
-fn write(path: &std::path::Path, record: &ShadowRecord) -> Result<()> {
+fn write(shelf: &Shelf, record: &ShadowRecord) -> Result<()> {
     let text = serde_json::to_vec_pretty(record).map_err(|error| Error::bug("a record is no JSON").because(error))?;
-    let new = path.with_extension("new");
-    let written = std::fs::write(&new, text).and_then(|()| std::fs::rename(&new, path));
-    written.map_err(|error| Error::permanent(path.display().to_string()).because(error))
+    shelf.keep_note(&record_file(record), &text)
 }
 
 /// What running pipelines have recorded of a version as a shadow.
 #[must_use]
 pub fn records(shelf: &Shelf, version: &str) -> Vec<ShadowRecord> {
-    let Ok(entries) = std::fs::read_dir(shelf.folder()) else { return vec![] };
     let is_record = |name: &String| name.starts_with(&format!("{version}{RECORDS}")) && name.ends_with(".json");
-    let mut names: Vec<String> = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).filter(is_record).collect();
+    let mut names = shelf.notes().unwrap_or_default();
+    names.retain(is_record);
     names.sort();
-    names.iter().filter_map(|name| serde_json::from_slice(&std::fs::read(shelf.folder().join(name)).ok()?).ok()).collect()
+    names.iter().filter_map(|name| serde_json::from_slice(&shelf.note(name).ok()??).ok()).collect()
 }
 
 /// A follower on its thread, until this is stopped.

@@ -9,6 +9,7 @@ mod bad_services;
 mod equality;
 mod first_verdict;
 mod kafka_log;
+mod lifecycle;
 mod pipelines;
 #[path = "../support/process.rs"]
 mod process;

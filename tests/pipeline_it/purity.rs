@@ -30,7 +30,7 @@ const IMPURE: [&str; 19] = [
 ];
 /// Files of a pure folder that are the edge of it, switched off with `--no-default-features`, and what they may use.
 const EXCEPTIONS: [(&str, &[&str]); 3] = [
-    ("src/models/registry_files.rs", &["std::fs"]),
+    ("src/models/depot.rs", &["std::fs"]),
     ("src/models/bundle_files.rs", &["std::fs", "std::process"]),
     // Threads of the training add up fixed shares in a fixed order: their number shows in no bit.
     ("src/models/lstm_fit/descent.rs", &["std::thread"]),

@@ -9,7 +9,7 @@ use crate::workbench::{PACKAGE, Workbench};
 
 /// Records that were checked.
 #[track_caller]
-fn check<'l>(schema: &str, records: impl IntoIterator<Item = &'l String>) -> usize {
+pub fn check<'l>(schema: &str, records: impl IntoIterator<Item = &'l String>) -> usize {
     let file = Path::new(PACKAGE).join("schemas").join(format!("{schema}.schema.json"));
     let schema: Value = json(&std::fs::read_to_string(file).unwrap());
     let validator = jsonschema::options().should_validate_formats(true).build(&schema).unwrap();

@@ -127,6 +127,12 @@ pub struct Scores {
 }
 
 impl Scores {
+    /// Deals one detector's raw scores out anew: row `i` has that of row `order[i]`. For asking how much the detector matters.
+    pub fn permute(&mut self, part: usize, order: &[usize]) {
+        let column = &mut self.raw[part * self.rows..(part + 1) * self.rows];
+        let before = column.to_vec();
+        column.iter_mut().zip(order).for_each(|(score, from)| *score = before[*from]);
+    }
     /// Combined surprise of a row, nats.
     #[must_use]
     pub fn surprise(&self, row: usize) -> f32 {

@@ -2,21 +2,14 @@
 //! of what was synchronised before, in a store by its manifest, which goes last.
 
 use std::fs::File;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
-
-use object_store::aws::AmazonS3Builder;
-use object_store::path::Path as Key;
-use object_store::{ObjectStore, ObjectStoreExt, WriteMultipart};
-use tokio::runtime::Runtime;
+use std::path::PathBuf;
 
 use super::{MANIFEST, Manifest};
 use crate::core::types::EventTime;
+use crate::edge::objects::{Objects, disk};
 use crate::edge::secret::redact_url;
 use crate::error::{Error, Result};
 
-/// One request up or down; memory does not grow with a snapshot.
-const PIECE_BYTES: usize = 8 * 1024 * 1024;
 const MANIFEST_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
 /// A folder or a store, below which each pipeline has a folder of snapshots.
@@ -27,7 +20,7 @@ pub struct Place {
 
 enum PlaceKind {
     Folder(PathBuf),
-    Store { store: Arc<dyn ObjectStore>, prefix: Key, runtime: Runtime },
+    Store(Objects),
 }
 
 /// A folder in which a snapshot is made, or into which one was fetched. It goes with this, unless it became the snapshot.
@@ -67,28 +60,12 @@ impl Place {
         let kind = match text.split_once("://") {
             None => PlaceKind::Folder(PathBuf::from(text)),
             Some(("file", path)) => PlaceKind::Folder(PathBuf::from(path)),
-            Some(("s3", _)) => Self::store(text, &shown)?,
+            Some(("s3", _)) => PlaceKind::Store(Objects::open(text)?),
             Some((scheme, _)) => {
                 return Err(Error::config(format!("{shown}: snapshots go to a folder or to s3://BUCKET/PREFIX, not to {scheme}://")));
             }
         };
         Ok(Self { kind, shown })
-    }
-
-    fn store(url: &str, shown: &str) -> Result<PlaceKind> {
-        // Every TLS client of the process uses this one; a second call changes nothing.
-        rustls::crypto::ring::default_provider().install_default().ok();
-        let wrong = |error: object_store::Error| {
-            Error::config(format!(
-                "{shown} cannot be used; AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION and AWS_ENDPOINT say where and who \
-                 (AWS_ALLOW_HTTP=true for an address without TLS)"
-            ))
-            .because(error)
-        };
-        let store = AmazonS3Builder::from_env().with_url(url).build().map_err(wrong)?;
-        let path = url.trim_start_matches("s3://").split_once('/').map_or("", |(_, path)| path);
-        let prefix = Key::parse(path.trim_matches('/')).map_err(|error| Error::config(format!("{shown} is no address")).because(error))?;
-        Ok(PlaceKind::Store { store: Arc::new(store), prefix, runtime: runtime()? })
     }
 
     #[must_use]
@@ -104,7 +81,7 @@ impl Place {
         let name = now.to_string().replace(':', "-");
         let parent = match &self.kind {
             PlaceKind::Folder(folder) => folder.join(state),
-            PlaceKind::Store { .. } => std::env::temp_dir(),
+            PlaceKind::Store(_) => std::env::temp_dir(),
         };
         let folder = parent.join(format!(".partial-{name}-{}", std::process::id()));
         std::fs::create_dir_all(&folder).map_err(|error| disk(&folder, error))?;
@@ -128,13 +105,11 @@ impl Place {
                 stage.is_own = false;
                 Ok(whole.display().to_string())
             }
-            PlaceKind::Store { store, prefix, runtime } => {
-                let base = Key::from_iter(prefix.parts().chain([state.into(), stage.name.as_str().into()]));
+            PlaceKind::Store(objects) => {
                 for part in &manifest.parts {
-                    runtime.block_on(upload(store.as_ref(), &base.clone().join(part.file.as_str()), &stage.path(&part.file)))?;
+                    objects.upload(&[state, &stage.name, &part.file], &stage.path(&part.file))?;
                 }
-                let put = runtime.block_on(store.put(&base.clone().join(MANIFEST), text.into()));
-                put.map_err(|error| away(&self.shown, error))?;
+                objects.write(&[state, &stage.name, MANIFEST], text)?;
                 Ok(format!("{}/{state}/{}", self.shown.trim_end_matches('/'), stage.name))
             }
         }
@@ -166,11 +141,7 @@ impl Place {
                 let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
                 Ok(names.filter(|name| !name.starts_with('.')).collect())
             }
-            PlaceKind::Store { store, prefix, runtime } => {
-                let below = prefix.clone().join(state);
-                let list = runtime.block_on(store.list_with_delimiter(Some(&below))).map_err(|error| away(&self.shown, error))?;
-                Ok(list.common_prefixes.iter().filter_map(|key| key.filename().map(str::to_owned)).collect())
-            }
+            PlaceKind::Store(objects) => objects.names(&[state]).map(|[folders, _]| folders),
         }
     }
 
@@ -184,20 +155,7 @@ impl Place {
                     Err(error) => Err(disk(&path, error)),
                 }
             }
-            PlaceKind::Store { store, prefix, runtime } => {
-                let key = names.iter().fold(prefix.clone(), |key, name| key.join(*name));
-                let got = runtime.block_on(async {
-                    let got = store.get(&key).await?;
-                    if got.meta.size > MANIFEST_BYTES_MAX {
-                        return Ok(Some(vec![]));
-                    }
-                    Ok(Some(got.bytes().await?.to_vec()))
-                });
-                match got {
-                    Err(object_store::Error::NotFound { .. }) => Ok(None),
-                    other => other.map_err(|error| away(&self.shown, error)),
-                }
-            }
+            PlaceKind::Store(objects) => Ok(objects.read(names, MANIFEST_BYTES_MAX)?.map(|(bytes, _)| bytes)),
         }
     }
 
@@ -212,13 +170,13 @@ impl Place {
                 Stage { folder: folder.clone(), name: name.clone(), is_own: false }
             }
             PlaceKind::Folder(folder) => Stage { folder: folder.join(state).join(name), name: name.clone(), is_own: false },
-            PlaceKind::Store { store, prefix, runtime } => {
+            PlaceKind::Store(objects) => {
                 let stage = self.begin(state, crate::edge::clock::wall())?;
                 let is_one = self.read(&[MANIFEST])?.is_some();
-                let base = if is_one { prefix.clone() } else { prefix.clone().join(state).join(name.as_str()) };
                 for part in &manifest.parts {
-                    let (key, path) = (base.clone().join(part.file.as_str()), stage.path(&part.file));
-                    runtime.block_on(download(store.as_ref(), &key, &path))?;
+                    let (of_one, of_several) = ([part.file.as_str()], [state, name, &part.file]);
+                    let names: &[&str] = if is_one { &of_one } else { &of_several };
+                    objects.download(names, &stage.path(&part.file))?;
                 }
                 stage
             }
@@ -228,69 +186,6 @@ impl Place {
     }
 }
 
-fn runtime() -> Result<Runtime> {
-    let made = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    made.map_err(|error| Error::transient("cannot start a runtime").because(error))
-}
-
-async fn upload(store: &dyn ObjectStore, key: &Key, path: &Path) -> Result<()> {
-    let shown = key.to_string();
-    let mut file = File::open(path).map_err(|error| disk(path, error))?;
-    if file.metadata().is_ok_and(|data| data.len() <= PIECE_BYTES as u64) {
-        let bytes = std::fs::read(path).map_err(|error| disk(path, error))?;
-        return store.put(key, bytes.into()).await.map(drop).map_err(|error| away(&shown, error));
-    }
-    let mut upload = WriteMultipart::new_with_chunk_size(store.put_multipart(key).await.map_err(|error| away(&shown, error))?, PIECE_BYTES);
-    let mut buffer = vec![0; PIECE_BYTES];
-    loop {
-        let read = match std::io::Read::read(&mut file, &mut buffer) {
-            Ok(0) => break,
-            Ok(read) => read,
-            Err(error) => {
-                upload.abort().await.ok();
-                return Err(disk(path, error));
-            }
-        };
-        upload.wait_for_capacity(2).await.map_err(|error| away(&shown, error))?;
-        upload.write(&buffer[..read]);
-    }
-    upload.finish().await.map(drop).map_err(|error| away(&shown, error))
-}
-
-async fn download(store: &dyn ObjectStore, key: &Key, path: &Path) -> Result<()> {
-    let shown = key.to_string();
-    let size = store.head(key).await.map_err(|error| away(&shown, error))?.size;
-    let mut file = File::create_new(path).map_err(|error| disk(path, error))?;
-    let mut at = 0;
-    while at < size {
-        let upto = size.min(at + PIECE_BYTES as u64);
-        let piece = store.get_range(key, at..upto).await.map_err(|error| away(&shown, error))?;
-        std::io::Write::write_all(&mut file, &piece).map_err(|error| disk(path, error))?;
-        at = upto;
-    }
-    Ok(())
-}
-
-fn sync(folder: &Path) -> std::io::Result<()> {
+fn sync(folder: &std::path::Path) -> std::io::Result<()> {
     File::open(folder)?.sync_all()
-}
-
-fn disk(path: &Path, error: std::io::Error) -> Error {
-    let what = match error.kind() {
-        std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => {
-            ": the disk is full; free some space or choose another place"
-        }
-        _ => "",
-    };
-    Error::permanent(format!("{}{what}", path.display())).because(error)
-}
-
-fn away(shown: &str, error: object_store::Error) -> Error {
-    match error {
-        object_store::Error::PermissionDenied { .. } | object_store::Error::Unauthenticated { .. } => {
-            Error::config(format!("{shown}: the object store refuses these keys")).because(error)
-        }
-        object_store::Error::NotFound { .. } => Error::config(format!("{shown} is not in the object store")).because(error),
-        _ => Error::transient(format!("{shown}: the object store did not do it")).because(error),
-    }
 }

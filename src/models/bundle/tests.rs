@@ -31,7 +31,7 @@ pub(crate) fn bundle() -> Bundle {
 
 /// A bundle of another version.
 pub(crate) fn changed() -> Bundle {
-    Bundle { peer_groups: Some(vec![[0.25; 16], [1.5; 16]]), ..bundle() }.sealed()
+    Bundle { references: None, ..bundle() }.sealed()
 }
 
 fn read_back(files: &BTreeMap<&'static str, Vec<u8>>) -> Result<Bundle> {
@@ -51,7 +51,7 @@ fn a_bundle_comes_back_exactly_and_its_version_is_its_content() {
 
 #[test]
 fn what_is_changed_missing_or_newer_is_refused() {
-    let good: BTreeMap<_, _> = changed().to_files().into_iter().collect();
+    let good: BTreeMap<_, _> = bundle().to_files().into_iter().collect();
     let manifest = String::from_utf8(good[MANIFEST_FILE].clone()).unwrap();
     let check = |name: &'static str, content: Option<&str>, expected: &str| {
         let mut files = good.clone();
@@ -66,10 +66,19 @@ fn what_is_changed_missing_or_newer_is_refused() {
     check(FOREST_FILE, None, "forest.bin is missing");
     check(FOREST_FILE, Some("TGIF"), "forest.bin is not the one");
     check(CALIBRATION_FILE, Some("{}"), "calibration.json is not the one");
-    check(PEER_GROUPS_FILE, Some("[]"), "peer_groups.json is not the one");
+    check(REFERENCES_FILE, Some("[]"), "references.json is not the one");
     check(MANIFEST_FILE, Some("nonsense"), "manifest.json is not usable");
     check(MANIFEST_FILE, Some(r#"{"format": 4, "everything": "new"}"#), "upgrade threatguard, or train the bundle again");
     check(MANIFEST_FILE, Some(&manifest.replace("\"rows\": 3000", "\"rows\": 3001")), "was changed after it was written");
+}
+
+#[test]
+fn a_part_that_nobody_reads_any_more_hinders_nothing() {
+    let mut old = bundle();
+    old.manifest.parts.insert("peer_groups.json".to_owned(), hash(b"[]"));
+    old.manifest.version = version(&old.manifest);
+    let files: BTreeMap<_, _> = old.to_files().into_iter().collect();
+    assert_eq!(read_back(&files).unwrap(), old);
 }
 
 #[test]

@@ -105,6 +105,14 @@ impl Frame {
         Error::config(format!("there is no column '{name}'{hint}"))
     }
 
+    /// One column's cells in another order, all others as they are.
+    #[must_use]
+    pub fn permuted(&self, column: usize, order: &[usize]) -> Self {
+        let mut columns = self.columns.clone();
+        columns[column].cells = self.columns[column].cells.select(order);
+        Self { columns, rows: self.rows }
+    }
+
     /// These rows, in this order.
     #[must_use]
     pub fn select(&self, rows: &[usize]) -> Self {

@@ -98,6 +98,15 @@ pub fn measure(scores: &[f32], truth: &Truth, threshold: f32) -> Measures {
     }
 }
 
+/// The share of attacks found at a threshold that at most the share `limit` of the benign rows reach.
+#[must_use]
+pub fn found_at(scores: &[f32], attack: &[bool], limit: f64) -> f64 {
+    let curve = curve(scores, attack);
+    let end = curve.last().copied().unwrap_or_default();
+    let under = curve.iter().take_while(|point| point.benign as f64 <= limit * end.benign as f64);
+    under.last().map_or(0, |point| point.attacks) as f64 / end.attacks.max(1) as f64
+}
+
 /// Counts at every threshold that differs, from the highest down.
 fn curve(scores: &[f32], attack: &[bool]) -> Vec<Point> {
     let mut order: Vec<usize> = (0..scores.len()).collect();

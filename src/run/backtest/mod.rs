@@ -89,7 +89,7 @@ impl Collector {
         let truth = Truth { attack: vec![], class: vec![], classes: vec![] };
         let parts = std::array::from_fn(|_| vec![]);
         Ok(Self {
-            labels: Labels { field: settings.label.clone(), benign: settings.benign.clone() },
+            labels: Labels { field: settings.label.clone(), benign: settings.benign.clone(), ..Labels::default() },
             spans,
             ignore: settings.ignore.clone(),
             warm_up,
