@@ -90,7 +90,8 @@ impl Shelf {
         bundle_files::sync_folder(Some(&self.folder))
     }
 
-    /// Puts a bundle on the shelf, where it has no role yet. False: it is there already.
+    /// Puts a bundle on the shelf, where it has no role yet; of a recalibrated one, what its parent there has not. False: it is there
+    /// already.
     ///
     /// # Errors
     /// As for [`bundle_files::save`].
@@ -99,7 +100,9 @@ impl Shelf {
         if bundle_files::load(&place).is_ok() {
             return Ok(false);
         }
-        bundle_files::save(bundle, &place)?;
+        let parent = bundle.manifest.recalibrated.as_ref().and_then(|made| self.manifest(&made.parent).ok());
+        let files = parent.map_or_else(|| bundle.to_files(), |parent| bundle.files_beside(&parent));
+        bundle_files::save_files(&files, &place)?;
         self.change(|_| Ok(false))?;
         Ok(true)
     }
@@ -188,7 +191,7 @@ pub fn pipelines(registry: &Path) -> Result<Vec<String>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::models::bundle::tests::{bundle, changed};
+    use crate::models::bundle::tests::{bundle, changed, recalibrated};
 
     #[test]
     fn bundles_are_kept_by_version_and_roles_beside_them() {
@@ -207,6 +210,30 @@ mod tests {
         assert_eq!(found.roles().unwrap().champion.as_ref(), Some(b));
         assert_eq!(Shelf::find(found.folder(), "network").unwrap().roles().unwrap().before(), Some(a.as_str()));
         assert_eq!(pipelines(folder.path()).unwrap(), ["network"]);
+    }
+
+    #[test]
+    fn a_recalibrated_bundle_is_kept_small_beside_its_parent_and_whole_without_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let (parent, made) = (bundle(), recalibrated());
+        let files = |shelf: &Shelf| {
+            let entries = fs::read_dir(shelf.folder().join(&made.manifest.version)).unwrap();
+            let mut names: Vec<String> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+            names.sort();
+            names
+        };
+        let alone = Shelf::new(folder.path(), "alone").unwrap();
+        alone.add(&made).unwrap();
+        assert!(files(&alone).len() > 2);
+        let shelf = Shelf::new(folder.path(), "network").unwrap();
+        shelf.add(&parent).unwrap();
+        assert!(shelf.add(&made).unwrap() && !shelf.add(&made).unwrap());
+        assert_eq!(files(&shelf), ["calibration.json", "manifest.json"]);
+        for shelf in [&shelf, &alone] {
+            assert_eq!(shelf.load(&made.manifest.version).unwrap(), made);
+        }
+        fs::remove_file(shelf.folder().join(&parent.manifest.version).join("forest.bin")).unwrap();
+        assert!(shelf.load(&made.manifest.version).unwrap_err().to_string().contains("forest.bin is missing"));
     }
 
     #[test]
