@@ -8,12 +8,14 @@ mod bad_input;
 mod bad_services;
 mod equality;
 mod first_verdict;
+mod hot_swap;
 mod kafka_log;
 mod pipelines;
 #[path = "../support/process.rs"]
 mod process;
 mod purity;
 mod real_data;
+mod recalibration;
 mod schemas;
 mod service;
 #[path = "../support/mod.rs"]
