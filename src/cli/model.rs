@@ -13,7 +13,8 @@ use crate::models::bundle_files;
 use crate::models::compare::compare;
 use crate::models::registry::{Change, Role, Roles};
 use crate::models::registry_files::{Shelf, pipelines};
-use crate::run::succession::{ShadowRecord, records};
+use crate::run::recalibration::RecalibrationRecord;
+use crate::run::succession::{ShadowRecord, judgements, records};
 
 /// The versions of a pipeline.
 #[derive(Serialize)]
@@ -43,6 +44,8 @@ pub(super) struct Shown {
     pub manifest: Manifest,
     /// How it compared as a shadow.
     pub comparisons: Vec<ShadowRecord>,
+    /// How far recent ordinary scores lie from those it was trained on.
+    pub recalibration: Vec<RecalibrationRecord>,
 }
 
 /// Who has which role now.
@@ -127,7 +130,10 @@ fn show(digits: Option<&str>, flags: &RegistryFlags) -> Result<Outcome> {
         Some(digits) => shelf.version(digits)?,
         None => roles.champion.clone().ok_or_else(|| Error::config("there is no champion yet: name a version"))?,
     };
-    let shown = Shown { role: roles.role(&version), manifest: shelf.load(&version)?.manifest, comparisons: records(&shelf, &version) };
+    let manifest = shelf.load(&version)?.manifest;
+    let trained = manifest.recalibrated.as_ref().map_or(&version, |made| &made.parent);
+    let (comparisons, recalibration) = (records(&shelf, &version), judgements(&shelf, trained));
+    let shown = Shown { role: roles.role(&version), manifest, comparisons, recalibration };
     print(flags, &shown, || model_view::shown(&shown))
 }
 
@@ -250,7 +256,8 @@ mod tests {
         assert!(text.contains("2026-05-01T00:00:00Z  promote"), "{text}");
         let text = model_view::difference(&compare(&bundle(), &changed()));
         assert!(text.contains("changed: references.json"), "{text}");
-        let text = model_view::shown(&Shown { role: Role::Shadow, manifest: bundle().manifest, comparisons: vec![] });
+        let text =
+            model_view::shown(&Shown { role: Role::Shadow, manifest: bundle().manifest, comparisons: vec![], recalibration: vec![] });
         assert!(text.contains("shadow\npipeline network, 3000 events"), "{text}");
         assert!(model_view::now(&now(&shelf, roles)).contains("a rollback leads to"));
     }

@@ -6,7 +6,9 @@ use crate::core::printable::printable;
 use crate::core::types::EventTime;
 use crate::models::bundle::Origin;
 use crate::models::compare::{Difference, FeatureDifference, Side};
+use crate::models::recalibrate::Shift;
 use crate::models::registry::Role;
+use crate::run::recalibration::RecalibrationRecord;
 use crate::run::succession::ShadowRecord;
 
 /// Changes shown of a history, and features of a difference.
@@ -102,10 +104,39 @@ pub(super) fn shown(shown: &Shown) -> String {
         ]
     }));
     text.push_str(&table(&rows));
+    if let Some(made) = &manifest.recalibrated {
+        let (rows, upto) = (made.rows, EventTime(made.upto_micros));
+        text.push_str(&format!(
+            "\nmodels of {}, calibrated again on {rows} ordinary rows up to {upto}\n{}",
+            made.parent,
+            shifts(&made.shifts)
+        ));
+    }
+    text.extend(shown.recalibration.iter().map(judgement));
     if !shown.comparisons.is_empty() {
         text.push_str(&format!("\n{}", comparisons(&shown.comparisons)));
     }
     text
+}
+
+/// What a process last found of recent ordinary rows.
+fn judgement(record: &RecalibrationRecord) -> String {
+    let alarm = record.alarm_since_micros.map_or_else(|| "no alarm".to_owned(), |since| format!("ALARM since {}", EventTime(since)));
+    let (RecalibrationRecord { instance, rows, .. }, upto) = (record, EventTime(record.upto_micros));
+    format!("\n{rows} ordinary rows up to {upto} in {}: {alarm}\n{}", printable(instance), shifts(&record.shifts))
+}
+
+fn shifts(shifts: &[Shift]) -> String {
+    let mut rows = vec![cells(["detector", "ordinary scores beside the trained", ""])];
+    rows.extend(shifts.iter().map(|shift| {
+        let said = match (shift.is_refused, shift.is_alarm) {
+            (true, _) => "alarm: past the bound, not followed",
+            (_, true) => "alarm",
+            _ => "",
+        };
+        vec![shift.detector.clone(), format!("{:.3}", shift.factor), said.to_owned()]
+    }));
+    table(&rows)
 }
 
 fn comparisons(records: &[ShadowRecord]) -> String {

@@ -69,8 +69,10 @@ fn embedded(args: &RunArgs, settings: &ServiceSettings, path: &Path, stop: &Arc<
     let correlator = Correlator::new(&pipeline.file.name, &pipeline.file.routes.threats, pipeline.file.correlation);
     let lanes = vec![(Arc::clone(&pipeline), Arc::clone(&learning))];
     let metrics = around.metrics.of(&pipeline.file.name);
-    let following = follow(settings, &pipeline, &learning, &metrics)?;
-    let mut run = Embedded::new(lanes, settings.verdicts, Arc::clone(&sink) as Arc<dyn Publisher>, correlator, metrics)?;
+    // A run on files is repeatable: recent rows are judged at certain records and not at times.
+    let following = Following::start(follower(settings, &pipeline, &learning, &metrics)?.told_when())?;
+    let run = Embedded::new(lanes, settings.verdicts, Arc::clone(&sink) as Arc<dyn Publisher>, correlator, metrics)?;
+    let mut run = run.looking(following.recalibrating());
     around.readiness.set("pipeline", State::Ok);
     let read = feed(&pipeline, &mut input, &mut run, batch_events(args).unwrap_or(BATCH_RECORDS), stop);
     let summary = run.finish()?.compared(following.finish()?);
@@ -170,17 +172,17 @@ fn one_stream(args: &RunArgs, settings: &ServiceSettings, file: PipelineFile, ar
     if let Some(time) = &args.from {
         super::verify::rewind(settings, &pipeline.file, time, args.snapshot.as_deref())?;
     }
-    let following = follow(settings, &pipeline, &learning, &around.metrics)?;
+    let following = Following::start(follower(settings, &pipeline, &learning, &around.metrics)?)?;
     let ended = stream::run(&pipeline, &learning, &options, around);
     let compared = following.finish()?;
     Ok(ended?.compared(compared))
 }
 
 /// Follows the registry where models come from one.
-fn follow(settings: &ServiceSettings, pipeline: &Arc<Pipeline>, learning: &Arc<Learning>, metrics: &Arc<Metrics>) -> Result<Following> {
+fn follower(settings: &ServiceSettings, pipeline: &Arc<Pipeline>, learning: &Arc<Learning>, metrics: &Arc<Metrics>) -> Result<Follower> {
     let shelf = settings.models.as_deref().map(|place| models::shelf(place, &pipeline.file.name)).transpose()?.flatten();
     let instance = settings.instance.clone().unwrap_or_else(host_name);
-    Following::start(Follower::new(shelf, pipeline, learning, metrics, &instance))
+    Ok(Follower::new(shelf, pipeline, learning, metrics, &instance))
 }
 
 fn options(args: &RunArgs, settings: &ServiceSettings, pipeline: &Pipeline) -> Options {

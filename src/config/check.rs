@@ -145,6 +145,15 @@ fn state(pipeline: &PipelineFile, found: &mut Found) {
         found.require(bound > 0.0 && bound.is_finite(), key, "write a number above 0");
     }
     found.require(drift.calibration > 1.0 && drift.calibration.is_finite(), "drift.calibration", "write a number above 1");
+    let again = &pipeline.recalibration;
+    found.require((1_000..=200_000).contains(&again.rows), "recalibration.rows", "write 1000 to 200000");
+    found.span("recalibration.span", again.span, "1m", "366d");
+    found.span("recalibration.interval", again.interval, "1m", "366d");
+    let is_share = again.p_value_min > 0.0 && again.p_value_min <= 0.05;
+    found.require(is_share, "recalibration.p_value_min", "write a number above 0, at most 0.05");
+    found.require(again.bound > 1.0 && again.bound <= 2.0, "recalibration.bound", "write a number above 1, at most 2");
+    let is_before = again.alarm > 1.0 && again.alarm <= again.bound;
+    found.require(is_before, "recalibration.alarm", "write a number above 1, at most recalibration.bound");
     let forest = &pipeline.detectors.isolation_forest;
     if forest.enabled {
         found.require((1..=1_000).contains(&forest.trees), "detectors.isolation_forest.trees", "write 1 to 1000");

@@ -16,8 +16,8 @@ pub use crate::codec::mapping::{MappingSettings, PathOrPaths};
 use crate::core::correlate::CorrelationSettings;
 use crate::core::features::row::Schema;
 use crate::core::settings::{
-    CoreSettings, DetectorsSettings, DriftSettings, ExemptSettings, KeyPart, LearningSettings, StateSettings, ThresholdSettings,
-    WindowSettings,
+    CoreSettings, DetectorsSettings, DriftSettings, ExemptSettings, KeyPart, LearningSettings, RecalibrationSettings, StateSettings,
+    ThresholdSettings, WindowSettings,
 };
 
 /// Codecs that a pipeline or `--codec` may name.
@@ -48,6 +48,8 @@ pub struct PipelineFile {
     pub learning: LearningSettings,
     #[serde(default)]
     pub drift: DriftSettings,
+    #[serde(default)]
+    pub recalibration: RecalibrationSettings,
     #[serde(default)]
     pub detectors: DetectorsSettings,
     /// Entities that are allowed to look suspicious.

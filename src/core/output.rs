@@ -20,7 +20,7 @@ use self::number::{base64, parse_time, quantised, quantised_p, write_time};
 use super::types::{EventTime, Offset, Partition, Position};
 use crate::limits::DEAD_LETTER_BYTES_MAX;
 
-pub use self::verdict::{Part, VerdictRecord, VerdictWriter};
+pub use self::verdict::{ModelsVersion, Part, VerdictRecord, VerdictWriter};
 
 /// The deterministic id of an output: 128 bits as 32 hex digits, from the input that caused it. Equal inputs give equal ids in
 /// every run, so a receiver can remove duplicates. `kind` keeps outputs of one input apart: `threat`, `alert`, `dead_letter`.

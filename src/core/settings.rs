@@ -162,6 +162,33 @@ impl Default for DriftSettings {
     }
 }
 
+/// Learning again what ordinary scores are, while a pipeline runs. Needs a registry of models (`--models`), which each new version
+/// is put into.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "app", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields, default)]
+pub struct RecalibrationSettings {
+    pub enabled: bool,
+    /// Recent ordinary rows that are kept, 1,000 to 200,000. A quarter of them is needed to begin with.
+    pub rows: u64,
+    /// Event time that they span: one row is kept for each such part of it. Longer than a day, or the night is taken for a change.
+    pub span: Span,
+    /// Event time between two versions.
+    pub interval: Span,
+    /// Rows of a smaller p-value teach nothing.
+    pub p_value_min: f64,
+    /// Scores may move so far away from those that were trained, as a multiple, and an alarm is raised from `alarm` on.
+    pub bound: f32,
+    pub alarm: f32,
+}
+
+impl Default for RecalibrationSettings {
+    fn default() -> Self {
+        let (span, interval) = (Span::seconds(2 * 86_400), Span::seconds(6 * 3_600));
+        Self { enabled: false, rows: 20_000, span, interval, p_value_min: 1e-3, bound: 1.5, alarm: 1.25 }
+    }
+}
+
 /// The isolation forest.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "app", derive(schemars::JsonSchema))]

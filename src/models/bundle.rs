@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::drift::References;
 use super::forest_fit::ForestParams;
+use super::recalibrate::Recalibration;
 use super::sample::Fitted;
 use super::sealed::{self, hash, parse};
 use crate::core::detect::forest::{Forest, ForestDetector};
@@ -21,14 +22,15 @@ use crate::core::features::prevalence::Prevalence;
 use crate::core::features::row::{MODEL_WIDTH, ModelRow, Schema};
 use crate::error::{Error, Result};
 
-/// Layout of the parts. A reader refuses newer ones.
-pub const FORMAT: u32 = 3;
+/// Layout of the parts. A reader refuses newer ones; a bundle that has all its parts itself can be read by the one before.
+pub const FORMAT: u32 = 4;
+const FORMAT_OF_WHOLE: u32 = 3;
 pub const MANIFEST_FILE: &str = "manifest.json";
 const FOREST_FILE: &str = "forest.bin";
 const CALIBRATION_FILE: &str = "calibration.json";
 const PREVALENCE_FILE: &str = "prevalence.bin";
 const LSTM_FILE: &str = "lstm.json";
-const REFERENCES_FILE: &str = "references.json";
+pub const REFERENCES_FILE: &str = "references.json";
 const TREES_FILE: &str = "trees.bin";
 
 /// What a pipeline needs to score as it did when this was learned.
@@ -71,6 +73,9 @@ pub struct Manifest {
     pub deviations: ModelRow,
     /// BLAKE3 of each part, by file name.
     pub parts: BTreeMap<String, String>,
+    /// Where only the calibration was learned again: from which version, and from what.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recalibrated: Option<Recalibration>,
 }
 
 /// The data a bundle was learned from.
@@ -127,7 +132,7 @@ impl Bundle {
     /// Fills in the parts' hashes and the version. Call it after every change.
     #[must_use]
     pub fn sealed(mut self) -> Self {
-        self.manifest.format = FORMAT;
+        self.manifest.format = if self.manifest.recalibrated.is_some() { FORMAT } else { FORMAT_OF_WHOLE };
         self.manifest.parts = self.parts().iter().map(|(name, bytes)| ((*name).to_owned(), hash(bytes))).collect();
         self.manifest.version = version(&self.manifest);
         self
@@ -140,6 +145,14 @@ impl Bundle {
         let mut manifest = serde_json::to_vec_pretty(&self.manifest).expect("a manifest has no maps with other keys than text");
         manifest.push(b'\n');
         files.push((MANIFEST_FILE, manifest));
+        files
+    }
+
+    /// [`Self::to_files`] without the parts that another bundle has as well.
+    #[must_use]
+    pub fn files_beside(&self, other: &Manifest) -> Vec<(&'static str, Vec<u8>)> {
+        let mut files = self.to_files();
+        files.retain(|(name, _)| self.manifest.parts.get(*name).is_none_or(|hash| other.parts.get(*name) != Some(hash)));
         files
     }
 

@@ -59,12 +59,19 @@ fn stored(folder: &Path) -> PathBuf {
     previous.unwrap_or_else(|| folder.to_owned())
 }
 
-/// Reads and verifies a bundle.
+/// Reads and verifies a bundle. The parts that a recalibrated one has not itself are those of its parent, in the folder beside it.
 ///
 /// An error of kind `Config` for whatever is wrong with it; its text names the file and what to do. Where a crash came between
 /// the two steps of a replacement, the bundle that was to be replaced is read.
 pub fn load(folder: &Path) -> Result<Bundle> {
-    load_with(folder, |read| Bundle::from_files(read))
+    let parent = load_manifest(folder)?.recalibrated.map(|made| stored(&folder.with_file_name(made.parent)));
+    let has = |name: &str| stored(folder).join(name).exists();
+    load_with(folder, |own| {
+        Bundle::from_files(|name| match parent.as_deref().filter(|_| !has(name)) {
+            Some(parent) => read(&parent.join(name)),
+            None => own(name),
+        })
+    })
 }
 
 /// [`load`] of a bundle of whatever kind; `from` is given what reads a file's content.

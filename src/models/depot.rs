@@ -56,6 +56,11 @@ pub trait Depot: Debug + Send + Sync {
     /// As for [`Self::write`].
     fn save(&self, names: &[&str], files: &[(&str, Vec<u8>)]) -> Result<()>;
 
+    /// Whether a bundle is loaded with what its parent has beside it, so that it may be kept without that.
+    fn reads_beside(&self) -> bool {
+        false
+    }
+
     /// Whether there is a bundle.
     ///
     /// # Errors
@@ -144,6 +149,9 @@ impl Depot for Folder {
 
     fn save(&self, names: &[&str], files: &[(&str, Vec<u8>)]) -> Result<()> {
         bundle_files::save_files(files, &self.path(names))
+    }
+    fn reads_beside(&self) -> bool {
+        true
     }
     fn has_bundle(&self, names: &[&str]) -> Result<bool> {
         Ok(bundle_files::exists(&self.path(names)))

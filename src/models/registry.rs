@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Result};
 use crate::limits::REGISTRY_HISTORY_MAX;
 
-/// Layout of the file. A reader refuses newer ones.
-const FORMAT: u32 = 1;
+/// Layout of the file. A reader refuses newer ones; 2 knows recalibrations.
+const FORMAT: u32 = 2;
 
 /// The roles of a pipeline's bundles.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,6 +41,8 @@ pub enum Action {
     Promote,
     Rollback,
     Shadow,
+    /// A running pipeline has learned again what ordinary scores are.
+    Recalibrate,
 }
 
 impl Action {
@@ -50,6 +52,7 @@ impl Action {
             Self::Promote => "promote",
             Self::Rollback => "rollback",
             Self::Shadow => "shadow",
+            Self::Recalibrate => "recalibrate",
         }
     }
 }
@@ -125,6 +128,35 @@ impl Roles {
         true
     }
 
+    /// Makes the next calibration of `of`, which has to be the champion still, the champion. False: another one is it meanwhile, or a
+    /// calibration was rolled back and nobody has promoted anything since; then nothing changes.
+    ///
+    /// Of a chain of these the history keeps one, so that a rollback leads to what was promoted, and many of them displace nothing.
+    pub fn recalibrate(&mut self, version: &str, of: &str, at: &str) -> bool {
+        if !self.may_recalibrate(of) || self.role(version) == Role::Champion {
+            return false;
+        }
+        if self.role(version) == Role::Shadow {
+            self.shadow = None;
+        }
+        self.champion = Some(version.to_owned());
+        let last = self.history.iter().rposition(|change| change.action != Action::Shadow);
+        let chained = last.filter(|last| self.history[*last].action == Action::Recalibrate);
+        let before = chained.map_or_else(|| Some(of.to_owned()), |last| self.history.remove(last).before);
+        self.remember(Action::Recalibrate, Some(version.to_owned()), before, at);
+        true
+    }
+
+    /// Whether a calibration made from version `of` may take its place.
+    #[must_use]
+    pub fn may_recalibrate(&self, of: &str) -> bool {
+        let is_undone = self.history.iter().rfind(|change| change.action != Action::Shadow).is_some_and(|last| {
+            let was_recalibrated = |change: &Change| change.action == Action::Recalibrate && change.version == last.before;
+            last.action == Action::Rollback && self.history.iter().any(was_recalibrated)
+        });
+        self.champion.as_deref() == Some(of) && !is_undone
+    }
+
     /// Makes a version the shadow, or none. False: that is so already.
     ///
     /// # Errors
@@ -147,7 +179,7 @@ impl Roles {
         let mut promoted: Vec<Option<&str>> = vec![];
         for change in &self.history {
             match change.action {
-                Action::Promote => promoted.push(change.before.as_deref()),
+                Action::Promote | Action::Recalibrate => promoted.push(change.before.as_deref()),
                 Action::Rollback => drop(promoted.pop()),
                 Action::Shadow => {}
             }
@@ -207,6 +239,26 @@ mod tests {
     }
 
     #[test]
+    fn a_recalibration_takes_the_place_of_what_it_was_made_from_and_of_nothing_else() {
+        let mut roles = Roles::default();
+        roles.promote(&version(1), "now");
+        roles.promote(&version(2), "now");
+        assert!(!roles.recalibrate(&version(3), &version(1), "now"), "made from one that scores no more");
+        for number in 3..=9 {
+            assert!(roles.recalibrate(&version(number), &version(if number == 3 { 2 } else { number - 1 }), "now"));
+            roles.set_shadow(Some(&version(20 + number)), "now").unwrap();
+        }
+        assert_eq!(roles.history.iter().filter(|change| change.action == Action::Recalibrate).count(), 1);
+        assert_eq!(roles.roll_back("now").unwrap(), version(2), "what was promoted");
+        assert!(!roles.recalibrate(&version(10), &version(2), "now"), "it was undone on purpose");
+        assert_eq!(roles.roll_back("now").unwrap(), version(1));
+        assert!(roles.may_recalibrate(&version(1)), "what was undone last was promoted");
+        roles.promote(&version(2), "now");
+        assert!(roles.recalibrate(&version(10), &version(2), "now"));
+        assert_eq!(Roles::parse(&roles.to_bytes()).unwrap(), roles);
+    }
+
+    #[test]
     fn a_version_has_one_role() {
         let mut roles = Roles::default();
         roles.promote(&version(1), "now");
@@ -229,7 +281,7 @@ mod tests {
         assert_eq!(roles.roll_back("now").unwrap(), version(3 * REGISTRY_HISTORY_MAX - 2));
         for (text, expected) in [
             ("{}", "not usable"),
-            (r#"{"format": 2, "other": 1}"#, "upgrade threatguard"),
+            (r#"{"format": 3, "other": 1}"#, "upgrade threatguard"),
             (r#"{"format": 1, "champion": "../../etc", "shadow": null, "history": []}"#, "no version of a bundle"),
         ] {
             let error = Roles::parse(text.as_bytes()).unwrap_err().to_string();

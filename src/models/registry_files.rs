@@ -146,7 +146,8 @@ impl Shelf {
         Err(Error::transient(format!("{} is changed by others all the time; try again", self.depot.shown(&self.within(&[ROLES_FILE])))))
     }
 
-    /// Puts a bundle on the shelf, where it has no role yet. False: it is there already.
+    /// Puts a bundle on the shelf, where it has no role yet; of a recalibrated one, what its parent there has not. False: it is there
+    /// already.
     ///
     /// # Errors
     /// As for [`Depot::save`].
@@ -155,7 +156,10 @@ impl Shelf {
         if self.depot.load(&self.within(&[version])).is_ok() {
             return Ok(false);
         }
-        self.depot.save(&self.within(&[version]), &bundle.to_files())?;
+        let made = bundle.manifest.recalibrated.as_ref().filter(|_| self.depot.reads_beside());
+        let parent = made.and_then(|made| self.manifest(&made.parent).ok());
+        let files = parent.map_or_else(|| bundle.to_files(), |parent| bundle.files_beside(&parent));
+        self.depot.save(&self.within(&[version]), &files)?;
         self.change(|_| Ok(false))?;
         Ok(true)
     }
@@ -289,7 +293,7 @@ mod tests {
     use std::fs;
 
     use super::*;
-    use crate::models::bundle::tests::{bundle, changed};
+    use crate::models::bundle::tests::{bundle, changed, recalibrated};
 
     #[test]
     fn bundles_are_kept_by_version_and_roles_beside_them() {
@@ -308,6 +312,30 @@ mod tests {
         assert_eq!(found.roles().unwrap().champion.as_ref(), Some(b));
         assert_eq!(Shelf::find(found.folder(), "network").unwrap().roles().unwrap().before(), Some(a.as_str()));
         assert_eq!(pipelines(&(Arc::new(Folder(folder.path().to_owned())) as Arc<dyn Depot>)).unwrap(), ["network"]);
+    }
+
+    #[test]
+    fn a_recalibrated_bundle_is_kept_small_beside_its_parent_and_whole_without_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let (parent, made) = (bundle(), recalibrated());
+        let files = |shelf: &Shelf| {
+            let entries = fs::read_dir(shelf.folder().join(&made.manifest.version)).unwrap();
+            let mut names: Vec<String> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+            names.sort();
+            names
+        };
+        let alone = Shelf::new(folder.path(), "alone").unwrap();
+        alone.add(&made).unwrap();
+        assert!(files(&alone).len() > 2);
+        let shelf = Shelf::new(folder.path(), "network").unwrap();
+        shelf.add(&parent).unwrap();
+        assert!(shelf.add(&made).unwrap() && !shelf.add(&made).unwrap());
+        assert_eq!(files(&shelf), ["calibration.json", "manifest.json"]);
+        for shelf in [&shelf, &alone] {
+            assert_eq!(shelf.load(&made.manifest.version).unwrap(), made);
+        }
+        fs::remove_file(shelf.folder().join(&parent.manifest.version).join("forest.bin")).unwrap();
+        assert!(shelf.load(&made.manifest.version).unwrap_err().to_string().contains("forest.bin is missing"));
     }
 
     #[test]

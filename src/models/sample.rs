@@ -56,11 +56,13 @@ pub struct Sample {
     /// Entities whose hash is beyond are left out: halved whenever the sample is full.
     most: u64,
     seen: u64,
+    /// Features that a network leaves out, as a set of bits.
+    ignored: u64,
 }
 
 impl Default for Sample {
     fn default() -> Self {
-        Self { sequences: BTreeMap::new(), rows: 0, most: u64::MAX, seen: 0 }
+        Self { sequences: BTreeMap::new(), rows: 0, most: u64::MAX, seen: 0, ignored: 0 }
     }
 }
 
@@ -87,6 +89,13 @@ impl Fitted {
 }
 
 impl Sample {
+    /// Of rows of these features. A network leaves out those that move with the clock: a weekday that was not learned from would be the
+    /// oddest of all.
+    #[must_use]
+    pub fn of(schema: Schema) -> Self {
+        Self { ignored: schema.calendar(), ..Self::default() }
+    }
+
     /// Takes one event, those of an entity in their order. `attack` is its label, where there is one.
     pub fn push(&mut self, entity: EntityKey, row: &ModelRow, attack: Option<bool>) {
         self.seen += 1;
@@ -129,7 +138,7 @@ impl Sample {
             return Ok(None);
         }
         let (train, validation) = divided(benign);
-        let settings = lstm_fit::Settings { epochs: EPOCHS, threads, ..lstm_fit::Settings::default() };
+        let settings = lstm_fit::Settings { epochs: EPOCHS, threads, ignored: self.ignored, ..lstm_fit::Settings::default() };
         lstm_fit::fit_rows(&train, &validation, &settings, seed, progress).map(Some)
     }
 

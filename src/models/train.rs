@@ -255,6 +255,7 @@ impl Trainer {
             medians,
             deviations,
             parts: BTreeMap::new(),
+            recalibrated: None,
         }
     }
 

@@ -17,6 +17,7 @@ use crate::core::engine::{Engine, PARTS, Verdict};
 use crate::core::ensemble::threat_score;
 use crate::core::event::Event;
 use crate::core::features::row::MODEL_WIDTH;
+use crate::core::output::ModelsVersion;
 use crate::error::{Error, Result};
 
 /// Verdicts packed into one record.
@@ -57,6 +58,7 @@ impl ArrowVerdicts {
             written.map_err(|error| Error::bug("an entity's name does not fit a column").because(error))?;
             entities.append_value("");
         }
+        let models = version_number(engine.scorer().models());
         let mut columns: Vec<ArrayRef> = vec![
             Arc::new(UInt32Array::from_iter_values(verdicts.iter().map(|v| event(v).at.partition.0))),
             Arc::new(UInt64Array::from_iter_values(verdicts.iter().map(|v| event(v).at.offset.0))),
@@ -66,6 +68,7 @@ impl ArrowVerdicts {
             Arc::new(Float32Array::from_iter_values(verdicts.iter().map(|v| v.surprise))),
             Arc::new(verdicts.iter().map(|v| Some(v.severity.is_some())).collect::<BooleanArray>()),
             Arc::new(verdicts.iter().map(|_| Some(engine.scorer().is_learning())).collect::<BooleanArray>()),
+            Arc::new(UInt64Array::from_value(models, verdicts.len())),
             Arc::new(Int64Array::from_iter_values(verdicts.iter().map(|v| i64::from(event(v).repairs.0)))),
         ];
         let parts: Vec<[f32; PARTS]> = verdicts.iter().map(|v| engine.scores().raw(v.row as usize)).collect();
@@ -75,6 +78,11 @@ impl ArrowVerdicts {
         columns.push(Arc::new(features(engine, verdicts)?));
         RecordBatch::try_new(self.schema.clone(), columns).map_err(arrow_bug)
     }
+}
+
+fn version_number(version: Option<ModelsVersion>) -> u64 {
+    let digits = version.unwrap_or_default();
+    std::str::from_utf8(&digits).ok().and_then(|digits| u64::from_str_radix(digits, 16).ok()).unwrap_or_default()
 }
 
 fn features(engine: &Engine, verdicts: &[Verdict]) -> Result<FixedSizeListArray> {
@@ -94,6 +102,8 @@ fn schema() -> SchemaRef {
         plain("surprise_nats", DataType::Float32),
         plain("threat", DataType::Boolean),
         plain("learning", DataType::Boolean),
+        // The version of the models, its hexadecimal digits as a number; 0 where there were none yet.
+        plain("models", DataType::UInt64),
         plain("repairs", DataType::Int64),
     ];
     fields.extend(NAMES.iter().map(|name| plain(name, DataType::Float32)));

@@ -4,17 +4,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::core::detect::index_of;
 use crate::core::engine::Engine;
-use crate::core::features::row::Signal;
+use crate::core::features::row::{CALENDAR, Signal};
 use crate::core::settings::DriftSettings;
-use crate::models::bundle::Bundle;
+use crate::models::bundle::{Bundle, REFERENCES_FILE};
 use crate::models::drift::{Report, Window};
 use crate::run::pipeline::Pipeline;
 use crate::run::telemetry::ModelMetrics;
 
 /// One row in so many is compared: all of them would cost as much as a detector.
 const SAMPLED_PART: u64 = 8;
-/// Features that move with the clock: a window is shorter than a week.
-const CALENDAR: [&str; 2] = ["hour_of_day", "day_of_week"];
 /// Columns that a log line names.
 const NAMED_MAX: usize = 5;
 
@@ -27,6 +25,8 @@ pub struct Monitor {
     /// Detectors among the columns, by their place in the ensemble. All features come before them.
     detectors: Vec<usize>,
     empty: Window,
+    /// Hash of what it compares with.
+    references: Option<String>,
     shared: Mutex<Shared>,
 }
 
@@ -43,6 +43,7 @@ impl Monitor {
         let references = bundle.references.as_ref()?;
         let (mut columns, mut features, mut detectors) = (vec![], vec![], vec![]);
         for (index, (name, reference)) in bundle.manifest.features.iter().zip(&references.features).enumerate() {
+            // A window is shorter than a week.
             if !CALENDAR.contains(&name.as_str()) {
                 features.push(index);
                 columns.push((name.clone(), reference.clone()));
@@ -56,7 +57,14 @@ impl Monitor {
         }
         let empty = Window::new(columns);
         let shared = Mutex::new(Shared { window: empty.clone(), is_told: false });
-        Some(Self { pipeline: pipeline.file.name.clone(), settings: pipeline.file.drift, features, detectors, empty, shared })
+        let references = hash(bundle);
+        Some(Self { pipeline: pipeline.file.name.clone(), settings: pipeline.file.drift, features, detectors, empty, references, shared })
+    }
+
+    /// Whether the window may go on with this bundle: what it compares with is the same.
+    #[must_use]
+    pub fn is_for(&self, bundle: &Bundle) -> bool {
+        self.references.is_some() && self.references == hash(bundle)
     }
 
     fn shared(&self) -> MutexGuard<'_, Shared> {
@@ -105,6 +113,10 @@ impl Monitor {
     }
 }
 
+fn hash(bundle: &Bundle) -> Option<String> {
+    bundle.manifest.parts.get(REFERENCES_FILE).cloned()
+}
+
 /// One shard's part.
 pub struct Watching {
     monitor: Arc<Monitor>,
@@ -144,7 +156,7 @@ mod tests {
     use super::*;
     use crate::config::pipeline::PipelineFile;
     use crate::core::features::row::MODEL_WIDTH;
-    use crate::models::bundle::tests::bundle;
+    use crate::models::bundle::tests::{bundle, recalibrated, trainer};
     use crate::models::random::Random;
     use crate::run::telemetry::Metrics;
 
@@ -156,6 +168,8 @@ mod tests {
         let bundle = bundle();
         let monitor = Monitor::new(&pipeline, &bundle).unwrap();
         assert!(Monitor::new(&pipeline, &Bundle { references: None, ..bundle }).is_none(), "an older bundle");
+        let again = recalibrated();
+        assert!(monitor.is_for(&again) && !monitor.is_for(&trainer(5, 900).finish().unwrap()), "a calibration changes no reference");
         let metrics = Metrics::new();
         let mut random = Random::new(3);
         // The bundle was learned from sums of two uniform numbers.

@@ -12,7 +12,7 @@ use crate::core::engine::Counts;
 use crate::core::output::{Envelope, ThreatRecord};
 use crate::core::types::{EventTime, Offset, Partition, Position};
 use crate::edge::clock;
-use crate::edge::{Publisher, Records, TopicRole};
+use crate::edge::{Publisher, RecordRef, Records, TopicRole};
 use crate::error::Result;
 use crate::run::learning::{Learning, ScoredPart};
 use crate::run::outbox::Outbox;
@@ -26,6 +26,9 @@ use crate::run::worker::{Listener, Out, Worker};
 const PARTITION: Partition = Partition(0);
 /// Name of the topic that embedded input stands for, in ids and evidence.
 pub const INPUT_TOPIC: &str = "input";
+
+/// Between two looks at models where a run says itself when.
+const LOOK_RECORDS: u64 = 4_096;
 
 /// How long outputs may take to leave this process.
 const FLUSH: Duration = Duration::from_secs(10);
@@ -52,6 +55,8 @@ pub struct Embedded {
     latencies: Latencies,
     delta: Delta,
     metrics: Arc<Metrics>,
+    /// Called between certain records of the input, however it is cut.
+    between: Option<Box<dyn FnMut() + Send>>,
 }
 
 /// Hears what happens, for a live view and for evaluation.
@@ -97,7 +102,14 @@ impl Embedded {
             latencies: Latencies::default(),
             delta: Delta::default(),
             metrics,
+            between: None,
         })
+    }
+
+    /// Calls `look` after every 4,096 records of the input, whatever the batches: models that it offers score from there on.
+    #[must_use]
+    pub fn looking(self, look: Option<Box<dyn FnMut() + Send>>) -> Self {
+        Self { between: look, ..self }
     }
 
     /// The buffer that the input of pipeline `lane` is put into before [`Embedded::step`].
@@ -164,6 +176,25 @@ impl Embedded {
     }
 
     fn step_lane(&mut self, lane: usize, observer: &mut dyn Observer) -> Result<u64> {
+        if self.between.is_none() {
+            return self.piece(lane, observer);
+        }
+        let (mut whole, mut scored) = (std::mem::take(&mut self.lanes[lane].records), 0);
+        for record in whole.iter() {
+            let RecordRef { offset, time, key, payload, whole_len } = record;
+            self.lanes[lane].records.push_of(offset, time, key, payload, whole_len);
+            if (offset.0 + 1).is_multiple_of(LOOK_RECORDS) {
+                scored += self.piece(lane, observer)?;
+                self.between.iter_mut().for_each(|look| look());
+            }
+        }
+        scored += self.piece(lane, observer)?;
+        whole.clear();
+        self.lanes[lane].records = whole;
+        Ok(scored)
+    }
+
+    fn piece(&mut self, lane: usize, observer: &mut dyn Observer) -> Result<u64> {
         self.outbox.clear();
         let Lane { worker, records, .. } = &mut self.lanes[lane];
         if worker.wants_models() {

@@ -1,6 +1,7 @@
 //! Running a pipeline: from an input through the core to the outputs, embedded or on Kafka and Redis.
 
 pub mod pipeline;
+pub mod recalibration;
 
 pub mod arrow_verdicts;
 pub mod backtest;

@@ -86,7 +86,7 @@ impl Pipeline {
         detectors.extend(bundle.detectors().into_iter().filter(|detector| detect::index_of(detector.name()).is_some_and(is_on)));
         let network = bundle.lstm.clone().filter(|_| is_on(LSTM_AUTOENCODER));
         let scorer = Scorer::new(detectors, bundle.ensemble(&columns), thresholds, false);
-        Ok(scorer.with_prevalence(bundle.prevalence.clone()).with_network(network))
+        Ok(scorer.with_prevalence(bundle.prevalence.clone()).with_network(network).with_version(&bundle.manifest.version))
     }
 
     /// Detectors with models whose scores nothing is known of yet: for learning that.

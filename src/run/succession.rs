@@ -2,19 +2,22 @@
 //!
 //! What cannot be loaded is told once and changes nothing. Must never hold the pipeline back: it reads and loads on a thread of its own.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
+use crate::core::types::EventTime;
 use crate::edge::clock;
 use crate::error::{Error, Result};
+use crate::models::bundle::Bundle;
 use crate::models::comparison::Compared;
 use crate::models::registry_files::Shelf;
 use crate::run::learning::Learning;
 use crate::run::pipeline::Pipeline;
+use crate::run::recalibration::{Judged, RecalibrationRecord, Rolling};
 use crate::run::shadow::Shadow;
 use crate::run::telemetry::{CHAMPION, Metrics, SHADOW};
 
@@ -47,6 +50,8 @@ pub struct Follower {
     /// What was told last, so that it is told once.
     told: String,
     recorded: Instant,
+    /// Recalibration is looked at by [`Self::recalibrate`] alone, and not at times of its own.
+    is_told_when: bool,
 }
 
 impl Follower {
@@ -61,21 +66,29 @@ impl Follower {
             instance: instance.chars().map(|c| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' }).collect(),
             told: String::new(),
             recorded: clock::now(),
+            is_told_when: false,
         }
+    }
+
+    /// Leaves it to the caller when recent rows are judged: a run that must be repeatable does so at certain records.
+    #[must_use]
+    pub fn told_when(self) -> Self {
+        Self { is_told_when: true, ..self }
+    }
+
+    /// Whether it will ever recalibrate.
+    #[must_use]
+    pub fn recalibrates(&self) -> bool {
+        self.shelf.is_some() && self.pipeline.file.recalibration.enabled
     }
 
     /// Looks once, and acts on what has changed.
     pub fn look(&mut self) {
         if let Some(shelf) = self.shelf.clone() {
-            match self.follow(&shelf) {
-                Ok(()) => self.told.clear(),
-                Err(error) => {
-                    let text = error.to_string();
-                    if text != self.told {
-                        tracing::warn!(%error, "the registry's models cannot be taken; going on with those at hand");
-                        self.told = text;
-                    }
-                }
+            let followed = self.follow(&shelf);
+            self.tell(followed, "the registry's models cannot be taken; going on with those at hand");
+            if !self.is_told_when {
+                self.recalibrate();
             }
             if clock::since(self.recorded) >= RECORD {
                 self.record();
@@ -88,6 +101,68 @@ impl Follower {
         self.metrics.models.set_compared(shadow.as_ref().map(|shadow| shadow.figures()).as_ref());
     }
 
+    /// Says once what is wrong.
+    fn tell(&mut self, done: Result<()>, what: &str) {
+        let text = done.as_ref().err().map(ToString::to_string).unwrap_or_default();
+        if let (Err(error), true) = (&done, text != self.told) {
+            tracing::warn!(%error, "{what}");
+        }
+        self.told = text;
+    }
+
+    /// Judges the rows that shards have offered. A calibration that is due becomes a version of the registry and its champion, unless
+    /// another version has become that since: of several processes the first one wins, and the others follow it.
+    pub fn recalibrate(&mut self) {
+        let (Some(shelf), Some(rolling)) = (self.shelf.clone(), self.learning.rolling()) else { return };
+        let Some(Judged { record, is_raised, is_over, bundle }) = rolling.judge(&self.instance) else { return };
+        let made = bundle.as_ref().map(|bundle| bundle.manifest.recalibrated.as_ref().map_or(0, |made| made.upto_micros));
+        self.metrics.models.set_recalibration(&record.shifts, made);
+        let (pipeline, moved) = (&self.pipeline.file.name, record.moved());
+        if is_raised {
+            tracing::warn!(pipeline, moved, at = %EventTime(record.upto_micros), "ordinary scores have moved far from what was trained; look whether that is wanted, or train again");
+        } else if is_over {
+            tracing::info!(pipeline, at = %EventTime(record.upto_micros), "ordinary scores are again near what was trained");
+        }
+        if let Err(error) = record.write(&shelf) {
+            tracing::debug!(%error, "the judgement is not kept in the registry");
+        }
+        let Some(bundle) = bundle else { return };
+        let put = self.put(&shelf, &rolling, bundle, &record);
+        self.tell(put, "a recalibrated version cannot be put into the registry; going on as before");
+    }
+
+    fn put(&self, shelf: &Shelf, rolling: &Arc<Rolling>, bundle: Bundle, record: &RecalibrationRecord) -> Result<()> {
+        let (version, before) = (bundle.manifest.version.clone(), record.version.as_str());
+        // Looked at first, so that nothing is written that will not be used.
+        if !shelf.roles()?.may_recalibrate(before) {
+            return Ok(());
+        }
+        shelf.add(&bundle)?;
+        let roles = shelf.change(|roles| Ok(roles.recalibrate(&version, before, &clock::wall().to_string())))?;
+        if roles.champion.as_ref() == Some(&version) {
+            rolling.set_present(Arc::new(bundle.clone()));
+            self.learning.offer_models(&self.pipeline, &bundle)?;
+            let (pipeline, moved) = (&self.pipeline.file.name, record.moved());
+            tracing::info!(pipeline, version, before, moved, "recalibrated; it takes over at the next barrier");
+        }
+        Ok(())
+    }
+
+    /// Lets shards offer rows for calibrations of these models, if they do not already.
+    fn gather(&self, shelf: &Shelf, present: Bundle) -> Result<()> {
+        if !self.pipeline.file.recalibration.enabled {
+            return Ok(());
+        }
+        let trained = present.manifest.recalibrated.as_ref().map_or(&present.manifest.version, |made| &made.parent).clone();
+        if let Some(rolling) = self.learning.rolling().filter(|rolling| rolling.trained() == trained) {
+            rolling.set_present(Arc::new(present));
+            return Ok(());
+        }
+        let parent = if trained == present.manifest.version { present.clone() } else { shelf.load(&trained)? };
+        self.learning.set_rolling(Some(Arc::new(Rolling::new(&self.pipeline, Arc::new(parent), Arc::new(present)))));
+        Ok(())
+    }
+
     fn look_at_drift(&self) {
         if let Some(monitor) = self.learning.monitor() {
             monitor.show(&self.metrics.models);
@@ -98,8 +173,14 @@ impl Follower {
         let roles = shelf.roles()?;
         let present = self.learning.bundle();
         let is_new = roles.champion.is_some() && roles.champion != present;
+        if let Some(version) = roles.champion.as_deref().filter(|_| is_new || self.is_to_gather()) {
+            let bundle = shelf.load(version)?;
+            self.gather(shelf, bundle.clone())?;
+            if is_new {
+                self.learning.offer_models(&self.pipeline, &bundle)?;
+            }
+        }
         if let Some(version) = roles.champion.as_deref().filter(|_| is_new) {
-            self.learning.offer_models(&self.pipeline, &shelf.load(version)?)?;
             let before = present.as_deref().unwrap_or("none");
             tracing::info!(pipeline = self.pipeline.file.name, version, before, "another champion takes over at the next barrier");
         }
@@ -117,6 +198,10 @@ impl Follower {
         Ok(())
     }
 
+    fn is_to_gather(&self) -> bool {
+        self.recalibrates() && self.learning.rolling().is_none()
+    }
+
     /// What came of the present comparison.
     #[must_use]
     pub fn compared(&self) -> Option<ShadowRecord> {
@@ -129,29 +214,51 @@ impl Follower {
     fn record(&self) {
         let (Some(shelf), Some(record)) = (&self.shelf, self.compared()) else { return };
         if record.compared.rows > 0
-            && let Err(error) = write(shelf, &record)
+            && let Err(error) = write(shelf, &record_file(&record.shadow, RECORDS, &record.instance), &record)
         {
             tracing::debug!(%error, "the comparison is not kept in the registry");
         }
     }
 }
 
-fn record_file(record: &ShadowRecord) -> String {
-    format!("{}{RECORDS}{}.json", record.shadow, record.instance)
+fn record_file(version: &str, kind: &str, instance: &str) -> String {
+    format!("{version}{kind}{instance}.json")
 }
 
 /// Between version and instance in a record's name.
 const RECORDS: &str = ".shadow.";
+const JUDGEMENTS: &str = ".recalibration.";
 
-fn write(shelf: &Shelf, record: &ShadowRecord) -> Result<()> {
+impl RecalibrationRecord {
+    fn write(&self, shelf: &Shelf) -> Result<()> {
+        write(shelf, &record_file(&self.trained, JUDGEMENTS, &self.instance), self)
+    }
+
+    /// For a line in a log.
+    fn moved(&self) -> String {
+        self.shifts.iter().map(|shift| format!("{} ({:.2} times)", shift.detector, shift.factor)).collect::<Vec<_>>().join(", ")
+    }
+}
+
+fn write(shelf: &Shelf, name: &str, record: &impl Serialize) -> Result<()> {
     let text = serde_json::to_vec_pretty(record).map_err(|error| Error::bug("a record is no JSON").because(error))?;
-    shelf.keep_note(&record_file(record), &text)
+    shelf.keep_note(name, &text)
 }
 
 /// What running pipelines have recorded of a version as a shadow.
 #[must_use]
 pub fn records(shelf: &Shelf, version: &str) -> Vec<ShadowRecord> {
-    let is_record = |name: &String| name.starts_with(&format!("{version}{RECORDS}")) && name.ends_with(".json");
+    recorded(shelf, version, RECORDS)
+}
+
+/// What running pipelines have last found of the rows that a trained version is recalibrated from.
+#[must_use]
+pub fn judgements(shelf: &Shelf, trained: &str) -> Vec<RecalibrationRecord> {
+    recorded(shelf, trained, JUDGEMENTS)
+}
+
+fn recorded<T: for<'a> Deserialize<'a>>(shelf: &Shelf, version: &str, kind: &str) -> Vec<T> {
+    let is_record = |name: &String| name.starts_with(&format!("{version}{kind}")) && name.ends_with(".json");
     let mut names = shelf.notes().unwrap_or_default();
     names.retain(is_record);
     names.sort();
@@ -161,7 +268,8 @@ pub fn records(shelf: &Shelf, version: &str) -> Vec<ShadowRecord> {
 /// A follower on its thread, until this is stopped.
 pub struct Following {
     stop: Arc<AtomicBool>,
-    thread: JoinHandle<Follower>,
+    follower: Arc<Mutex<Follower>>,
+    thread: JoinHandle<()>,
 }
 
 impl Following {
@@ -171,22 +279,29 @@ impl Following {
     /// `Permanent`: no thread can be started.
     pub fn start(mut follower: Follower) -> Result<Self> {
         follower.look();
-        let stop = Arc::new(AtomicBool::new(false));
-        let told = Arc::clone(&stop);
+        let (stop, follower) = (Arc::new(AtomicBool::new(false)), Arc::new(Mutex::new(follower)));
+        let (told, looking) = (Arc::clone(&stop), Arc::clone(&follower));
         let body = move || {
             let mut looked = clock::now();
             while !told.load(Ordering::Relaxed) {
                 std::thread::sleep(STEP);
                 if clock::since(looked) >= LOOK {
                     looked = clock::now();
-                    follower.look();
+                    locked(&looking).look();
                 }
             }
-            follower
         };
         let thread = std::thread::Builder::new().name("models".into()).spawn(body);
         let thread = thread.map_err(|error| Error::permanent("cannot start the thread that follows models").because(error))?;
-        Ok(Self { stop, thread })
+        Ok(Self { stop, follower, thread })
+    }
+
+    /// What a run calls at certain records where it says itself when recent rows are judged; `None` where they never are.
+    #[must_use]
+    pub fn recalibrating(&self) -> Option<Box<dyn FnMut() + Send>> {
+        let follower = Arc::clone(&self.follower);
+        let recalibrates = locked(&follower).recalibrates();
+        recalibrates.then(|| Box::new(move || locked(&follower).recalibrate()) as Box<dyn FnMut() + Send>)
     }
 
     /// Ends it; what came of the comparison with a shadow is kept and returned.
@@ -195,53 +310,17 @@ impl Following {
     /// `Bug`: it panicked.
     pub fn finish(self) -> Result<Option<ShadowRecord>> {
         self.stop.store(true, Ordering::Relaxed);
-        let follower = self.thread.join().map_err(|_| Error::bug("the thread that follows models panicked; its message is in the log"))?;
+        self.thread.join().map_err(|_| Error::bug("the thread that follows models panicked; its message is in the log"))?;
+        let follower = locked(&self.follower);
         follower.record();
         follower.look_at_drift();
         Ok(follower.compared())
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::config::pipeline::PipelineFile;
-    use crate::models::bundle::tests::{bundle, changed};
-
-    #[test]
-    fn roles_are_followed_and_what_is_damaged_changes_nothing() {
-        let folder = tempfile::tempdir().unwrap();
-        let shelf = Shelf::new(folder.path(), "network").unwrap();
-        let (first, second) = (bundle(), changed());
-        let [a, b] = [&first, &second].map(|bundle| bundle.manifest.version.clone());
-        shelf.add(&first).unwrap();
-        shelf.add(&second).unwrap();
-        shelf.change(|roles| Ok(roles.promote(&a, "now"))).unwrap();
-        let pipeline = Arc::new(Pipeline::open(PipelineFile::plain(), None).unwrap());
-        let learning = Arc::new(Learning::new(&pipeline, Some(&first), None).unwrap());
-        let metrics = Arc::new(Metrics::new());
-        let mut follower = Follower::new(Some(shelf.clone()), &pipeline, &learning, &metrics, "host/1");
-        follower.look();
-        assert_eq!((learning.offered(), learning.shadows(), learning.bundle()), (0, 0, Some(a.clone())), "nothing to do");
-
-        shelf.change(|roles| roles.set_shadow(Some(&b), "now")).unwrap();
-        follower.look();
-        follower.look();
-        assert_eq!((learning.shadows(), learning.shadow().map(|shadow| shadow.version().to_owned())), (1, Some(b.clone())));
-        let text = metrics.to_text().unwrap();
-        assert!(text.contains(&format!("threatguard_model_info{{role=\"champion\",version=\"{a}\"}} 1")), "{text}");
-        assert!(text.contains(&format!("threatguard_model_info{{role=\"shadow\",version=\"{b}\"}} 1")), "{text}");
-
-        shelf.change(|roles| Ok(roles.promote(&b, "now"))).unwrap();
-        follower.look();
-        assert_eq!((learning.offered(), learning.bundle(), learning.shadow().is_none()), (1, Some(b.clone()), true));
-        let text = metrics.to_text().unwrap();
-        assert!(text.contains(&format!("role=\"champion\",version=\"{b}\"}} 1")) && !text.contains(&a), "{text}");
-
-        std::fs::write(shelf.folder().join(&a).join("forest.bin"), "x").unwrap();
-        shelf.change(|roles| Ok(roles.promote(&a, "now"))).unwrap();
-        follower.look();
-        assert_eq!((learning.offered(), learning.bundle()), (1, Some(b)), "as it was");
-        assert!(follower.told.contains("forest.bin"), "{}", follower.told);
-    }
+fn locked(follower: &Mutex<Follower>) -> MutexGuard<'_, Follower> {
+    follower.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests;

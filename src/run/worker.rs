@@ -19,6 +19,7 @@ use crate::run::drift::Watching;
 use crate::run::learning::{Learning, ScoredPart};
 use crate::run::outbox::Outbox;
 use crate::run::pipeline::Pipeline;
+use crate::run::recalibration::Feeding;
 use crate::run::render::Origin;
 use crate::run::shadow::Beside;
 use crate::run::telemetry::{Delta, Stage};
@@ -52,6 +53,7 @@ pub struct Worker {
     shadows: u64,
     shadow: Option<Box<Beside>>,
     watching: Option<Box<Watching>>,
+    feeding: Option<Box<Feeding>>,
     origin: Origin,
     verdicts: Verdicts,
     arrow: ArrowVerdicts,
@@ -72,6 +74,7 @@ impl Worker {
         let (learning_version, offered) = (learning.version(), learning.offered());
         let engine = pipeline.engine(learning.scorer(), stored, seed)?;
         let watching = learning.monitor().map(|monitor| Box::new(Watching::new(monitor)));
+        let feeding = learning.rolling().map(|rolling| Box::new(Feeding::new(rolling)));
         let shadow = None;
         Ok(Self {
             pipeline,
@@ -82,6 +85,7 @@ impl Worker {
             shadows: 0,
             shadow,
             watching,
+            feeding,
             origin,
             verdicts,
             arrow: ArrowVerdicts::new()?,
@@ -113,6 +117,9 @@ impl Worker {
     fn set_models(&mut self) {
         self.engine.set_scorer(self.learning.scorer());
         self.watching = self.learning.monitor().map(|monitor| Box::new(Watching::new(monitor)));
+        let rolling = self.learning.rolling();
+        let same = self.feeding.take().filter(|feeding| rolling.as_ref().is_some_and(|rolling| feeding.is_of(rolling)));
+        self.feeding = same.or_else(|| rolling.map(|rolling| Box::new(Feeding::new(rolling))));
     }
 
     /// Takes a batch apart: `load` is given the engine and the batch's events to bring in states that are not in memory. Results of
@@ -213,6 +220,9 @@ impl Worker {
         }
         if let Some(watching) = &mut self.watching {
             watching.watch(&self.engine);
+        }
+        if let Some(feeding) = &mut self.feeding {
+            feeding.feed(&self.engine, events);
         }
         self.note_threats(effects, out.delta);
         out.listener.scored(ScoredPart { engine: &self.engine, events, verdicts: &effects.verdicts });

@@ -8,6 +8,7 @@ mod bad_input;
 mod bad_services;
 mod equality;
 mod first_verdict;
+mod hot_swap;
 mod kafka_log;
 mod lifecycle;
 mod pipelines;
@@ -15,6 +16,7 @@ mod pipelines;
 mod process;
 mod purity;
 mod real_data;
+mod recalibration;
 mod schemas;
 mod service;
 #[path = "../support/mod.rs"]

@@ -36,6 +36,7 @@ impl<'e> VerdictRecords<'e> {
             p_value: p_value(verdict.surprise),
             threat: verdict.severity.is_some(),
             learning: self.engine.scorer().is_learning(),
+            models: self.engine.scorer().models(),
             repairs: event.repairs,
             detectors,
         }

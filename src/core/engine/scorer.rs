@@ -7,6 +7,7 @@ use crate::core::detect::{Detector, NAMES};
 use crate::core::ensemble::{Ensemble, Severity, SeverityThresholds, Source};
 use crate::core::features::prevalence::Prevalence;
 use crate::core::features::row::{FeatureRows, ModelRow, RowView, Schema, SequenceStep, Signal, SignalRow};
+use crate::core::output::ModelsVersion;
 
 /// Number of detectors, and so of parts of a score.
 pub const PARTS: usize = NAMES.len();
@@ -26,6 +27,7 @@ pub struct Scorer {
     network: Option<Arc<Network>>,
     /// No bundle yet: scores are the detectors' own, uncalibrated.
     learning: bool,
+    models: Option<ModelsVersion>,
 }
 
 impl Scorer {
@@ -39,7 +41,7 @@ impl Scorer {
         let place = |detector: &dyn Detector| NAMES.iter().position(|name| *name == detector.name()).expect("a declared detector");
         detectors.sort_by_key(|detector| place(detector.as_ref()));
         let columns = detectors.iter().map(|detector| place(detector.as_ref())).collect();
-        Self { detectors, columns, ensemble, thresholds, prevalence: Prevalence::default(), network: None, learning }
+        Self { detectors, columns, ensemble, thresholds, prevalence: Prevalence::default(), network: None, learning, models: None }
     }
     /// With what the bundle knows of destinations.
     #[must_use]
@@ -52,6 +54,16 @@ impl Scorer {
     pub fn with_network(mut self, network: Option<Arc<Network>>) -> Self {
         self.network = network;
         self
+    }
+    /// As the models of this version, which verdicts name.
+    #[must_use]
+    pub fn with_version(mut self, version: &str) -> Self {
+        self.models = version.as_bytes().try_into().ok();
+        self
+    }
+    #[must_use]
+    pub fn models(&self) -> Option<ModelsVersion> {
+        self.models
     }
     #[must_use]
     pub fn network(&self) -> Option<&Arc<Network>> {

@@ -48,7 +48,9 @@ pub enum Unit {
 }
 
 impl Unit {
-    fn scale_min(self) -> f64 {
+    /// The least that a score must rise to be worth a nat.
+    #[must_use]
+    pub fn scale_min(self) -> f64 {
         match self {
             Self::Nats | Self::Sum => 1.0,
             Self::ForestScore => 0.005,
@@ -187,6 +189,13 @@ impl Calibration {
         stored.tail.scale *= factor;
         // Neighbours that rounding would make one stay as they are.
         if stored.scores.is_sorted_by(|a, b| a < b) { Self::compiled(stored) } else { self.clone() }
+    }
+    /// The factor by which `other` was stretched from this one.
+    #[must_use]
+    pub fn stretch_to(&self, other: &Self) -> f32 {
+        let reach = |of: &Self| of.score_max() - of.stored.scores[0];
+        let factor = reach(other) / reach(self);
+        if factor.is_finite() && factor > 0.0 { factor } else { 1.0 }
     }
     /// Benign scores it was learned from: counting alone reaches no p-value below `1 / (samples + 1)`.
     #[must_use]

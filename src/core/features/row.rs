@@ -73,6 +73,18 @@ impl Schema {
     }
 }
 
+/// Model features that move with the clock: what was learned from is hardly ever all of their values.
+pub const CALENDAR: [&str; 2] = ["hour_of_day", "day_of_week"];
+
+impl Schema {
+    /// The columns of [`CALENDAR`], as a set of bits.
+    #[must_use]
+    pub fn calendar(self) -> u64 {
+        let names = self.model_names().iter().enumerate();
+        names.filter(|(_, name)| CALENDAR.contains(name)).fold(0, |bits, (column, _)| bits | 1 << column)
+    }
+}
+
 /// A column of the signals. Counts are before this event unless said otherwise; logarithms are base 2; 0 where not known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(usize)]

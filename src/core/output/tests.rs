@@ -184,6 +184,7 @@ fn sample_verdict() -> VerdictRecord<'static> {
         p_value: 3.456_78e-4,
         threat: true,
         learning: false,
+        models: Some(*b"0123456789abcdef"),
         repairs,
         detectors: parts([(0, 0.66, 1e-5), (1, 0.1, 0.5)]),
     }
@@ -210,7 +211,7 @@ fn schema(name: &str) -> jsonschema::Validator {
 }
 
 /// Fields that are written only where they say something.
-const OPTIONAL: [(&str, &str); 2] = [("verdict", "learning"), ("verdict", "repairs")];
+const OPTIONAL: [(&str, &str); 3] = [("verdict", "learning"), ("verdict", "models"), ("verdict", "repairs")];
 
 /// Every published record and its schema's name.
 fn samples() -> Vec<(&'static str, Vec<u8>)> {

@@ -33,6 +33,9 @@ impl Part {
     }
 }
 
+/// A bundle's version, in hexadecimal digits.
+pub type ModelsVersion = [u8; 16];
+
 /// The verdict on one event, on topic `security.verdicts`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct VerdictRecord<'a> {
@@ -47,6 +50,8 @@ pub struct VerdictRecord<'a> {
     pub threat: bool,
     /// No model had been learned yet. Written where it is so.
     pub learning: bool,
+    /// Version of the models that scored. Written where there are any.
+    pub models: Option<ModelsVersion>,
     /// Written where there are any.
     pub repairs: Repairs,
     pub detectors: [Part; PARTS],
@@ -146,6 +151,11 @@ impl VerdictWriter {
         line.put_start(if record.threat { b",\"threat\":true " } else { b",\"threat\":false" }, 15 - usize::from(record.threat));
         if record.learning {
             line.put(b",\"learning\":true");
+        }
+        if let Some(version) = &record.models {
+            line.put(b",\"models\":\"");
+            line.put(version);
+            line.put(b"\"");
         }
         if !record.repairs.is_empty() {
             line.flush(out);
@@ -258,6 +268,9 @@ impl Serialize for VerdictRecord<'_> {
         map.serialize_entry("threat", &self.threat)?;
         if self.learning {
             map.serialize_entry("learning", &true)?;
+        }
+        if let Some(version) = &self.models {
+            map.serialize_entry("models", &String::from_utf8_lossy(version))?;
         }
         if !self.repairs.is_empty() {
             map.serialize_entry("repairs", &Names(self.repairs))?;

@@ -18,7 +18,7 @@ proptest! {
             let record = VerdictRecord {
                 position: at(flags % 3 * index as u32, offset >> (flags % 64)), entity_kind: [EntityKind::Host, EntityKind::Ip, EntityKind::User, EntityKind::Unknown][flags as usize % 4],
                 entity_name: name, timestamp: EventTime(micros + 400_000 * index as i64), score, p_value, threat: flags & 1 != 0,
-                learning: flags & 2 != 0, repairs: Repairs(if flags & 4 == 0 { 0 } else { flags & 0x3_ffff }), detectors: parts(heard.into_iter().take(index + 1)),
+                learning: flags & 2 != 0, models: (flags & 8 != 0).then_some(*b"0123456789abcdef"), repairs: Repairs(if flags & 4 == 0 { 0 } else { flags & 0x3_ffff }), detectors: parts(heard.into_iter().take(index + 1)),
             };
             let fast: Value = serde_json::from_str(&written(&mut writer.clone(), &record)).unwrap();
             let mut slow = Vec::new();

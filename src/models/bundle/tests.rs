@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::*;
 use crate::core::types::EventTime;
 use crate::models::random::Random;
+use crate::models::recalibrate::Shift;
 use crate::models::train::{TrainOptions, Trainer};
 
 pub(crate) fn columns() -> Vec<Column> {
@@ -34,13 +35,23 @@ pub(crate) fn changed() -> Bundle {
     Bundle { references: None, ..bundle() }.sealed()
 }
 
+/// Its calibration, learned again.
+pub(crate) fn recalibrated() -> Bundle {
+    let (of, shift) = (bundle(), |factor: f32| Shift { detector: "behavior".to_owned(), factor, is_alarm: false, is_refused: false });
+    let calibrations = of.calibrations.iter().map(|(name, before)| (name.clone(), before.stretched(1.2))).collect();
+    let mut bundle = Bundle { calibrations, ..of.clone() };
+    let origin = Recalibration { parent: of.manifest.version, rows: 5_000, upto_micros: 7, shifts: vec![shift(1.2)] };
+    bundle.manifest.recalibrated = Some(origin);
+    bundle.sealed()
+}
+
 fn read_back(files: &BTreeMap<&'static str, Vec<u8>>) -> Result<Bundle> {
     Bundle::from_files(|name| files.get(name).cloned().ok_or_else(|| Error::config(format!("{name} is missing"))))
 }
 
 #[test]
 fn a_bundle_comes_back_exactly_and_its_version_is_its_content() {
-    for bundle in [bundle(), changed()] {
+    for bundle in [bundle(), changed(), recalibrated()] {
         let files: BTreeMap<_, _> = bundle.to_files().into_iter().collect();
         assert_eq!(read_back(&files).unwrap(), bundle);
     }
@@ -68,7 +79,7 @@ fn what_is_changed_missing_or_newer_is_refused() {
     check(CALIBRATION_FILE, Some("{}"), "calibration.json is not the one");
     check(REFERENCES_FILE, Some("[]"), "references.json is not the one");
     check(MANIFEST_FILE, Some("nonsense"), "manifest.json is not usable");
-    check(MANIFEST_FILE, Some(r#"{"format": 4, "everything": "new"}"#), "upgrade threatguard, or train the bundle again");
+    check(MANIFEST_FILE, Some(r#"{"format": 5, "everything": "new"}"#), "upgrade threatguard, or train the bundle again");
     check(MANIFEST_FILE, Some(&manifest.replace("\"rows\": 3000", "\"rows\": 3001")), "was changed after it was written");
 }
 
@@ -79,6 +90,14 @@ fn a_part_that_nobody_reads_any_more_hinders_nothing() {
     old.manifest.version = version(&old.manifest);
     let files: BTreeMap<_, _> = old.to_files().into_iter().collect();
     assert_eq!(read_back(&files).unwrap(), old);
+}
+
+#[test]
+fn a_recalibrated_bundle_needs_no_part_that_its_parent_has() {
+    let (parent, bundle) = (bundle(), recalibrated());
+    let names: Vec<&str> = bundle.files_beside(&parent.manifest).into_iter().map(|(name, _)| name).collect();
+    assert_eq!(names, [CALIBRATION_FILE, MANIFEST_FILE]);
+    assert_eq!(parent.manifest.format, FORMAT_OF_WHOLE, "what a version before this can read stays so");
 }
 
 #[test]

@@ -43,6 +43,9 @@ pub struct Settings {
     pub weight_decay: f32,
     /// Threads to use; the result does not depend on it.
     pub threads: usize,
+    /// Features that are neither looked at nor judged, as a set of bits.
+    #[serde(default)]
+    pub ignored: u64,
 }
 
 impl Default for Settings {
@@ -58,6 +61,7 @@ impl Default for Settings {
             gradient_norm_max: 1.0,
             weight_decay: 0.0,
             threads: 1,
+            ignored: 0,
         }
     }
 }
@@ -99,13 +103,13 @@ pub fn fit_rows(
         return Err(Error::config("LSTM training needs rows of one width"));
     }
     let shape = Shape { inputs: width, hidden: settings.hidden, code: settings.code };
-    let mut weights = scaling::of_features(sequences, Layers { shape, parameters: vec![0.0; shape.parameters()] });
+    let mut weights = scaling::of_features(sequences, Layers { shape, parameters: vec![0.0; shape.parameters()] }, settings.ignored);
     // Refuses impossible shapes before the work.
     Network::new(weights.clone())?;
     let train = Data::rows(sequences, &weights);
     let held_out = Data::rows(validation, &weights);
     weights.layers = train_layers(shape, &train, &held_out, settings, seed, progress)?;
-    weights.inverse_error = scaling::of_errors(&Network::new(weights.clone())?, validation);
+    weights.inverse_error = scaling::of_errors(&Network::new(weights.clone())?, validation, settings.ignored);
     Network::new(weights)
 }
 

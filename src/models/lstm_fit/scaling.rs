@@ -9,8 +9,8 @@ const ROWS_MAX: usize = 100_000;
 /// drown all others by rounding alone.
 const ERROR_MIN: f32 = 0.05;
 
-/// Medians and spreads of the features; a feature that does not vary keeps its unit.
-pub(super) fn of_features(sequences: &[Matrix], layers: Layers) -> RowWeights {
+/// Medians and spreads of the features; a feature that does not vary keeps its unit, and those of the set `ignored` become 0.
+pub(super) fn of_features(sequences: &[Matrix], layers: Layers, ignored: u64) -> RowWeights {
     let width = layers.shape.inputs;
     let rows: Vec<&[f32]> = sequences.iter().flat_map(Matrix::iter).collect();
     let rows: Vec<&[f32]> = rows.iter().copied().step_by(rows.len().div_ceil(ROWS_MAX).max(1)).collect();
@@ -24,13 +24,17 @@ pub(super) fn of_features(sequences: &[Matrix], layers: Layers) -> RowWeights {
         // Two quantiles of a normal distribution's size, the larger: rare values of a feature that is mostly constant count too.
         let spread = (quantile(&sizes, 0.683)).max(quantile(&sizes, 0.954) / 2.0).max(quantile(&sizes, 0.999) / 6.0);
         weights.center.push(center);
-        weights.inverse_spread.push(if spread > 1e-6 { 1.0 / spread } else { 1.0 });
+        weights.inverse_spread.push(match spread {
+            _ if is_in(ignored, feature) => 0.0,
+            spread if spread > 1e-6 => 1.0 / spread,
+            _ => 1.0,
+        });
     }
     weights
 }
 
 /// What each feature's error is to be multiplied with, from the errors on sequences that were held out.
-pub(super) fn of_errors(network: &Network, validation: &[Matrix]) -> Vec<f32> {
+pub(super) fn of_errors(network: &Network, validation: &[Matrix], ignored: u64) -> Vec<f32> {
     let width = network.width();
     let mut sizes: Vec<Vec<f32>> = vec![vec![]; width];
     let total: usize = validation.iter().map(Matrix::rows).sum();
@@ -51,7 +55,12 @@ pub(super) fn of_errors(network: &Network, validation: &[Matrix]) -> Vec<f32> {
         sizes.sort_by(f32::total_cmp);
         1.0 / quantile(sizes, 0.683).max(quantile(sizes, 0.954) / 2.0).max(ERROR_MIN)
     };
-    sizes.iter_mut().map(inverse).collect()
+    sizes.iter_mut().enumerate().map(|(feature, sizes)| if is_in(ignored, feature) { 0.0 } else { inverse(sizes) }).collect()
+}
+
+/// Whether a set of bits has the feature.
+pub(super) fn is_in(set: u64, feature: usize) -> bool {
+    feature < 64 && set >> feature & 1 == 1
 }
 
 /// 0 without values.

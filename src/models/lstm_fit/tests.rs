@@ -23,6 +23,24 @@ fn example(symbols: bool, inputs: usize, random: &mut Random) -> Stretch {
 }
 
 #[test]
+fn features_that_are_left_out_change_no_score_and_explain_nothing() {
+    let mut random = Random::new(11);
+    let rows = |random: &mut Random| {
+        let mut matrix = Matrix::new(3);
+        (0..400).for_each(|row| matrix.push(&[(row % 4) as f32, random.unit() as f32, 2.0]));
+        matrix
+    };
+    let (train, held_out) = (vec![rows(&mut random), rows(&mut random)], vec![rows(&mut random)]);
+    let network = fit_rows(&train, &held_out, &Settings { ignored: 0b100, ..quick() }, 3, &mut |_, _| {}).unwrap();
+    let all = fit_rows(&train, &held_out, &quick(), 3, &mut |_, _| {}).unwrap();
+    let step = |network: &Network, last: f32| network.step(&mut State::default(), &[1.0, 0.5, last]);
+    assert_eq!(step(&network, 2.0).to_bits(), step(&network, 6.0).to_bits());
+    assert!(step(&all, 6.0) > step(&all, 2.0) + 1.0, "what never varied is odd when it does");
+    let (row, errors) = ([1.0, 0.5, 6.0], network.errors(&State::default(), &[1.0, 0.5, 6.0]));
+    assert!(errors[2].abs() < 1e-9 && (network.expected(&errors, &row)[2] - 6.0).abs() < 1e-6, "{errors:?}");
+}
+
+#[test]
 fn gradients_are_those_of_finite_differences() {
     for (symbols, code) in [(false, 0), (false, 3), (true, 0)] {
         let shape = Shape { inputs: 5, hidden: 6, code };

@@ -3,12 +3,17 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
-use prometheus::{GaugeVec, IntCounterVec, IntGaugeVec, Opts, Registry};
+use prometheus::{Gauge, GaugeVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
 
-use super::names::{CALIBRATION_RATIO, DRIFT, DRIFT_ALARMS, MODEL_INFO, SHADOW_DIFFERENCE, SHADOW_THREATS};
-use super::register::{WELL_FORMED, counter_vec, gauge_vec, int_gauge_vec, register};
+use super::names::{
+    CALIBRATION_RATIO, DRIFT, DRIFT_ALARMS, MODEL_INFO, RECALIBRATED, RECALIBRATION_ALARM, RECALIBRATION_FACTOR, SHADOW_DIFFERENCE,
+    SHADOW_THREATS,
+};
+use super::register::{WELL_FORMED, counter_vec, gauge, gauge_vec, int_gauge, int_gauge_vec, register};
+use crate::core::types::MICROS_PER_SECOND;
 use crate::models::comparison::Compared;
 use crate::models::drift::{ColumnDrift, Report};
+use crate::models::recalibrate::Shift;
 
 /// Who scores.
 pub const CHAMPION: &str = "champion";
@@ -21,6 +26,9 @@ pub struct ModelMetrics {
     drift: GaugeVec,
     calibration: GaugeVec,
     alarms: IntCounterVec,
+    factor: GaugeVec,
+    moved: IntGauge,
+    recalibrated: Gauge,
     /// Version by role.
     shown: Mutex<BTreeMap<&'static str, String>>,
 }
@@ -36,6 +44,9 @@ impl ModelMetrics {
             drift: register(registry, drift),
             calibration: gauge_vec(registry, CALIBRATION_RATIO, "p_value"),
             alarms: counter_vec(registry, DRIFT_ALARMS, "statistic"),
+            factor: gauge_vec(registry, RECALIBRATION_FACTOR, "detector"),
+            moved: int_gauge(registry, RECALIBRATION_ALARM),
+            recalibrated: gauge(registry, RECALIBRATED),
             shown: Mutex::default(),
         }
     }
@@ -66,6 +77,18 @@ impl ModelMetrics {
             self.calibration.with_label_values(&[share.nominal.to_string().as_str()]).set(share.ratio);
         }
         passed.iter().for_each(|statistic| self.alarms.with_label_values(&[*statistic]).inc());
+    }
+
+    /// How far recent ordinary scores have moved; up to which event time a calibration was made of them, where one was.
+    pub fn set_recalibration(&self, shifts: &[Shift], made_micros: Option<i64>) {
+        for shift in shifts {
+            self.factor.with_label_values(&[shift.detector.as_str()]).set(f64::from(shift.factor));
+        }
+        let moved = shifts.iter().filter(|shift| shift.is_alarm).count();
+        self.moved.set(i64::try_from(moved).unwrap_or(i64::MAX));
+        if let Some(micros) = made_micros {
+            self.recalibrated.set(micros as f64 / MICROS_PER_SECOND as f64);
+        }
     }
 
     /// What the present shadow has come to; nothing where there is none.

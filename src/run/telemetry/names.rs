@@ -38,7 +38,14 @@ pub const CALIBRATION_RATIO: Name =
     Name("threatguard_calibration_ratio", "Share of events at or below a p-value, as a multiple of what it should be.");
 pub const DRIFT_ALARMS: Name = Name("threatguard_drift_alarms_total", "Windows in which a bound of drift was passed, by statistic.");
 
-pub const NAMES: [Name; 27] = [
+pub const RECALIBRATION_FACTOR: Name =
+    Name("threatguard_recalibration_factor", "Ordinary scores of a detector as a multiple of those that were trained.");
+pub const RECALIBRATION_ALARM: Name =
+    Name("threatguard_recalibration_alarm", "Detectors whose ordinary scores have moved past the alarm's bound.");
+pub const RECALIBRATED: Name =
+    Name("threatguard_recalibration_timestamp_seconds", "Event time up to which rows were in the last calibration that this process made.");
+
+pub const NAMES: [Name; 30] = [
     RECEIVED,
     SCORED,
     LATE,
@@ -66,4 +73,7 @@ pub const NAMES: [Name; 27] = [
     DRIFT,
     CALIBRATION_RATIO,
     DRIFT_ALARMS,
+    RECALIBRATION_FACTOR,
+    RECALIBRATION_ALARM,
+    RECALIBRATED,
 ];

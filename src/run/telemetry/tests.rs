@@ -3,6 +3,7 @@
 use super::*;
 use crate::models::comparison::Compared;
 use crate::models::drift::{ColumnDrift, Report, ShareError};
+use crate::models::recalibrate::Shift;
 
 /// The value of a line of the exposition.
 fn value(text: &str, series: &str) -> f64 {
@@ -60,6 +61,8 @@ fn show_models(metrics: &Metrics) {
     let columns = vec![ColumnDrift { column: "port".to_owned(), psi: 0.3, ks: 0.05 }];
     let shares = vec![ShareError { nominal: 0.01, ratio: 1.5, is_significant: false }];
     metrics.models.set_drift(&Report { rows: 1_000, columns, shares }, &["psi"]);
+    let shift = Shift { detector: "behavior".to_owned(), factor: 1.3, is_alarm: true, is_refused: false };
+    metrics.models.set_recalibration(&[shift], Some(1_000_000));
 }
 
 #[test]

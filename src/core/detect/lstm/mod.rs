@@ -115,6 +115,10 @@ impl Network {
     pub fn expected(&self, errors: &[f32], row: &[f32]) -> Vec<f32> {
         let RowWeights { center, inverse_spread, inverse_error, .. } = &self.weights;
         let expected = |feature: usize| {
+            if (inverse_spread[feature] * inverse_error[feature]).abs() <= 0.0 {
+                // Not looked at: anything was as good.
+                return row[feature];
+            }
             let x = ((row[feature] - center[feature]) * inverse_spread[feature]).clamp(-kernel::CLIP, kernel::CLIP);
             let x = if x.is_nan() { 0.0 } else { x };
             center[feature] + (x - errors[feature] / inverse_error[feature]) / inverse_spread[feature]
