@@ -48,7 +48,7 @@ fn a_table_is_learned_measured_and_scored() {
     assert_eq!(report["rows"], 1_500);
     assert!((report["baseRate"].as_f64().unwrap() - 0.2).abs() < 1e-9);
     let members: Vec<&String> = report["members"].as_object().unwrap().keys().collect();
-    assert_eq!(members, ["boosted_trees", "density", "isolation_forest"]);
+    assert_eq!(members, ["boosted_trees", "density", "dependence", "isolation_forest"]);
     let ensemble = &report["ensemble"];
     for measures in [ensemble, &report["members"]["density"]] {
         let number = |value: &Value| value.as_f64().is_some_and(|value| (0.0..=1.0).contains(&value));
@@ -72,7 +72,7 @@ fn a_table_is_learned_measured_and_scored() {
     let csv = bench.text("scores.csv");
     run(&["score", "--model", &model, "--data", &data, "--out", &csv]).ok();
     let csv = std::fs::read_to_string(&csv).unwrap();
-    assert!(csv.starts_with("row,score,p_value,alert,isolation_forest,density,boosted_trees\n") && csv.lines().count() == 1_501);
+    assert!(csv.starts_with("row,score,p_value,alert,isolation_forest,density,dependence,boosted_trees\n") && csv.lines().count() == 1_501);
 }
 
 #[test]

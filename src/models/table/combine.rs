@@ -2,16 +2,16 @@
 //!
 //! Two ways, mixed by how far the anomaly members can be relied on, which is measured on held-out training rows:
 //!
-//! - **Carrying**: the forest's surprise beyond the everyday, the density's, and the trees' up to a cap. What is known of attacks
-//!   carries to other days only so far, and where benign traffic drifts it is the trees that err, with full conviction; so they may
-//!   raise a row but not decide alone below a false-positive rate of a quarter of a percent.
+//! - **Carrying**: the dependence's surprise, half of the density's, a part of the forest's beyond the everyday, and the trees' up to
+//!   a cap. What is known of attacks carries to other days only so far, and where benign traffic drifts it is the trees that err, with
+//!   full conviction; so they may raise a row but not decide alone at a low false-positive rate.
 //! - **Learned**: the members' surprises weighted by a logistic regression on held-out rows.
 //!
 //! The first has no say where the anomaly members by themselves see less than half of the known attacks, and all of it from three
 //! quarters. Must never lower the score as a member's surprise rises.
 
 use crate::core::ensemble::{Calibration, Unit};
-use crate::models::table::members::{BOOSTED, DENSITY, FOREST};
+use crate::models::table::members::{BOOSTED, DENSITY, DEPENDENCE, FOREST};
 
 /// Surprise of a member that counting can back; beyond, the fitted tail counts by its logarithm.
 const COUNTED_NATS: f32 = 12.0;
@@ -19,6 +19,9 @@ const BEYOND_MAX: f32 = 1.5;
 /// The forest's surprise up to here is everyday and counts a tenth.
 const EVERYDAY_NATS: f32 = 3.0;
 const EVERYDAY_SHARE: f32 = 0.1;
+/// What the forest and the density weigh beside the dependence.
+const FOREST_WEIGHT: f32 = 0.25;
+const DENSITY_WEIGHT: f32 = 0.5;
 /// The trees' cap and weight where the anomaly members carry.
 const TREES_NATS_MAX: f32 = 6.0;
 const TREES_WEIGHT: f32 = 0.7;
@@ -54,8 +57,8 @@ pub fn calibration(member: usize, benign: &[f32]) -> Calibration {
 /// What the anomaly members alone say.
 #[must_use]
 pub fn anomaly(parts: &[f32]) -> f32 {
-    let forest = parts[FOREST];
-    (EVERYDAY_SHARE * forest).max(forest - (1.0 - EVERYDAY_SHARE) * EVERYDAY_NATS) + parts[DENSITY]
+    let forest = (EVERYDAY_SHARE * parts[FOREST]).max(parts[FOREST] - (1.0 - EVERYDAY_SHARE) * EVERYDAY_NATS);
+    FOREST_WEIGHT * forest + DENSITY_WEIGHT * parts[DENSITY] + parts[DEPENDENCE]
 }
 
 /// The say of the anomaly members by the share of known attacks they see.
@@ -129,11 +132,11 @@ mod tests {
     #[test]
     fn a_score_never_falls_as_a_part_rises() {
         for carrying in [0.0, 0.4, 1.0] {
-            let combination = Combination { carrying, seen_by_anomaly: None, learned: vec![0.1, 0.0, 2.0] };
-            for member in 0..3 {
+            let combination = Combination { carrying, seen_by_anomaly: None, learned: vec![0.1, 0.0, 0.3, 2.0] };
+            for member in 0..4 {
                 let mut last = f32::NEG_INFINITY;
                 for step in 0..100 {
-                    let mut parts = [2.0, 1.0, 4.0];
+                    let mut parts = [2.0, 1.0, 3.0, 4.0];
                     parts[member] = step as f32 * 0.2;
                     let score = combination.score(&parts);
                     assert!(score >= last, "{carrying} {member} {step}");
@@ -142,8 +145,8 @@ mod tests {
             }
         }
         let capped = Combination::unsupervised();
-        assert!((capped.score(&[0.0, 0.0, 6.0]) - capped.score(&[0.0, 0.0, 13.0])).abs() < 1e-6);
-        assert!((capped.score(&[5.0, 2.0]) - (5.0 - 2.7 + 2.0)).abs() < 1e-5, "no trees");
+        assert!((capped.score(&[0.0, 0.0, 0.0, 6.0]) - capped.score(&[0.0, 0.0, 0.0, 13.0])).abs() < 1e-6);
+        assert!((capped.score(&[5.0, 2.0, 1.5]) - (0.25 * (5.0 - 2.7) + 0.5 * 2.0 + 1.5)).abs() < 1e-5, "no trees");
     }
 
     #[test]
