@@ -129,7 +129,7 @@ fn odd(rows: u64) -> String {
         };
         let page = if attack { format!("/a.php?id={row}' or '1'='1") } else { format!("/a.php?id={row}&b=c;d") };
         let (category, label) = if attack { ("Reconnaissance scan", 1) } else { ("Normal", 0) };
-        let address = row % 250;
+        let address = row * 7 % 251;
         writeln!(text, "{row}, 10.0.0.{address} ,{port},{rate},-,{page},7,{category},{label}").unwrap();
         if row == rows / 2 {
             text.push_str(head);
