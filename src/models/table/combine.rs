@@ -2,13 +2,14 @@
 //!
 //! Two ways, mixed by how far the anomaly members can be relied on, which is measured on held-out training rows:
 //!
-//! - **Carrying**: the dependence's surprise, half of the density's, a part of the forest's beyond the everyday, and the trees' up to
-//!   a cap. What is known of attacks carries to other days only so far, and where benign traffic drifts it is the trees that err, with
-//!   full conviction; so they may raise a row but not decide alone at a low false-positive rate.
+//! - **Carrying**: the dependence's surprise, a quarter of the density's, and the trees' up to a cap. What is known of attacks carries
+//!   to other days only so far, and where benign traffic drifts it is the trees that err, with full conviction; so they may raise a
+//!   row but not decide alone below a false-positive rate of two thirds of a percent.
 //! - **Learned**: the members' surprises weighted by a logistic regression on held-out rows.
 //!
 //! The first has no say where the anomaly members by themselves see less than half of the known attacks, and all of it from three
-//! quarters. Must never lower the score as a member's surprise rises.
+//! quarters. Without labels the anomaly members count alike, the forest only beyond the everyday. Must never lower the score as a
+//! member's surprise rises.
 
 use crate::core::ensemble::{Calibration, Unit};
 use crate::models::table::members::{BOOSTED, DENSITY, DEPENDENCE, FOREST};
@@ -19,12 +20,10 @@ const BEYOND_MAX: f32 = 1.5;
 /// The forest's surprise up to here is everyday and counts a tenth.
 const EVERYDAY_NATS: f32 = 3.0;
 const EVERYDAY_SHARE: f32 = 0.1;
-/// What the forest and the density weigh beside the dependence.
-const FOREST_WEIGHT: f32 = 0.25;
-const DENSITY_WEIGHT: f32 = 0.5;
-/// The trees' cap and weight where the anomaly members carry.
-const TREES_NATS_MAX: f32 = 6.0;
-const TREES_WEIGHT: f32 = 0.7;
+/// What the density weighs beside the dependence.
+const DENSITY_WEIGHT: f32 = 0.25;
+/// The trees' cap where the anomaly members carry.
+const TREES_NATS_MAX: f32 = 5.0;
 /// Known attacks seen by the anomaly members alone from which they have a say, and all of it.
 const SAY_FROM: f64 = 0.5;
 const SAY_FULL: f64 = 0.75;
@@ -54,11 +53,16 @@ pub fn calibration(member: usize, benign: &[f32]) -> Calibration {
     Calibration::fit(&mut benign.to_vec(), if member == FOREST { Unit::ForestScore } else { Unit::Sum })
 }
 
-/// What the anomaly members alone say.
+/// What the anomaly members alone say where there are attacks to learn from, too.
 #[must_use]
 pub fn anomaly(parts: &[f32]) -> f32 {
+    DENSITY_WEIGHT * parts[DENSITY] + parts[DEPENDENCE]
+}
+
+/// What they say where there are none.
+fn anomaly_alone(parts: &[f32]) -> f32 {
     let forest = (EVERYDAY_SHARE * parts[FOREST]).max(parts[FOREST] - (1.0 - EVERYDAY_SHARE) * EVERYDAY_NATS);
-    FOREST_WEIGHT * forest + DENSITY_WEIGHT * parts[DENSITY] + parts[DEPENDENCE]
+    forest + parts[DENSITY] + parts[DEPENDENCE]
 }
 
 /// The say of the anomaly members by the share of known attacks they see.
@@ -77,8 +81,7 @@ impl Combination {
     /// The score of a row by its members' surprises.
     #[must_use]
     pub fn score(&self, parts: &[f32]) -> f32 {
-        let trees = parts.get(BOOSTED).map_or(0.0, |part| TREES_WEIGHT * part.min(TREES_NATS_MAX));
-        let carried = anomaly(parts) + trees;
+        let carried = parts.get(BOOSTED).map_or_else(|| anomaly_alone(parts), |trees| anomaly(parts) + trees.min(TREES_NATS_MAX));
         let learned: f32 = self.learned.iter().zip(parts).map(|(weight, part)| weight * part).sum();
         self.carrying * carried + (1.0 - self.carrying) * learned
     }
@@ -145,8 +148,8 @@ mod tests {
             }
         }
         let capped = Combination::unsupervised();
-        assert!((capped.score(&[0.0, 0.0, 0.0, 6.0]) - capped.score(&[0.0, 0.0, 0.0, 13.0])).abs() < 1e-6);
-        assert!((capped.score(&[5.0, 2.0, 1.5]) - (0.25 * (5.0 - 2.7) + 0.5 * 2.0 + 1.5)).abs() < 1e-5, "no trees");
+        assert!((capped.score(&[0.0, 0.0, 0.0, 5.0]) - capped.score(&[0.0, 0.0, 0.0, 13.0])).abs() < 1e-6);
+        assert!((capped.score(&[5.0, 2.0, 1.5]) - (5.0 - 2.7 + 2.0 + 1.5)).abs() < 1e-5, "no trees");
     }
 
     #[test]
