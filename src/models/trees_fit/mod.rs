@@ -106,7 +106,8 @@ impl Settings {
     pub fn for_shifts() -> Self {
         Self {
             shape: Shape::Ordinary,
-            trees_per_round: 10,
+            trees: 600,
+            trees_per_round: 20,
             depth: 12,
             learning_rate: 0.3,
             row_share: 0.5,
