@@ -3,8 +3,9 @@
 //! Two ways, mixed by how far the anomaly members can be relied on, which is measured on held-out training rows:
 //!
 //! - **Carrying**: the dependence's surprise and the trees' up to a cap; the forest and the density, which find less of what is new,
-//!   add more of chance than of knowledge. What is known of attacks carries to other days only so far, and where benign traffic drifts it is the trees that err, with full conviction; so they may raise a
-//!   row but not decide alone below a false-positive rate of two thirds of a percent.
+//!   add more of chance than of knowledge. What is known of attacks carries to other days only so far, and where benign traffic
+//!   drifts it is the trees that err, with full conviction; so they may raise a row but not decide alone below a false-positive rate
+//!   of two thirds of a percent.
 //! - **Learned**: the members' surprises weighted by a logistic regression on held-out rows.
 //!
 //! The first has no say where the anomaly members by themselves see less than half of the known attacks, and all of it from three
