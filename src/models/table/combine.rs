@@ -2,10 +2,10 @@
 //!
 //! Two ways, mixed by how far the anomaly members can be relied on, which is measured on held-out training rows:
 //!
-//! - **Carrying**: the dependence's surprise and the trees' up to a cap; the forest and the density, which find less of what is new,
-//!   add more of chance than of knowledge. What is known of attacks carries to other days only so far, and where benign traffic
-//!   drifts it is the trees that err, with full conviction; so they may raise a row but not decide alone below a false-positive rate
-//!   of two thirds of a percent.
+//! - **Carrying**: the dependence's surprise and the trees' up to a cap, the forest's and the density's up to one nat: these two order
+//!   what is everyday, and find less of what is new. What is known of attacks carries to other days only so far, and where benign
+//!   traffic drifts it is the trees that err, with full conviction; so they may raise a row but not decide alone below a false-positive
+//!   rate of two thirds of a percent.
 //! - **Learned**: the members' surprises weighted by a logistic regression on held-out rows.
 //!
 //! The first has no say where the anomaly members by themselves see less than half of the known attacks, and all of it from three
@@ -21,6 +21,8 @@ const BEYOND_MAX: f32 = 1.5;
 /// The forest's surprise up to here is everyday and counts a tenth.
 const EVERYDAY_NATS: f32 = 3.0;
 const EVERYDAY_SHARE: f32 = 0.1;
+/// The cap of the forest and of the density beside the dependence.
+const ORDERING_NATS_MAX: f32 = 1.0;
 /// The trees' cap where the anomaly members carry.
 const TREES_NATS_MAX: f32 = 5.0;
 /// Known attacks seen by the anomaly members alone from which they have a say, and all of it.
@@ -55,7 +57,7 @@ pub fn calibration(member: usize, benign: &[f32]) -> Calibration {
 /// What the anomaly members alone say where there are attacks to learn from, too.
 #[must_use]
 pub fn anomaly(parts: &[f32]) -> f32 {
-    parts[DEPENDENCE]
+    parts[DEPENDENCE] + parts[FOREST].min(ORDERING_NATS_MAX) + parts[DENSITY].min(ORDERING_NATS_MAX)
 }
 
 /// What they say where there are none.
