@@ -176,5 +176,5 @@ impl Member for Vec<Trees> {
 /// Two kinds of boosting, whose mean carries further than either: one that is best where rows to come are like those seen, one that
 /// is best where they are not.
 fn settings() -> [trees_fit::Settings; BOOSTERS] {
-    [trees_fit::Settings::for_tables(), trees_fit::Settings::for_shifts()]
+    [trees_fit::Settings::default(), trees_fit::Settings::for_shifts()]
 }

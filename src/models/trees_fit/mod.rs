@@ -94,20 +94,13 @@ impl Settings {
         Self { trees: 100, depth: 6, learning_rate: 0.2, ..Self::default() }
     }
 
-    /// Many small steps, each from other rows and columns: what was best on most tables where there is time to fit and to score.
-    #[must_use]
-    pub fn for_tables() -> Self {
-        Self { trees: 600, learning_rate: 0.05, row_share: 0.8, column_share: 0.6, ..Self::default() }
-    }
-
     /// Few rounds of many deep trees, each from other rows and columns: better than the default where the rows to come are unlike
     /// the fitted ones and few false positives are allowed, a little worse where they are alike.
     #[must_use]
     pub fn for_shifts() -> Self {
         Self {
             shape: Shape::Ordinary,
-            trees: 600,
-            trees_per_round: 20,
+            trees_per_round: 10,
             depth: 12,
             learning_rate: 0.3,
             row_share: 0.5,
