@@ -25,15 +25,16 @@ fn share(column: &Column, attack: &[bool]) -> f64 {
         counts.entry(*group).or_default()[usize::from(*attack)] += 1;
     }
     let (mut right, mut all) = ([0_i64; 2], [0_i64; 2]);
-    for pair in counts.values() {
-        for class in 0..2 {
-            all[class] += pair[class];
-            if pair[class] - 1 > pair[1 - class] {
-                right[class] += pair[class];
-            }
+    for [benign, attacks] in counts.into_values() {
+        all[0] += benign;
+        all[1] += attacks;
+        if benign - 1 > attacks {
+            right[0] += benign;
+        } else if attacks - 1 > benign {
+            right[1] += attacks;
         }
     }
-    (0..2).map(|class| right[class] as f64 / all[class].max(1) as f64).fold(1.0, f64::min)
+    right.into_iter().zip(all).map(|(right, all)| right as f64 / all.max(1) as f64).fold(1.0, f64::min)
 }
 
 /// A number for each row's cell.

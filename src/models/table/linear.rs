@@ -1,5 +1,5 @@
-//! What Gaussians need of linear algebra: columns that vary, covariances, Cholesky factors and their inverses. Must never divide by nothing: a ridge keeps
-//! every pivot above half of it.
+//! What Gaussians need of linear algebra: columns that vary, covariances, Cholesky factors and their inverses. Must never divide by
+//! nothing: a ridge keeps every pivot above half of it.
 
 use crate::models::matrix::Matrix;
 
