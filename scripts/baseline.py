@@ -54,8 +54,24 @@ def split(file, label, drop, distinct):
     return load
 
 
+def parts(first, second):
+    """Both parts of a set together, each row once, split at random."""
+    def load(folder, seed):
+        train, test, label, benign = first(folder, seed)
+        rows = pd.concat([train, test] if second else [test]).drop_duplicates().sample(frac=1.0, random_state=seed)
+        cut = len(rows) * 4 // 5
+        return rows[:cut], rows[cut:], label, benign
+    return load
+
+
+def payloads(folder, seed):
+    read = lambda part: pd.read_csv(folder / f"http-attacks/httpparams_payload_{part}.csv.gz").drop(columns="attack_type")
+    return read("train"), read("test"), "label", "norm"
+
+
 CICIDS, IOT = "cicids2017-sample/cic_0.01km.csv.gz", "iotid20-sample/IoT_2020_b_0.01_fs.csv.gz"
 IDS = ["Flow_ID", "Src_IP", "Timestamp"]
+CTU_LEAKS = ["scenario", "window_index", "background_flow_count", "normal_flow_count"]
 SETS = {
     "nsl-kdd": nsl("KDDTest+.txt.gz"),
     "nsl-kdd-21": nsl("KDDTest-21.txt.gz"),
@@ -64,12 +80,18 @@ SETS = {
     "cicids-distinct": split(CICIDS, "Labelb", [], True),
     "iotid20-random": split(IOT, "Label", IDS, False),
     "iotid20-distinct": split(IOT, "Label", IDS, True),
+    "nsl-distinct": parts(nsl("KDDTest+.txt.gz"), True),
+    "kdd99-distinct": parts(kdd99, False),
+    "ctu13-distinct": split("ctu13-windows/ctu13_windows_10s.csv.gz", "is_attack", CTU_LEAKS, True),
+    "http-payloads": payloads,
 }
 
 
 def encoded(train, test, label):
-    """Numbers as they are, words one column each as the training rows have them."""
+    """Numbers as they are, words one column each as the training rows have them; not those that hardly repeat."""
     words = [name for name in train.columns if name != label and not pd.api.types.is_numeric_dtype(train[name])]
+    unique = [name for name in words if train[name].nunique() * 2 > len(train)]
+    train, test, words = train.drop(columns=unique), test.drop(columns=unique), [name for name in words if name not in unique]
     a = pd.get_dummies(train.drop(columns=label), columns=words, dtype=np.float32)
     b = pd.get_dummies(test.drop(columns=label), columns=words, dtype=np.float32).reindex(columns=a.columns, fill_value=0)
     names = [str(i) for i in range(a.shape[1])]

@@ -13,6 +13,7 @@ use crate::edge::table;
 use crate::error::{Error, Result};
 use crate::models::bundle_files;
 use crate::models::table::frame::{Column, Frame};
+use crate::models::table::leak;
 use crate::models::table::model::{LabelRule, Manifest, TableModel};
 use crate::models::table::plan::{Done, Options, Plan};
 use crate::models::table::report::Truth;
@@ -34,6 +35,14 @@ pub(super) fn run(flags: &TableFlags, data: &Path, out: &Path) -> Result<Outcome
         Plan::new(&frame, known(truth.as_ref(), benign.as_deref())?, group.as_ref(), Options { seed: flags.seed, ..Options::default() })?;
     for (name, why) in &plan.schema().left_out {
         output::notice(&format!("column '{name}' is left out: {why}"));
+    }
+    if let Some(truth) = &truth {
+        for (name, share) in leak::columns(&frame, &truth.attack) {
+            output::notice(&format!(
+                "column '{name}' alone tells {:.1} % of the rows right: if it is known only afterwards, leave it out with --drop",
+                share * 100.0
+            ));
+        }
     }
     let model = fit(plan)?;
     let rule = LabelRule { column: flags.label.clone(), benign };

@@ -7,6 +7,7 @@ use foldhash::fast::FixedState;
 use hashbrown::HashTable;
 
 use crate::models::table::frame::{Cells, Column, MISSING};
+use crate::models::table::schema::number;
 
 const NOTHING: [&str; 9] = ["", "NA", "N/A", "NaN", "nan", "null", "None", "?", "-"];
 
@@ -58,7 +59,7 @@ impl Builder {
     #[must_use]
     pub fn finish(self, name: &str, words: Option<bool>) -> Column {
         let name = name.to_owned();
-        let numbers: Option<Vec<f64>> = if words == Some(true) { None } else { self.words.iter().map(|word| word.parse().ok()).collect() };
+        let numbers: Option<Vec<f64>> = if words == Some(true) { None } else { self.words.iter().map(|word| number(word)).collect() };
         let cells = match numbers {
             Some(numbers) => {
                 let value = |code: &u32| numbers.get(*code as usize).copied().unwrap_or(f64::NAN);

@@ -1,4 +1,5 @@
-//! Comma-separated values, RFC 4180, with the delimiter found out. Must never lose count of the line it is in.
+//! Comma-separated values, RFC 4180, with the delimiter found out. A header line that comes again, as where files were put together,
+//! is no row. Must never lose count of the line it is in.
 
 use std::borrow::Cow;
 
@@ -23,8 +24,12 @@ pub(super) fn read(text: &str, columns: Option<&[String]>, expected: Expected<'_
             cells.iter().map(|cell| cell.trim().to_owned()).collect()
         }
     };
+    let header: Vec<String> = if columns.is_some() { Vec::new() } else { names.clone() };
     let mut builders: Vec<Builder> = names.iter().map(|_| Builder::default()).collect();
     while let Some(line) = records.next(&mut cells)? {
+        if cells.iter().map(|cell| cell.trim()).eq(header.iter()) {
+            continue;
+        }
         if cells.len() != names.len() {
             let wanted = if columns.is_some() { "--columns names" } else { "the first line has" };
             return Err(Error::config(format!("line {line} has {} cells, {wanted} {}", cells.len(), names.len())));

@@ -40,6 +40,13 @@ fn csv_with_quotes_missing_cells_and_repeated_names() {
 }
 
 #[test]
+fn a_header_line_that_comes_again_is_no_row_and_numbers_may_be_hexadecimal() {
+    let frame = table(b" port, label \n80,x\nport,label\n0x1F,y\n").unwrap();
+    assert_eq!(frame.columns()[0].cells, Cells::Numbers(vec![80.0, 31.0]));
+    assert_eq!(table(b"a,b\n0xg,1\n").unwrap().columns()[0].cells.text(0).unwrap(), "0xg");
+}
+
+#[test]
 fn delimiters_are_found_out_and_names_may_be_given() {
     for delimiter in [",", ";", "\t", "|"] {
         let text = format!("a{delimiter}b\n1{delimiter}x y\n2{delimiter}\"p,q;r|s\"\n");

@@ -2,16 +2,18 @@
 //!
 //! Two ways, mixed by how far the anomaly members can be relied on, which is measured on held-out training rows:
 //!
-//! - **Carrying**: the forest's surprise beyond the everyday, the density's, and the trees' up to a cap. What is known of attacks
-//!   carries to other days only so far, and where benign traffic drifts it is the trees that err, with full conviction; so they may
-//!   raise a row but not decide alone below a false-positive rate of a quarter of a percent.
+//! - **Carrying**: the dependence's surprise and the trees' up to a cap, the forest's and the density's up to one nat: these two order
+//!   what is everyday, and find less of what is new. What is known of attacks carries to other days only so far, and where benign
+//!   traffic drifts it is the trees that err, with full conviction; so they may raise a row but not decide alone below a false-positive
+//!   rate of two thirds of a percent.
 //! - **Learned**: the members' surprises weighted by a logistic regression on held-out rows.
 //!
 //! The first has no say where the anomaly members by themselves see less than half of the known attacks, and all of it from three
-//! quarters. Must never lower the score as a member's surprise rises.
+//! quarters. Without labels the anomaly members count alike, the forest only beyond the everyday. Must never lower the score as a
+//! member's surprise rises.
 
 use crate::core::ensemble::{Calibration, Unit};
-use crate::models::table::members::{BOOSTED, DENSITY, FOREST};
+use crate::models::table::members::{BOOSTED, DENSITY, DEPENDENCE, FOREST};
 
 /// Surprise of a member that counting can back; beyond, the fitted tail counts by its logarithm.
 const COUNTED_NATS: f32 = 12.0;
@@ -19,9 +21,10 @@ const BEYOND_MAX: f32 = 1.5;
 /// The forest's surprise up to here is everyday and counts a tenth.
 const EVERYDAY_NATS: f32 = 3.0;
 const EVERYDAY_SHARE: f32 = 0.1;
-/// The trees' cap and weight where the anomaly members carry.
-const TREES_NATS_MAX: f32 = 6.0;
-const TREES_WEIGHT: f32 = 0.7;
+/// The cap of the forest and of the density beside the dependence.
+const ORDERING_NATS_MAX: f32 = 1.0;
+/// The trees' cap where the anomaly members carry.
+const TREES_NATS_MAX: f32 = 5.0;
 /// Known attacks seen by the anomaly members alone from which they have a say, and all of it.
 const SAY_FROM: f64 = 0.5;
 const SAY_FULL: f64 = 0.75;
@@ -51,11 +54,16 @@ pub fn calibration(member: usize, benign: &[f32]) -> Calibration {
     Calibration::fit(&mut benign.to_vec(), if member == FOREST { Unit::ForestScore } else { Unit::Sum })
 }
 
-/// What the anomaly members alone say.
+/// What the anomaly members alone say where there are attacks to learn from, too.
 #[must_use]
 pub fn anomaly(parts: &[f32]) -> f32 {
-    let forest = parts[FOREST];
-    (EVERYDAY_SHARE * forest).max(forest - (1.0 - EVERYDAY_SHARE) * EVERYDAY_NATS) + parts[DENSITY]
+    parts[DEPENDENCE] + parts[FOREST].min(ORDERING_NATS_MAX) + parts[DENSITY].min(ORDERING_NATS_MAX)
+}
+
+/// What they say where there are none.
+fn anomaly_alone(parts: &[f32]) -> f32 {
+    let forest = (EVERYDAY_SHARE * parts[FOREST]).max(parts[FOREST] - (1.0 - EVERYDAY_SHARE) * EVERYDAY_NATS);
+    forest + parts[DENSITY] + parts[DEPENDENCE]
 }
 
 /// The say of the anomaly members by the share of known attacks they see.
@@ -74,8 +82,7 @@ impl Combination {
     /// The score of a row by its members' surprises.
     #[must_use]
     pub fn score(&self, parts: &[f32]) -> f32 {
-        let trees = parts.get(BOOSTED).map_or(0.0, |part| TREES_WEIGHT * part.min(TREES_NATS_MAX));
-        let carried = anomaly(parts) + trees;
+        let carried = parts.get(BOOSTED).map_or_else(|| anomaly_alone(parts), |trees| anomaly(parts) + trees.min(TREES_NATS_MAX));
         let learned: f32 = self.learned.iter().zip(parts).map(|(weight, part)| weight * part).sum();
         self.carrying * carried + (1.0 - self.carrying) * learned
     }
@@ -129,11 +136,11 @@ mod tests {
     #[test]
     fn a_score_never_falls_as_a_part_rises() {
         for carrying in [0.0, 0.4, 1.0] {
-            let combination = Combination { carrying, seen_by_anomaly: None, learned: vec![0.1, 0.0, 2.0] };
-            for member in 0..3 {
+            let combination = Combination { carrying, seen_by_anomaly: None, learned: vec![0.1, 0.0, 0.3, 2.0] };
+            for member in 0..4 {
                 let mut last = f32::NEG_INFINITY;
                 for step in 0..100 {
-                    let mut parts = [2.0, 1.0, 4.0];
+                    let mut parts = [2.0, 1.0, 3.0, 4.0];
                     parts[member] = step as f32 * 0.2;
                     let score = combination.score(&parts);
                     assert!(score >= last, "{carrying} {member} {step}");
@@ -142,8 +149,8 @@ mod tests {
             }
         }
         let capped = Combination::unsupervised();
-        assert!((capped.score(&[0.0, 0.0, 6.0]) - capped.score(&[0.0, 0.0, 13.0])).abs() < 1e-6);
-        assert!((capped.score(&[5.0, 2.0]) - (5.0 - 2.7 + 2.0)).abs() < 1e-5, "no trees");
+        assert!((capped.score(&[0.0, 0.0, 0.0, 5.0]) - capped.score(&[0.0, 0.0, 0.0, 13.0])).abs() < 1e-6);
+        assert!((capped.score(&[5.0, 2.0, 1.5]) - (5.0 - 2.7 + 2.0 + 1.5)).abs() < 1e-5, "no trees");
     }
 
     #[test]

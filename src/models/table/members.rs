@@ -1,5 +1,6 @@
 //! The members of a table's ensemble: each sees encoded rows in the view it likes and gives one score, higher for odder.
 
+use super::dependence::Dependence;
 use super::isolation::{SAMPLE, TREES, WideForest};
 use super::mixture::Mixtures;
 use super::normal::NormalScores;
@@ -10,10 +11,11 @@ use crate::models::matrix::Matrix;
 use crate::models::trees_fit;
 
 /// Names, in the order of the ensemble; the last needs labels.
-pub const NAMES: [&str; 3] = ["isolation_forest", "density", "boosted_trees"];
+pub const NAMES: [&str; 4] = ["isolation_forest", "density", "dependence", "boosted_trees"];
 pub const FOREST: usize = 0;
 pub const DENSITY: usize = 1;
-pub const BOOSTED: usize = 2;
+pub const DEPENDENCE: usize = 2;
+pub const BOOSTED: usize = 3;
 
 const BOOSTERS: usize = 2;
 
@@ -37,6 +39,7 @@ pub struct Members {
     normal: NormalScores,
     forest: WideForest,
     density: Mixtures,
+    dependence: Dependence,
     /// Empty where there were no labels.
     boosted: Vec<Trees>,
 }
@@ -44,7 +47,7 @@ pub struct Members {
 /// Steps that [`Members::fit`] reports.
 #[must_use]
 pub fn steps(supervised: bool) -> usize {
-    2 + if supervised { BOOSTERS } else { 0 }
+    BOOSTED + if supervised { BOOSTERS } else { 0 }
 }
 
 impl Members {
@@ -60,6 +63,8 @@ impl Members {
         done();
         let density = Mixtures::fit(&scored, seed);
         done();
+        let dependence = Dependence::fit(&scored);
+        done();
         let mut boosted = Vec::new();
         if attack.contains(&true) {
             let labels: Vec<f32> = attack.iter().map(|attack| f32::from(u8::from(*attack))).collect();
@@ -68,7 +73,7 @@ impl Members {
                 done();
             }
         }
-        Ok(Self { normal, forest, density, boosted })
+        Ok(Self { normal, forest, density, dependence, boosted })
     }
 
     #[must_use]
@@ -80,7 +85,7 @@ impl Members {
     /// In the order of [`NAMES`]; without the trees where there were no labels.
     #[must_use]
     pub fn all(&self) -> Vec<&dyn Member> {
-        let mut all: Vec<&dyn Member> = vec![&self.forest, &self.density];
+        let mut all: Vec<&dyn Member> = vec![&self.forest, &self.density, &self.dependence];
         if !self.boosted.is_empty() {
             all.push(&self.boosted);
         }
@@ -100,6 +105,7 @@ impl Members {
         out.bytes(&serde_json::to_vec(&self.normal).expect("ranks are numbers"));
         self.forest.write(&mut out);
         self.density.write(&mut out);
+        self.dependence.write(&mut out);
         out.word(self.boosted.len() as u32);
         self.boosted.iter().for_each(|trees| out.bytes(&trees.to_bytes()));
         out.finish()
@@ -112,13 +118,15 @@ impl Members {
         let mut from = Reader::new(bytes);
         let normal: NormalScores = serde_json::from_slice(from.bytes()?).map_err(|error| damaged().because(error))?;
         let (forest, density) = (WideForest::read(&mut from)?, Mixtures::read(&mut from)?);
+        let dependence = Dependence::read(&mut from)?;
         let count = from.word()?;
         let boosted = (0..count).map(|_| Trees::from_bytes(from.bytes()?)).collect::<Result<Vec<_>>>()?;
         let fits = normal.is_sound(width)
             && forest.width() == width
             && density.width() == width
+            && dependence.width() == width
             && boosted.iter().all(|trees| trees.width() == width);
-        if fits && from.is_at_end() { Ok(Self { normal, forest, density, boosted }) } else { Err(damaged()) }
+        if fits && from.is_at_end() { Ok(Self { normal, forest, density, dependence, boosted }) } else { Err(damaged()) }
     }
 }
 
@@ -134,6 +142,15 @@ impl Member for WideForest {
 impl Member for Mixtures {
     fn name(&self) -> &'static str {
         NAMES[DENSITY]
+    }
+    fn scores(&self, rows: &Views) -> Vec<f32> {
+        self.scores(&rows.normal)
+    }
+}
+
+impl Member for Dependence {
+    fn name(&self) -> &'static str {
+        NAMES[DEPENDENCE]
     }
     fn scores(&self, rows: &Views) -> Vec<f32> {
         self.scores(&rows.normal)

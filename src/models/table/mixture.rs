@@ -4,6 +4,7 @@
 //! deciding alone. Several mixtures with different numbers of clusters are averaged. Must never meet a matrix that has no root:
 //! the ridge prevents it.
 
+use super::linear;
 use super::wire::{Reader, Writer};
 use crate::error::{Error, Result};
 use crate::models::matrix::Matrix;
@@ -41,8 +42,8 @@ impl Mixtures {
     /// Fits to rows of finite numbers.
     #[must_use]
     pub fn fit(rows: &Matrix, seed: u64) -> Self {
-        let columns = widest(rows);
-        let narrow = chosen(rows, &columns);
+        let columns = linear::widest(rows, WIDTH_MAX);
+        let narrow = linear::chosen(rows, &columns);
         let mut random = Random::new(seed);
         let mixtures = CLUSTERS.iter().map(|k| fit(&narrow, *k, &mut random)).collect();
         Self { width: rows.width(), columns, mixtures }
@@ -111,31 +112,6 @@ fn damaged() -> Error {
 
 fn padded(length: usize) -> usize {
     length.next_multiple_of(LANES)
-}
-
-/// All columns, or those with the largest mean square where there are too many.
-fn widest(rows: &Matrix) -> Vec<u32> {
-    let mut columns: Vec<u32> = (0..rows.width() as u32).collect();
-    if columns.len() > WIDTH_MAX {
-        let mut squares = vec![0.0_f64; rows.width()];
-        for row in rows.iter() {
-            squares.iter_mut().zip(row).for_each(|(s, v)| *s += f64::from(*v) * f64::from(*v));
-        }
-        columns.sort_by(|a, b| squares[*b as usize].total_cmp(&squares[*a as usize]));
-        columns.truncate(WIDTH_MAX);
-        columns.sort_unstable();
-    }
-    columns
-}
-
-fn chosen(rows: &Matrix, columns: &[u32]) -> Matrix {
-    let mut narrow = Matrix::new(columns.len());
-    let mut buffer = vec![0.0; columns.len()];
-    for row in rows.iter() {
-        buffer.iter_mut().zip(columns).for_each(|(v, c)| *v = row[*c as usize]);
-        narrow.push(&buffer);
-    }
-    narrow
 }
 
 fn fit(rows: &Matrix, clusters: usize, random: &mut Random) -> Vec<Gaussian> {
@@ -225,69 +201,19 @@ fn k_means(rows: &Matrix, clusters: usize, random: &mut Random) -> Matrix {
 
 fn gaussian(rows: &Matrix, members: &[usize]) -> Gaussian {
     let width = rows.width();
-    let count = members.len().max(1) as f64;
-    let mut centre = vec![0.0_f64; width];
-    for row in members {
-        centre.iter_mut().zip(rows.row(*row)).for_each(|(c, v)| *c += f64::from(*v) / count);
-    }
-    let mut covariance = vec![0.0_f64; width * width];
-    let mut centred = vec![0.0_f32; width];
-    // Sums of short runs in single precision, which vectors twice as wide, are added up in double.
-    let mut part = vec![0.0_f32; width * width];
-    for run in members.chunks(64) {
-        part.fill(0.0);
-        for row in run {
-            centred.iter_mut().zip(rows.row(*row)).zip(&centre).for_each(|((d, v), c)| *d = (f64::from(*v) - c) as f32);
-            for i in 0..width {
-                let factor = centred[i];
-                if factor.abs() > 0.0 {
-                    part[i * width..i * width + i + 1].iter_mut().zip(&centred).for_each(|(s, v)| *s += factor * v);
-                }
-            }
-        }
-        covariance.iter_mut().zip(&part).for_each(|(sum, part)| *sum += f64::from(*part));
-    }
-    let divisor = (members.len() as f64 - 1.0).max(1.0);
-    for i in 0..width {
-        covariance[i * width..i * width + i + 1].iter_mut().for_each(|v| *v /= divisor);
-        covariance[i * width + i] += RIDGE;
-    }
-    let log_root = cholesky(&mut covariance, width);
-    let whitener = inverted(&covariance, width);
-    let log_weight = libm::log(count / rows.rows().max(1) as f64) - log_root;
+    let centre = linear::mean(rows, members);
+    let mut covariance = linear::covariance(rows, members, &centre, RIDGE);
+    let log_root = linear::cholesky(&mut covariance, width, RIDGE);
+    let whitener = in_lanes(&linear::inverted(&covariance, width), width);
+    let log_weight = libm::log(members.len().max(1) as f64 / rows.rows().max(1) as f64) - log_root;
     Gaussian { centre: centre.iter().map(|c| *c as f32).collect(), whitener, log_weight }
 }
 
-/// The lower triangle becomes its Cholesky factor; returns the logarithm of the factor's determinant.
-fn cholesky(matrix: &mut [f64], width: usize) -> f64 {
-    let mut log_root = 0.0;
-    for j in 0..width {
-        for i in j..width {
-            let (upper, lower) = matrix.split_at(i * width);
-            let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
-            let value =
-                if i == j { lower[j] - dot(&lower[..j], &lower[..j]) } else { lower[j] - dot(&lower[..j], &upper[j * width..][..j]) };
-            // Rounding apart, no pivot is below the ridge.
-            matrix[i * width + j] = if i == j { libm::sqrt(value.max(RIDGE / 2.0)) } else { value / matrix[j * width + j] };
-        }
-        log_root += libm::log(matrix[j * width + j]);
-    }
-    log_root
-}
-
-/// The inverse of a lower triangle, in padded rows.
-fn inverted(lower: &[f64], width: usize) -> Vec<f32> {
-    let mut inverse = vec![0.0_f64; width * width];
-    for column in 0..width {
-        inverse[column * width + column] = 1.0 / lower[column * width + column];
-        for i in column + 1..width {
-            let sum: f64 = (column..i).map(|k| lower[i * width + k] * inverse[k * width + column]).sum();
-            inverse[i * width + column] = -sum / lower[i * width + i];
-        }
-    }
+/// A lower triangle's rows, each padded to whole lanes.
+fn in_lanes(lower: &[f64], width: usize) -> Vec<f32> {
     let mut rows = Vec::new();
     for i in 0..width {
-        rows.extend(inverse[i * width..i * width + i + 1].iter().map(|v| *v as f32));
+        rows.extend(lower[i * width..i * width + i + 1].iter().map(|v| *v as f32));
         rows.resize(rows.len().next_multiple_of(LANES), 0.0);
     }
     rows

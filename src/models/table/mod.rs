@@ -4,8 +4,10 @@
 //! in jobs that may run side by side; `model` is the result, which scores and is kept. Must never read a label when scoring.
 
 pub mod combine;
+pub mod dependence;
 pub mod frame;
 pub mod isolation;
+pub mod leak;
 pub mod members;
 pub mod mixture;
 pub mod model;
@@ -13,7 +15,9 @@ pub mod normal;
 pub mod plan;
 pub mod report;
 pub mod schema;
+pub mod text;
 pub mod truth;
 pub mod wire;
 
 mod learned;
+mod linear;

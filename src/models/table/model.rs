@@ -13,8 +13,8 @@ use crate::error::{Error, Result};
 use crate::models::bundle::MANIFEST_FILE;
 use crate::models::sealed::{self, hash, parse};
 
-/// Layout of the parts. A reader refuses newer ones.
-const FORMAT: u32 = 1;
+/// Layout of the parts. Others are refused: before 2 there was no dependence.
+const FORMAT: u32 = 2;
 const KIND: &str = "table";
 const MEMBERS_FILE: &str = "members.bin";
 const TABLE_FILE: &str = "table.json";
@@ -199,6 +199,12 @@ fn checked(bytes: &[u8]) -> Result<Manifest> {
     if head.format > FORMAT {
         return Err(Error::config(format!(
             "the model has format {}, this version reads up to {FORMAT}: upgrade, or train again",
+            head.format
+        )));
+    }
+    if head.format < FORMAT {
+        return Err(Error::config(format!(
+            "the model has format {}, which has other members than this version's: train it again",
             head.format
         )));
     }

@@ -19,8 +19,12 @@ use crate::limits::TABLE_ROWS_MAX;
 use crate::models::matrix::Matrix;
 use crate::models::random::Random;
 
-/// Parts that rows are cut into; each is judged by members fitted to the others.
+/// Parts that rows are cut into; each is judged by members fitted to the others. Where rows are few each of them is missed, so there
+/// are more and smaller parts.
 const FOLDS: usize = 4;
+const FOLDS_OF_FEW: usize = 10;
+/// Rows up to which they are few.
+const FEW: usize = 20_000;
 /// Fewer benign rows do not calibrate anything.
 const BENIGN_MIN: usize = 20;
 /// Fewer attacks leave some fold without one: they are told apart by nothing then.
@@ -48,6 +52,7 @@ pub struct Plan {
     rows: Matrix,
     attack: Vec<bool>,
     fold: Vec<u8>,
+    folds: usize,
     /// Rows of the table, the equal ones included.
     table_rows: usize,
 }
@@ -83,13 +88,14 @@ impl Plan {
         let rows = encoded.select(kept.iter().copied());
         let attack: Vec<bool> = kept.iter().map(|row| attack[*row]).collect();
         check(&attack)?;
-        let fold = deal(rows.rows(), groups.as_deref(), options.seed);
-        Ok(Self { options, schema, rows, attack, fold, table_rows: frame.rows() })
+        let folds = if rows.rows() <= FEW { FOLDS_OF_FEW } else { FOLDS };
+        let fold = deal(&attack, groups.as_deref(), folds, options.seed);
+        Ok(Self { options, schema, rows, attack, fold, folds, table_rows: frame.rows() })
     }
 
     #[must_use]
     pub fn jobs(&self) -> usize {
-        FOLDS + 1
+        self.folds + 1
     }
     /// Steps that all jobs report together.
     #[must_use]
@@ -106,7 +112,7 @@ impl Plan {
     /// # Errors
     /// `Config`: what the members refuse, such as a fold without benign rows.
     pub fn run(&self, job: usize, done: &mut dyn FnMut()) -> Result<Done> {
-        if job >= FOLDS {
+        if job >= self.folds {
             return Ok(Done::Members(Box::new(Members::fit(&self.rows, &self.attack, self.options.seed, done)?)));
         }
         let others: Vec<usize> = (0..self.fold.len()).filter(|row| self.fold[*row] as usize != job).collect();
@@ -139,7 +145,7 @@ impl Plan {
             }
         }
         match kept {
-            Some(members) if folds == FOLDS => Ok(self.assembled(members, &held_out)),
+            Some(members) if folds == self.folds => Ok(self.assembled(members, &held_out)),
             _ => Err(Error::bug("a job of the training is missing")),
         }
     }
@@ -180,13 +186,18 @@ impl Plan {
         let carrying = combine::say(seen);
         let learned = if carrying < 1.0 { learned::weights(parts, members, &self.attack) } else { None };
         // Where nothing can be learned the trees decide: they saw the labels.
-        let trees = || if carrying < 1.0 { vec![0.0, 0.0, 1.0] } else { Vec::new() };
+        let trees = || if carrying < 1.0 { trees_alone() } else { Vec::new() };
         Combination { carrying, seen_by_anomaly: Some(seen), learned: learned.unwrap_or_else(trees) }
     }
 
     fn of(&self, fold: u8) -> impl Iterator<Item = usize> + '_ {
         (0..self.fold.len()).filter(move |row| self.fold[*row] == fold)
     }
+}
+
+/// Weights by which the trees decide.
+fn trees_alone() -> Vec<f32> {
+    (0..members::NAMES.len()).map(|member| f32::from(u8::from(member == members::BOOSTED))).collect()
 }
 
 /// The members' surprises, row after row.
@@ -240,17 +251,21 @@ fn codes(column: &Column, rows: &[usize]) -> Vec<usize> {
         .collect()
 }
 
-/// A fold for each row, or for each group.
-fn deal(rows: usize, groups: Option<&[usize]>, seed: u64) -> Vec<u8> {
+/// A fold for each row, each class dealt evenly, or for each group.
+fn deal(attack: &[bool], groups: Option<&[usize]>, folds: usize, seed: u64) -> Vec<u8> {
     let mut random = Random::new(seed);
     let mut draw = |count: usize| -> Vec<u8> {
         // As many of each as possible, in random order.
-        let mut folds: Vec<u8> = (0..count).map(|i| (i % FOLDS) as u8).collect();
-        (1..count).for_each(|i| folds.swap(i, random.below(i as u64 + 1) as usize));
-        folds
+        let mut drawn: Vec<u8> = (0..count).map(|i| (i % folds) as u8).collect();
+        (1..count).for_each(|i| drawn.swap(i, random.below(i as u64 + 1) as usize));
+        drawn
     };
     match groups {
-        None => draw(rows),
+        None => {
+            let attacks = attack.iter().filter(|attack| **attack).count();
+            let (mut benign, mut attacks) = (draw(attack.len() - attacks).into_iter(), draw(attacks).into_iter());
+            attack.iter().filter_map(|attack| if *attack { attacks.next() } else { benign.next() }).collect()
+        }
         Some(groups) => {
             let of_group = draw(groups.iter().max().map_or(0, |last| last + 1));
             groups.iter().map(|group| of_group[*group]).collect()

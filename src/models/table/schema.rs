@@ -2,13 +2,15 @@
 //!
 //! Rules. A column with one value is left out. A column of words becomes one column a word for the most frequent words and, where
 //! there are more, one that says how frequent the word was: half a row for a word never seen, which belongs to no other column. A missing
-//! number stays missing (NaN), a missing word is a word. Infinities are the largest finite numbers. Where cells were missing in
-//! training, a further column says so. A column that hardly repeats a word is an identifier and is left out.
+//! number stays missing (NaN), a missing word is a word. An infinite number is a missing one. Where cells were missing in training,
+//! a further column says so. A column that hardly repeats a word is described by its shape where it is text, and otherwise an
+//! identifier, which is left out; so are whole numbers that only number the rows.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
 
 use super::frame::{Cells, Column, Frame, MISSING};
+use super::text;
 use crate::error::{Error, Result};
 use crate::models::matrix::Matrix;
 
@@ -47,6 +49,8 @@ pub enum Kind {
     Number { missing: bool },
     /// Words with the rows they were in, most frequent first; the first `own` have a column each.
     Words { words: Vec<(String, u64)>, own: usize, rows: u64 },
+    /// The shape of text.
+    Text,
 }
 
 impl Field {
@@ -54,6 +58,7 @@ impl Field {
         match &self.kind {
             Kind::Number { missing } => 1 + usize::from(*missing),
             Kind::Words { words, own, .. } => own + usize::from(words.len() > *own),
+            Kind::Text => text::WIDTH,
         }
     }
 }
@@ -70,7 +75,7 @@ impl TableSchema {
         let (mut fields, mut left_out) = (Vec::new(), BTreeMap::new());
         for column in frame.columns() {
             match learned(column) {
-                Ok(kind) => fields.push(Field { name: column.name.clone(), kind }),
+                Ok(kinds) => fields.extend(kinds.into_iter().map(|kind| Field { name: column.name.clone(), kind })),
                 Err(why) => drop(left_out.insert(column.name.clone(), why.to_owned())),
             }
         }
@@ -107,6 +112,7 @@ impl TableSchema {
                     names.extend(words.iter().take(*own).map(|(word, _)| format!("{name}={word}")));
                     names.extend((words.len() > *own).then(|| name.clone()));
                 }
+                Kind::Text => names.extend(text::names(name)),
             }
         }
         names
@@ -115,7 +121,7 @@ impl TableSchema {
     /// Whether the column was one of words at training; `None` for a column that is not looked at.
     #[must_use]
     pub fn is_words(&self, name: &str) -> Option<bool> {
-        self.fields.iter().find(|field| field.name == name).map(|field| matches!(field.kind, Kind::Words { .. }))
+        self.fields.iter().find(|field| field.name == name).map(|field| !matches!(field.kind, Kind::Number { .. }))
     }
 
     /// Whether a frame can be encoded. Columns that are not in the schema are not looked at; their order does not matter.
@@ -127,7 +133,7 @@ impl TableSchema {
             let column =
                 frame.column(name).ok_or_else(|| Error::config(format!("{}; the model was trained with it", frame.absent(name))))?;
             if let (Kind::Number { .. }, Cells::Words { codes, words }) = (kind, &column.cells) {
-                let text = |code: &u32| words.get(*code as usize).filter(|word| word.parse::<f64>().is_err());
+                let text = |code: &u32| words.get(*code as usize).filter(|word| number(word).is_none());
                 if let Some((row, word)) = codes.iter().enumerate().find_map(|(row, code)| text(code).map(|word| (row, word))) {
                     return Err(Error::config(format!(
                         "column '{name}' holds '{word}' in row {}, and numbers when the model was trained; mend the file or train again",
@@ -174,6 +180,9 @@ struct Slots<'a> {
 }
 
 impl Slots<'_> {
+    fn all(&mut self, row: usize, width: usize) -> &mut [f32] {
+        &mut self.rows[row * self.width + self.at..][..width]
+    }
     fn put(&mut self, row: usize, place: usize, value: f32) {
         self.rows[row * self.width + self.at + place] = value;
     }
@@ -184,7 +193,7 @@ impl Field {
         match &self.kind {
             Kind::Number { missing } => {
                 let parsed: Vec<f64> = match cells {
-                    Cells::Words { words, .. } => words.iter().map(|word| word.parse().unwrap_or(f64::NAN)).collect(),
+                    Cells::Words { words, .. } => words.iter().map(|word| number(word).unwrap_or(f64::NAN)).collect(),
                     Cells::Numbers(_) => Vec::new(),
                 };
                 for (row, from) in some.enumerate() {
@@ -192,9 +201,10 @@ impl Field {
                         Cells::Numbers(values) => values[from],
                         Cells::Words { codes, .. } => parsed.get(codes[from] as usize).copied().unwrap_or(f64::NAN),
                     };
-                    slots.put(row, 0, value.clamp(-NUMBER_MAX, NUMBER_MAX) as f32);
+                    let value = present(value);
+                    slots.put(row, 0, value.unwrap_or(f32::NAN));
                     if *missing {
-                        slots.put(row, 1, f32::from(u8::from(value.is_nan())));
+                        slots.put(row, 1, f32::from(u8::from(value.is_none())));
                     }
                 }
             }
@@ -219,20 +229,34 @@ impl Field {
                     }
                 }
             }
+            Kind::Text => {
+                for (row, from) in some.enumerate() {
+                    match cells.text(from) {
+                        Some(cell) => text::fill(&cell, slots.all(row, text::WIDTH)),
+                        None => slots.all(row, text::WIDTH).fill(f32::NAN),
+                    }
+                }
+            }
         }
     }
 }
 
+/// A cell as a number, also where it is written to the base of sixteen.
+#[must_use]
+pub fn number(cell: &str) -> Option<f64> {
+    let whole = |digits| u64::from_str_radix(digits, 16).ok().map(|value| value as f64);
+    cell.parse().ok().or_else(|| cell.strip_prefix("0x").or_else(|| cell.strip_prefix("0X")).and_then(whole))
+}
+
+/// A number that is neither missing nor infinite.
+fn present(value: f64) -> Option<f32> {
+    value.is_finite().then(|| value.clamp(-NUMBER_MAX, NUMBER_MAX) as f32)
+}
+
 /// What a column is, or why it is left out.
-fn learned(column: &Column) -> Result<Kind, &'static str> {
+fn learned(column: &Column) -> Result<Vec<Kind>, &'static str> {
     match &column.cells {
-        Cells::Numbers(values) => {
-            let missing = values.iter().any(|value| value.is_nan());
-            let mut present = values.iter().filter(|value| !value.is_nan()).map(|value| value.clamp(-NUMBER_MAX, NUMBER_MAX) as f32);
-            let first = present.next().ok_or("it has no value")?;
-            let varies = present.any(|value| value.to_bits() != first.to_bits());
-            if varies || missing { Ok(Kind::Number { missing }) } else { Err("it has one value only") }
-        }
+        Cells::Numbers(values) => numbers(values).map(|kind| vec![kind]),
         Cells::Words { codes, words } => {
             let mut counts = vec![0_u64; words.len() + 1];
             codes.iter().for_each(|code| counts[(*code as usize).min(words.len())] += 1);
@@ -242,93 +266,44 @@ fn learned(column: &Column) -> Result<Kind, &'static str> {
             if seen.len() < 2 {
                 return Err("it has one value only");
             }
-            if seen.len() >= IDENTIFIERS_MIN && seen.len() * 2 > codes.len() {
-                return Err("its words hardly repeat: an identifier");
+            let many = seen.len() >= IDENTIFIERS_MIN;
+            let is_text = many && text::is_text(seen.iter().map(|(word, _)| word.as_str()));
+            if many && seen.len() * 2 > codes.len() {
+                return if is_text { Ok(vec![Kind::Text]) } else { Err("its words hardly repeat: an identifier") };
             }
             seen.sort_unstable_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
             seen.truncate(WORDS_KEPT);
             let own = seen.len().min(WORDS_OWN);
-            Ok(Kind::Words { words: seen, own, rows: codes.len() as u64 })
+            let words = Kind::Words { words: seen, own, rows: codes.len() as u64 };
+            Ok(if is_text { vec![words, Kind::Text] } else { vec![words] })
         }
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn words(name: &str, cells: &[&str]) -> Column {
-        let mut words: Vec<String> = Vec::new();
-        let mut code = |cell: &&str| {
-            if cell.is_empty() {
-                return MISSING;
-            }
-            words.iter().position(|word| word == cell).unwrap_or_else(|| {
-                words.push((*cell).to_owned());
-                words.len() - 1
-            }) as u32
-        };
-        let codes = cells.iter().map(&mut code).collect();
-        Column { name: name.into(), cells: Cells::Words { codes, words } }
+fn numbers(values: &[f64]) -> Result<Kind, &'static str> {
+    let mut known = values.iter().filter_map(|value| present(*value));
+    let first = known.next().ok_or("it has no value")?;
+    let varies = known.any(|value| value.to_bits() != first.to_bits());
+    let missing = values.iter().any(|value| !value.is_finite());
+    if !varies && !missing {
+        return Err("it has one value only");
     }
-    fn numbers(name: &str, values: &[f64]) -> Column {
-        Column { name: name.into(), cells: Cells::Numbers(values.to_vec()) }
-    }
-    fn frame(columns: Vec<Column>) -> Frame {
-        Frame::new(columns).unwrap()
-    }
-
-    #[test]
-    fn words_numbers_missing_and_unseen_cells_are_encoded_by_stated_rules() {
-        let training = frame(vec![
-            numbers("bytes", &[1.0, f64::NAN, 3.0, f64::INFINITY]),
-            words("service", &["http", "http", "", "dns"]),
-            numbers("one", &[7.0; 4]),
-        ]);
-        let schema = TableSchema::learn(&training).unwrap();
-        assert_eq!(schema.names(), ["bytes", "bytes?", "service=http", "service=", "service=dns"]);
-        assert!(schema.left_out["one"].contains("one value"));
-        let rows = schema.encode(&training).unwrap();
-        assert_eq!(&rows.row(0)[..5], [1.0, 0.0, 1.0, 0.0, 0.0]);
-        assert!(rows.row(1)[0].is_nan() && rows.row(1)[1] > 0.5 && rows.row(3)[0] > 9e29);
-        assert!(rows.row(2)[3] > 0.5);
-        // Another order of columns, one more, and a word never seen.
-        let other = frame(vec![words("x", &["a"]), words("service", &["ftp"]), numbers("bytes", &[2.0])]);
-        let row = schema.encode(&other).unwrap();
-        assert_eq!(&row.row(0)[..5], [2.0, 0.0, 0.0, 0.0, 0.0]);
-    }
-
-    #[test]
-    fn rare_words_are_told_by_their_frequency() {
-        let text: Vec<String> = (0..400).map(|i| if i < 200 { "usual".to_owned() } else { format!("w{}", i % 100) }).collect();
-        let text: Vec<&str> = text.iter().map(String::as_str).collect();
-        let schema = TableSchema::learn(&frame(vec![words("service", &text)])).unwrap();
-        assert_eq!(schema.width(), WORDS_OWN + 1);
-        let row = |word: &str| schema.encode(&frame(vec![words("service", &[word])])).unwrap().row(0).to_vec();
-        assert!((row("usual")[WORDS_OWN] - libm::logf(0.5)).abs() < 1e-6 && row("usual")[0] > 0.5);
-        assert!((row("new")[WORDS_OWN] - libm::logf(0.5 / 400.0)).abs() < 1e-6);
-        assert!((row("w99")[WORDS_OWN] - libm::logf(2.0 / 400.0)).abs() < 1e-6, "seen, without a column of its own");
-    }
-
-    #[test]
-    fn a_column_absent_or_of_another_type_is_an_error_that_names_it() {
-        let schema = TableSchema::learn(&frame(vec![numbers("bytes", &[1.0, 2.0]), words("flag", &["a", "b"])])).unwrap();
-        let absent = schema.encode(&frame(vec![numbers("byte", &[1.0])])).unwrap_err().to_string();
-        assert!(absent.contains("'bytes'") && absent.contains("'byte'"), "{absent}");
-        let typed = schema.encode(&frame(vec![words("bytes", &["", "x"]), words("flag", &["a", "b"])])).unwrap_err().to_string();
-        assert!(typed.contains("'bytes' holds 'x' in row 2"), "{typed}");
-        let digits = schema.encode(&frame(vec![numbers("bytes", &[1.0]), numbers("flag", &[1.0])])).unwrap();
-        assert!(digits.row(0)[1].abs() < 1e-9 && digits.row(0)[2].abs() < 1e-9, "numbers where words were are words never seen");
-    }
-
-    #[test]
-    fn nothing_to_learn_from_is_an_error_and_identifiers_are_left_out() {
-        assert!(TableSchema::learn(&Frame::default()).unwrap_err().to_string().contains("no rows"));
-        assert!(TableSchema::learn(&frame(vec![numbers("a", &[1.0, 1.0])])).unwrap_err().to_string().contains("more than one value"));
-        let ids: Vec<String> = (0..300).map(|i| format!("id{i}")).collect();
-        let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
-        let values: Vec<f64> = (0..300).map(f64::from).collect();
-        let schema = TableSchema::learn(&frame(vec![words("id", &ids), numbers("v", &values)])).unwrap();
-        assert!(schema.left_out["id"].contains("identifier") && schema.names() == ["v"]);
-    }
+    if numbers_rows(values) { Err("it numbers the rows") } else { Ok(Kind::Number { missing }) }
 }
+
+/// Whole numbers, no two alike, that fill at least half of their range, as the rows' numbers do even when some rows were taken out.
+fn numbers_rows(values: &[f64]) -> bool {
+    let (low, high) = values.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), value| (low.min(*value), high.max(*value)));
+    // A missing or broken number is found below, on its way into its place.
+    if values.len() < IDENTIFIERS_MIN || !(high - low).is_finite() || high - low >= 2.0 * values.len() as f64 {
+        return false;
+    }
+    let mut taken = vec![false; (high - low) as usize + 1];
+    values.iter().all(|value| {
+        let place = value - low;
+        place.fract().abs() <= 0.0 && !std::mem::replace(&mut taken[place as usize], true)
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -52,6 +52,14 @@ impl Pool {
     fn take(&mut self, binned: &Binned) -> Histogram {
         self.0.pop().unwrap_or_else(|| Histogram::new(binned.width()))
     }
+    /// The histogram, or nothing where it is not wanted and waits here.
+    fn keep(&mut self, histogram: Histogram, wanted: bool) -> Option<Histogram> {
+        if wanted {
+            return Some(histogram);
+        }
+        self.0.push(histogram);
+        None
+    }
 }
 
 /// Moves rows that go right behind the others, each side in its order, and says how many stay.
@@ -130,12 +138,12 @@ impl Branch<'_> {
     }
 }
 
-/// Nodes of one level of a symmetric tree: where each one's rows lie, what they add up to, and how by bin.
+/// Nodes of one level of a symmetric tree: where each one's rows lie, what they add up to, and how by bin, for those that can be split.
 struct Growing {
     start: usize,
     end: usize,
     total: Pair,
-    histogram: Histogram,
+    histogram: Option<Histogram>,
 }
 
 /// A symmetric tree, level by level.
@@ -144,32 +152,47 @@ pub(super) fn symmetric(ground: &Ground<'_>, rows: &mut [u32], pool: &mut Pool) 
     let mut histogram = pool.take(binned);
     histogram.fill(binned, rows, gradients);
     let total = Pair::sum(rows.iter().map(|row| gradients[*row as usize]));
-    let mut nodes = vec![Growing { start: 0, end: rows.len(), total, histogram }];
+    let mut nodes = vec![Growing { start: 0, end: rows.len(), total, histogram: Some(histogram) }];
     let (mut splits, mut scratch): (Vec<Split>, _) = (vec![], vec![]);
     while (splits.len() as u32) < judge.settings.depth {
-        let seen: Vec<(&Histogram, Pair)> = nodes.iter().map(|node| (&node.histogram, node.total)).collect();
+        let seen: Vec<(&Histogram, Pair)> = nodes.iter().filter_map(|node| Some((node.histogram.as_ref()?, node.total))).collect();
         let Some(split) = best_for_all(judge, binned, &seen, columns) else { break };
+        splits.push(split);
+        let is_last = splits.len() as u32 == judge.settings.depth;
         let mut right_nodes = Vec::with_capacity(nodes.len());
         for node in &mut nodes {
             let own = &mut rows[node.start..node.end];
-            let left_total = split.left(binned, &node.histogram);
             let middle = partition(own, &mut scratch, |row| split.goes_right(binned, row));
             let (left, right) = own.split_at(middle);
-            let parent = std::mem::replace(&mut node.histogram, Histogram::new(0));
-            let [left_histogram, right_histogram] = children(ground, pool, parent, left, right);
-            let (start, end, total) = (node.start + middle, node.end, node.total.minus(left_total));
-            right_nodes.push(Growing { start, end, total, histogram: right_histogram });
+            let (left_total, parent) = match node.histogram.take() {
+                Some(parent) => (split.left(binned, &parent), Some(parent)),
+                None => (Pair::sum(left.iter().map(|row| gradients[*row as usize])), None),
+            };
+            let right_total = node.total.minus(left_total);
+            let live = [left_total, right_total].map(|total| !is_last && judge.can_split(total));
+            let [left_histogram, right_histogram] = match parent {
+                Some(parent) if live != [false; 2] => {
+                    let both = children(ground, pool, parent, left, right);
+                    let mut kept = both.into_iter().zip(live).map(|(histogram, live)| pool.keep(histogram, live));
+                    [kept.next().flatten(), kept.next().flatten()]
+                }
+                parent => {
+                    pool.0.extend(parent);
+                    [None, None]
+                }
+            };
+            let (start, end) = (node.start + middle, node.end);
+            right_nodes.push(Growing { start, end, total: right_total, histogram: right_histogram });
             (node.end, node.total, node.histogram) = (start, left_total, left_histogram);
         }
         // Bit `level` of a leaf's index is set for those that went right.
         nodes.extend(right_nodes);
-        splits.push(split);
     }
     let tree = SymmetricTree {
         levels: splits.iter().map(|split| split.condition(binned)).collect(),
         leaves: nodes.iter().map(|node| judge.value(node.total)).collect(),
         covers: nodes.iter().map(|node| judge.scale.hessian(node.total) as f32).collect(),
     };
-    pool.0.extend(nodes.into_iter().map(|node| node.histogram));
+    pool.0.extend(nodes.into_iter().filter_map(|node| node.histogram));
     Grown::Symmetric { tree, splits }
 }

@@ -51,6 +51,11 @@ impl Judge<'_> {
     pub(super) fn value(self, sums: Pair) -> f64 {
         -self.scale.gradient(sums) / (self.scale.hessian(sums) + self.settings.l2) * self.rate
     }
+    /// Whether a node is large enough for two children.
+    pub(super) fn can_split(self, sums: Pair) -> bool {
+        let hessian = self.scale.hessian(sums);
+        hessian > 0.0 && hessian >= 2.0 * self.settings.child_hessian_min
+    }
     /// The score of both children, unless one is too small.
     #[inline]
     fn split_score(self, left: Pair, total: Pair) -> Option<f64> {
@@ -104,7 +109,8 @@ pub(super) fn best(judge: Judge<'_>, binned: &Binned, histogram: &Histogram, tot
     best
 }
 
-/// The best split of all nodes of a level by one condition. A node with a child that is too small counts as not split.
+/// The best split of all nodes of a level that can be split, by one condition. A node with a child that is too small counts as not
+/// split.
 pub(super) fn best_for_all(judge: Judge<'_>, binned: &Binned, nodes: &[(&Histogram, Pair)], columns: &[usize]) -> Option<Split> {
     let mut best: Option<Split> = None;
     let mut gains = [[0.0; 2]; super::bins::SLOTS];

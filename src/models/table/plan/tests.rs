@@ -54,7 +54,7 @@ fn without_labels_the_anomaly_members_learn_from_all_rows() {
     let (frame, truth) = table(3_000, 1);
     let benign: Vec<usize> = (0..3_000).filter(|row| !truth.attack[*row]).collect();
     let model = fit(&frame.select(&benign), None, None, 7);
-    assert_eq!(model.names(), ["isolation_forest", "density"]);
+    assert_eq!(model.names(), ["isolation_forest", "density", "dependence"]);
     let scored = model.score(&frame).unwrap();
     let auc = measure(&scored.scores, &truth, model.threshold).roc_auc;
     assert!(auc > 0.8, "{auc}");
@@ -98,7 +98,7 @@ fn groups_stay_together_and_equal_rows_count_once() {
     assert_eq!((plan.rows.rows(), plan.table_rows), (400, 800));
     let one = Column { name: "day".into(), cells: Cells::Numbers(vec![1.0; 400]) };
     let plan = Plan::new(&frame, Some(&truth), Some(&one), Options::default()).unwrap();
-    let failed = (0..4).filter_map(|job| plan.run(job, &mut || ()).err()).next().unwrap();
+    let failed = (0..plan.folds).filter_map(|job| plan.run(job, &mut || ()).err()).next().unwrap();
     assert!(failed.to_string().contains("--group"));
 }
 
