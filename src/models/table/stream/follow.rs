@@ -2,17 +2,23 @@
 //!
 //! The score is the trees' log-odds and a quarter of what the anomaly members say in nats, of each at most three: so much can turn
 //! the scale where the trees are in doubt, and cannot where they are sure. Log-odds of fits that follow one another can be compared; an anomaly member
-//! is compared with benign rows that were scored lately, each when it came. Thresholds come from the same rows. Must never use a
-//! row's label in its own stage or before it has come.
+//! is compared with benign rows that were scored lately, each when it came. Thresholds come from the same rows and the newest attacks.
+//! Must never use a row's label in its own stage or before it has come.
 
 use super::Protocol;
+use std::ops::Range;
+
 use super::stages::{Stage, rehearsal};
 use super::watch::{Alarm, Cause, Watch};
-use crate::models::table::combine::nominal_threshold;
+use crate::models::table::combine::{accurate_threshold, nominal_threshold};
 use crate::models::table::members::{BOOSTED, DENSITY, FOREST, NAMES};
 
-/// Benign rows, the newest ones, that scores are compared with.
-const REFERENCE_ROWS: usize = 2_000;
+/// Scored rows of each kind, the newest ones, that thresholds and surprise come from. A threshold keeps most of its attacks where
+/// there are none for a while, and never more of them than a fifth of the rows: an attack that lasts must not make false alarms cheap.
+const BENIGN_ROWS: usize = 2_000;
+const ATTACK_ROWS: usize = 500;
+/// Fewer attacks say nothing of where they lie.
+const ATTACKS_MIN: usize = 8;
 /// What an anomaly member adds to the log-odds for each nat, and the nats that count.
 const ANOMALY_WEIGHT: f32 = 0.25;
 const ANOMALY_NATS_MAX: f32 = 3.0;
@@ -46,13 +52,12 @@ pub(super) fn follow(raw: [Vec<f32>; NAMES.len()], attack: &[bool], stages: &[St
     let mut watches = Watches::default();
     let tested: Vec<Stage> = stages.iter().copied().filter(|stage| stage.first >= warm).collect();
     // The rehearsal lies wholly before the test, so its rows may be compared with all of it.
-    combine(&raw, &newest_benign(attack, start, warm), start..warm, &mut scores);
+    combine(&raw, &newest(attack, false, start..warm), start..warm, &mut scores);
     for stage in &tested {
-        let benign = newest_benign(attack, start, stage.labelled);
+        let (benign, attacks) = (newest(attack, false, start..stage.labelled), newest(attack, true, start..stage.labelled));
         combine(&raw, &benign, stage.first..stage.end, &mut scores);
         for (track, scores) in tracks.iter_mut().zip(raw.iter().chain([&scores])) {
-            let reference: Vec<f32> = benign.iter().map(|row| scores[*row]).collect();
-            track.extend(&scores[stage.first..stage.end], nominal_threshold(&reference, protocol.nominal));
+            track.extend(&scores[stage.first..stage.end], threshold(scores, &benign, &attacks, protocol.nominal));
         }
         watches.look(*stage, &tracks[NAMES.len()].alerts, attack, warm);
     }
@@ -60,12 +65,24 @@ pub(super) fn follow(raw: [Vec<f32>; NAMES.len()], attack: &[bool], stages: &[St
     Followed { ensemble, members: tracks, alarms: watches.alarms, refits: tested.len() }
 }
 
-/// The newest benign rows of those that were scored and whose label has come.
-fn newest_benign(attack: &[bool], start: usize, labelled: usize) -> Vec<usize> {
-    (start..labelled).rev().filter(|row| !attack[*row]).take(REFERENCE_ROWS).collect()
+/// The newest rows of one kind in a range whose labels have come.
+fn newest(attack: &[bool], wanted: bool, rows: Range<usize>) -> Vec<usize> {
+    rows.rev().filter(|row| attack[*row] == wanted).take(if wanted { ATTACK_ROWS } else { BENIGN_ROWS }).collect()
 }
 
-fn combine(raw: &[Vec<f32>], benign: &[usize], rows: std::ops::Range<usize>, scores: &mut [f32]) {
+/// The nominal threshold, or a higher one that is more accurate.
+fn threshold(scores: &[f32], benign: &[usize], attacks: &[usize], nominal: f64) -> f32 {
+    let mut reference: Vec<f32> = benign.iter().map(|row| scores[*row]).collect();
+    let threshold = nominal_threshold(&reference, nominal);
+    if attacks.len() < ATTACKS_MIN {
+        return threshold;
+    }
+    reference.extend(attacks.iter().map(|row| scores[*row]));
+    let is_attack: Vec<bool> = (0..reference.len()).map(|place| place >= benign.len()).collect();
+    threshold.max(accurate_threshold(&reference, &is_attack))
+}
+
+fn combine(raw: &[Vec<f32>], benign: &[usize], rows: Range<usize>, scores: &mut [f32]) {
     scores[rows.clone()].copy_from_slice(&raw[BOOSTED][rows.clone()]);
     for member in [FOREST, DENSITY] {
         let mut reference: Vec<f32> = benign.iter().map(|row| raw[member][*row]).collect();
