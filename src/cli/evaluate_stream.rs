@@ -134,6 +134,9 @@ impl Part {
         }
         let rows = self.frame.rows();
         let first = (rows as f64 * share) as usize;
+        if first == 0 {
+            return Err(Error::config(format!("--warm-up {share} of {rows} rows is none to learn from; give a larger share")));
+        }
         let some = |from: usize, to: usize| Self {
             frame: self.frame.select(&(from..to).collect::<Vec<_>>()),
             truth: Truth {
