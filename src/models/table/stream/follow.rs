@@ -1,20 +1,20 @@
 //! From the members' scores, row after row, to one score, to thresholds that move, and to alarms.
 //!
 //! The score is the trees' log-odds and a quarter of what the anomaly members say in nats, of each at most three: so much can turn
-//! the scale where the trees are in doubt, and cannot where they are sure. Log-odds of fits that follow one another can be compared; an anomaly member
-//! is compared with benign rows that were scored lately, each when it came. Thresholds come from the same rows and the newest attacks.
-//! Must never use a row's label in its own stage or before it has come.
+//! the scale where the trees are in doubt, and cannot where they are sure. Log-odds of fits that follow one another can be compared
+//! as they are; what an anomaly member says is its rank among benign rows that were scored lately, each when it came. Thresholds come
+//! from the same rows and the newest attacks. Must never use a row's label in its own stage or before it has come.
 
-use super::Protocol;
 use std::ops::Range;
 
+use super::Protocol;
 use super::stages::{Stage, rehearsal};
 use super::watch::{Alarm, Cause, Watch};
 use crate::models::table::combine::{accurate_threshold, nominal_threshold};
 use crate::models::table::members::{BOOSTED, DENSITY, FOREST, NAMES};
 
-/// Scored rows of each kind, the newest ones, that thresholds and surprise come from. A threshold keeps most of its attacks where
-/// there are none for a while, and never more of them than a fifth of the rows: an attack that lasts must not make false alarms cheap.
+/// Scored rows of each kind, the newest ones, that thresholds and ranks come from, however long ago they came. Attacks are fewer, so
+/// that one that lasts does not make false alarms look cheap.
 const BENIGN_ROWS: usize = 2_000;
 const ATTACK_ROWS: usize = 500;
 /// Fewer attacks say nothing of where they lie.

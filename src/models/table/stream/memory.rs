@@ -10,7 +10,8 @@ pub(super) fn remembered(rows: &[usize], recent: usize, older: usize, seed: u64)
     }
     let (past, newest) = rows.split_at(rows.len() - recent);
     let mut drawn: Vec<(u64, usize)> = past.iter().map(|row| (Random::new(seed ^ *row as u64).next_u64(), *row)).collect();
-    drawn.sort_unstable();
+    // Fewer than there are, as rows were left over.
+    drawn.select_nth_unstable(older);
     let mut chosen: Vec<usize> = drawn[..older].iter().map(|(_, row)| *row).collect();
     chosen.sort_unstable();
     chosen.extend(newest);
