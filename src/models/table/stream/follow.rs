@@ -147,4 +147,18 @@ mod tests {
         assert!((surprise(&reference, 2.0) - libm::logf(5.0 / 4.0)).abs() < 1e-6, "ties are as high");
         assert!((surprise(&reference, 4.0) - libm::logf(5.0)).abs() < 1e-6);
     }
+
+    #[test]
+    fn alarms_come_with_the_alerts_and_with_the_labels() {
+        let alerts: Vec<bool> = (0..3_000).map(|row| row >= 2_000 && row % 2 == 0).collect();
+        let (mut watches, attack) = (Watches::default(), vec![false; 3_000]);
+        for first in (0..3_000_usize).step_by(100) {
+            let stage = Stage { first, end: first + 100, labelled: first.saturating_sub(299) };
+            watches.look(stage, &alerts[..stage.end], &attack, 0);
+        }
+        let row = |cause| watches.alarms.iter().find(|alarm| alarm.cause == cause).map_or(0, |alarm| alarm.row);
+        let (alerts, mistakes) = (row(Cause::Alerts), row(Cause::Mistakes));
+        assert!((2_001..2_200).contains(&alerts) && (2_300..2_600).contains(&mistakes), "{:?}", watches.alarms);
+        assert_eq!(watches.alarms.len(), 2, "each is told once");
+    }
 }
