@@ -34,16 +34,19 @@ pub struct TableFlags {
 /// Measure a model of a table on labelled rows
 ///
 /// ROC and precision-recall area, true-positive rates at fixed false-positive rates, and what the threshold that was fixed in training
-/// gives: of the ensemble and of each of its members, with 95 % intervals.
+/// gives: of the ensemble and of each of its members, with 95 % intervals. With --test-then-train the rows are taken as a stream that
+/// drifts: each is scored by what was known before it, and learned from once its label has come.
 #[derive(Clone, Debug, Args)]
 #[command(after_long_help = "\
 Examples:
   threatguard evaluate --model model --data test.csv.gz --label class --json measures.json
-  threatguard evaluate --model model --data test.txt --columns names.csv --label label")]
+  threatguard evaluate --model model --data test.txt --columns names.csv --label label
+  threatguard evaluate --test-then-train --data flows.csv.gz --label class --label-delay 1000 --json measures.json
+  threatguard evaluate --test-then-train --model model --history train.csv --data later.csv --label class")]
 pub struct EvaluateArgs {
-    /// Folder that 'train --data' wrote
-    #[arg(long, value_name = "DIR")]
-    pub model: PathBuf,
+    /// Folder that 'train --data' wrote; with --test-then-train it may be left out
+    #[arg(long, value_name = "DIR", required_unless_present = "test_then_train")]
+    pub model: Option<PathBuf>,
     /// Table with labels: CSV, JSON Lines or Parquet; plain, gzip or zstd
     #[arg(long, value_name = "FILE")]
     pub data: PathBuf,
@@ -59,6 +62,38 @@ pub struct EvaluateArgs {
     /// Write the measures as JSON
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
+    #[command(flatten)]
+    pub stream: StreamFlags,
+}
+
+/// Rows that come in time.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Test, then train")]
+pub struct StreamFlags {
+    /// Take the rows in their order: score each by what was known before it, then learn from it
+    #[arg(long)]
+    pub test_then_train: bool,
+    /// Labelled rows that came before; without them the first rows of the data are taken
+    #[arg(long, value_name = "FILE", requires = "test_then_train")]
+    pub history: Option<PathBuf>,
+    /// Share of the data that is known at the beginning and not tested
+    #[arg(long, value_name = "SHARE", default_value_t = 0.1, conflicts_with = "history")]
+    pub warm_up: f64,
+    /// Rows after which the label of a row is known; 0 for at once
+    #[arg(long, value_name = "ROWS", default_value_t = 1_000)]
+    pub label_delay: usize,
+    /// Rows that are scored before learning again
+    #[arg(long, value_name = "ROWS", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..))]
+    pub refit_every: u32,
+    /// Columns that are not looked at, where no model says so
+    #[arg(long, value_name = "A,B", value_delimiter = ',', requires = "test_then_train", conflicts_with = "model")]
+    pub drop: Vec<String>,
+    /// The same seed gives the same scores
+    #[arg(long, value_name = "NUMBER", default_value_t = 42)]
+    pub seed: u64,
+    /// Write each tested row's score, threshold and alert as CSV
+    #[arg(long, value_name = "FILE", requires = "test_then_train")]
+    pub scores: Option<PathBuf>,
 }
 
 /// Score the rows of a table

@@ -6,7 +6,7 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::args_table::EvaluateArgs;
-use super::{Outcome, output};
+use super::{Outcome, evaluate_stream, output};
 use crate::edge::table;
 use crate::error::{Error, Result};
 use crate::models::bundle_files;
@@ -17,25 +17,30 @@ use crate::models::table::truth;
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Report {
-    rows: u64,
-    base_rate: f64,
-    ensemble: Measures,
-    members: BTreeMap<&'static str, Measures>,
+pub(super) struct Report {
+    pub rows: u64,
+    pub base_rate: f64,
+    pub ensemble: Measures,
+    pub members: BTreeMap<&'static str, Measures>,
 }
 
 pub(super) fn run(args: &EvaluateArgs) -> Result<Outcome> {
-    let (model, manifest) = load(&args.model)?;
+    let Some(folder) = args.model.as_deref().filter(|_| !args.stream.test_then_train) else { return evaluate_stream::run(args) };
+    let (model, manifest) = load(folder)?;
     let mut frame = read(&model, &args.data, args.columns.as_deref())?;
     let truth = truth(&mut frame, args.label.as_deref(), args.benign.as_deref(), &manifest)?;
     let report = report(&model, &model.score(&frame)?, &truth);
     if let Some(path) = &args.json {
-        let mut text = serde_json::to_vec_pretty(&report).map_err(|failure| Error::bug("a report is no JSON").because(failure))?;
-        text.push(b'\n');
-        write(path, &text)?;
+        write_json(path, &report)?;
     }
-    output::print(&view(&report))?;
+    output::print(&view(&report, &[]))?;
     Ok(Outcome::Clean)
+}
+
+pub(super) fn write_json(path: &Path, report: &impl Serialize) -> Result<()> {
+    let mut text = serde_json::to_vec_pretty(report).map_err(|failure| Error::bug("a report is no JSON").because(failure))?;
+    text.push(b'\n');
+    write(path, &text)
 }
 
 /// The model in a folder.
@@ -55,14 +60,30 @@ pub(super) fn write(path: &Path, bytes: &[u8]) -> Result<()> {
 }
 
 /// Takes the label out of a table: as it is named here, or as in training. Both kinds of rows must be there.
-pub(super) fn truth(frame: &mut Frame, label: Option<&str>, benign: Option<&str>, manifest: &Manifest) -> Result<Truth> {
-    let label = label.or(manifest.label.column.as_deref());
-    let label = label.ok_or_else(|| Error::config("the model was trained without a label; name the column with --label"))?;
-    let column = frame.take(label).map_err(|error| Error::config(format!("{error}; a file without a header line needs --columns")))?;
-    let known = benign.or(manifest.label.benign.as_deref());
-    let (truth, benign) = truth::read(&column, known)?;
+pub(super) fn truth(frame: &mut Frame, name: Option<&str>, benign: Option<&str>, manifest: &Manifest) -> Result<Truth> {
+    let (column, benign) = label(name, benign, Some(manifest))?;
+    let (truth, benign) = labels(frame, column, benign)?;
     truth::both_classes(&truth, &benign)?;
     Ok(truth)
+}
+
+/// The label's column and its benign value, where one is named: the arguments', else the model's.
+pub(super) fn label<'a>(
+    name: Option<&'a str>,
+    benign: Option<&'a str>,
+    manifest: Option<&'a Manifest>,
+) -> Result<(&'a str, Option<&'a str>)> {
+    let rule = manifest.map(|manifest| &manifest.label);
+    let column = name.or(rule.and_then(|rule| rule.column.as_deref()));
+    let without = if manifest.is_some() { "the model was trained without a label; name" } else { "name" };
+    let column = column.ok_or_else(|| Error::config(format!("{without} the column of the labels with --label")))?;
+    Ok((column, benign.or(rule.and_then(|rule| rule.benign.as_deref()))))
+}
+
+/// Takes the labels out of a frame; with them comes the benign value.
+pub(super) fn labels(frame: &mut Frame, column: &str, benign: Option<&str>) -> Result<(Truth, String)> {
+    let column = frame.take(column).map_err(|error| Error::config(format!("{error}; a file without a header line needs --columns")))?;
+    truth::read(&column, benign)
 }
 
 fn report(model: &TableModel, scored: &Scored, truth: &Truth) -> Report {
@@ -76,7 +97,8 @@ fn report(model: &TableModel, scored: &Scored, truth: &Truth) -> Report {
     }
 }
 
-fn view(report: &Report) -> String {
+/// The measures as a table; `others` are lines of scorers that are no members.
+pub(super) fn view(report: &Report, others: &[(&str, &Measures)]) -> String {
     let head = ["", "ROC AUC", "PR AUC", "TPR@0.1%", "TPR@0.8%", "TPR@1%", "TPR@5%", "accuracy", "TPR", "FPR", "alerts/M"];
     let mut lines = vec![head.map(str::to_owned).to_vec()];
     let line = |name: &str, m: &Measures| {
@@ -88,6 +110,7 @@ fn view(report: &Report) -> String {
     };
     lines.push(line("ensemble", &report.ensemble));
     lines.extend(report.members.iter().map(|(name, measures)| line(name, measures)));
+    lines.extend(others.iter().map(|(name, measures)| line(name, measures)));
     let [low, high] = report.ensemble.interval95.roc_auc;
     format!(
         "{} rows, {:.1} % of them attacks; ROC AUC within {low:.4} and {high:.4} (95 %)\n{}",

@@ -1,21 +1,16 @@
 //! `threatguard train --data`: fits a model to a table.
 
 use std::path::Path;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc;
-use std::thread;
 
 use super::args_table::TableFlags;
-use super::progress::Progress;
-use super::{Outcome, output};
+use super::{Outcome, jobs, output};
 use crate::edge::table;
 use crate::error::{Error, Result};
 use crate::models::bundle_files;
 use crate::models::table::frame::{Column, Frame};
 use crate::models::table::leak;
 use crate::models::table::model::{LabelRule, Manifest, TableModel};
-use crate::models::table::plan::{Done, Options, Plan};
+use crate::models::table::plan::{Options, Plan};
 use crate::models::table::report::Truth;
 use crate::models::table::truth;
 
@@ -71,35 +66,11 @@ pub(super) fn known<'a>(truth: Option<&'a Truth>, benign: Option<&str>) -> Resul
     Ok(Some(truth))
 }
 
-/// Runs the jobs on as many threads as there are cores; the model does not depend on how many.
+/// Runs the plan's jobs. The members that are kept come first: they take longest.
 pub(super) fn fit(plan: Plan) -> Result<TableModel> {
-    let threads = thread::available_parallelism().map_or(1, usize::from).min(plan.jobs());
-    let (next, results) = (AtomicUsize::new(0), Mutex::new(Vec::<Result<Done>>::new()));
-    let (told, steps) = mpsc::channel();
-    let mut progress = Progress::new("training", "steps", Some(plan.steps() as u64));
-    thread::scope(|scope| {
-        for _ in 0..threads {
-            let told = told.clone();
-            let (plan, next, results) = (&plan, &next, &results);
-            scope.spawn(move || {
-                // The members that are kept first: they take longest.
-                while let Some(job) = plan.jobs().checked_sub(1 + next.fetch_add(1, Ordering::Relaxed)) {
-                    let done = plan.run(job, &mut || {
-                        // It is listened to until every job has ended.
-                        told.send(()).ok();
-                    });
-                    results.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(done);
-                }
-            });
-        }
-        drop(told);
-        for () in &steps {
-            progress.step();
-        }
-    });
-    progress.finish();
-    let results = results.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
-    plan.finish(results.into_iter().collect::<Result<Vec<_>>>()?)
+    let last = plan.jobs() - 1;
+    let done = jobs::side_by_side("training", plan.jobs(), plan.steps(), |job, step| plan.run(last - job, step))?;
+    plan.finish(done)
 }
 
 fn summary(model: &TableModel, manifest: &Manifest, out: &Path) -> String {

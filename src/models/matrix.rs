@@ -41,6 +41,14 @@ impl Matrix {
     pub fn iter(&self) -> std::slice::ChunksExact<'_, f32> {
         self.values.chunks_exact(self.width.max(1))
     }
+    /// Puts rows of the same width behind these.
+    ///
+    /// # Panics
+    /// When they have another width: a bug of the caller, as for [`Self::push`].
+    pub fn append(&mut self, other: &Self) {
+        assert_eq!(other.width, self.width, "rows of another width");
+        self.values.extend_from_slice(&other.values);
+    }
     /// These rows, in this order.
     #[must_use]
     pub fn select(&self, indices: impl IntoIterator<Item = usize>) -> Self {

@@ -156,6 +156,49 @@ fn odd_tables_go_through_by_stated_rules_and_what_gives_the_label_away_is_named(
 }
 
 #[test]
+fn rows_in_time_are_tested_before_they_are_learned_from() {
+    let bench = Workbench::new();
+    let (data, report, scores) = (bench.write("all.csv", table(1_200, 1)), bench.text("report.json"), bench.text("scores.csv"));
+    let in_time = ["evaluate", "--test-then-train", "--label", "label", "--label-delay", "200", "--json", &report, "--scores", &scores];
+    let told = |more: &[&str]| {
+        run(&[&in_time[..], more].concat()).ok();
+        (json(&std::fs::read_to_string(&report).unwrap()), std::fs::read_to_string(&scores).unwrap())
+    };
+    let (one, lines) = told(&["--data", &data, "--warm-up", "0.25", "--refit-every", "100"]);
+    assert_eq!(one["rows"], 900);
+    let protocol = &one["protocol"];
+    assert!(protocol["warmUpRows"] == 300 && protocol["labelDelay"] == 200 && protocol["refits"] == 9, "{protocol}");
+    assert!(protocol["alarms"].is_array() && one["frozen"]["rocAuc"].is_f64() && one["members"]["density"]["rocAuc"].is_f64());
+    assert!(one["ensemble"]["rocAuc"].as_f64().unwrap() > 0.95, "{}", one["ensemble"]);
+
+    // The alerts that are written give the deployed rates.
+    let cells: Vec<Vec<&str>> = lines.lines().skip(1).map(|line| line.split(',').collect()).collect();
+    assert!(lines.starts_with("row,score,threshold,alert\n") && cells.len() == 900);
+    let found = cells.iter().enumerate().filter(|(row, cells)| row % 5 == 0 && cells[3] == "1").count();
+    assert!((found as f64 / 180.0 - one["ensemble"]["deployed"]["tpr"].as_f64().unwrap()).abs() < 1e-9);
+
+    // The same rows as history and data are the same test; with a model it is the one that never learns again.
+    let text = table(1_200, 1);
+    let (head, rest): (Vec<&str>, Vec<&str>) = (text.lines().take(301).collect(), text.lines().skip(301).collect());
+    let history = bench.write("history.csv", head.join("\n") + "\n");
+    let later = bench.write("later.csv", format!("{}\n{}\n", head[0], rest.join("\n")));
+    let (two, again) = told(&["--history", &history, "--data", &later, "--refit-every", "100"]);
+    assert_eq!((&one["ensemble"], lines), (&two["ensemble"], again));
+    let model = bench.text("model");
+    run(&["train", "--data", &history, "--label", "label", "--out", &model]).ok();
+    let (three, _) = told(&["--model", &model, "--history", &history, "--data", &later, "--refit-every", "100"]);
+    assert_eq!((&one["frozen"], &one["ensemble"]), (&three["frozen"], &three["ensemble"]));
+
+    let refused_in_time = |more: &[&str], why: &str| refused(&[&in_time[..], more].concat(), why);
+    refused_in_time(&["--data", &data, "--warm-up", "1"], "--warm-up is 1");
+    refused_in_time(&["--data", &data, "--warm-up", "0.0001"], "none to learn from");
+    refused_in_time(&["--data", &data, "--refit-every", "0"], "--refit-every");
+    refused_in_time(&["--data", &data, "--warm-up", "0.5", "--history", &history], "cannot be used with");
+    refused(&["evaluate", "--data", &data, "--label", "label"], "--model");
+    refused(&["evaluate", "--model", &model, "--data", &data, "--history", &history], "--test-then-train");
+}
+
+#[test]
 fn bad_tables_are_errors_that_say_what_to_do() {
     let bench = Workbench::new();
     let model = trained(&bench, 600);

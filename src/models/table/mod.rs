@@ -1,7 +1,8 @@
 //! Models of tables: any columns of numbers and words, a label where there is one. Pure, as all fitting is.
 //!
 //! `frame` > `schema` > encoded rows (> `normal` scores) > `members` > surprises > `combine` > a score > `report`. `plan` fits all of it
-//! in jobs that may run side by side; `model` is the result, which scores and is kept. Must never read a label when scoring.
+//! in jobs that may run side by side; `model` is the result, which scores and is kept. `stream` tests rows in their
+//! order while it learns from those before. Must never read a label when scoring.
 
 pub mod combine;
 pub mod dependence;
@@ -15,6 +16,7 @@ pub mod normal;
 pub mod plan;
 pub mod report;
 pub mod schema;
+pub mod stream;
 pub mod text;
 pub mod truth;
 pub mod wire;

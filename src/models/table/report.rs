@@ -62,7 +62,15 @@ struct Point {
 /// Measures scores of which higher means more like an attack. Both classes must be there; scores must not be NaN.
 #[must_use]
 pub fn measure(scores: &[f32], truth: &Truth, threshold: f32) -> Measures {
+    let alerts: Vec<bool> = scores.iter().map(|score| *score > threshold).collect();
+    measure_alerts(scores, &alerts, truth, threshold)
+}
+
+/// As [`measure`], where the threshold moved: `alerts` are what it gave, and `threshold` is the one to tell.
+#[must_use]
+pub fn measure_alerts(scores: &[f32], alerts: &[bool], truth: &Truth, threshold: f32) -> Measures {
     assert!(scores.len() == truth.attack.len() && scores.len() == truth.class.len(), "one truth a score");
+    assert_eq!(scores.len(), alerts.len(), "one verdict a score");
     let curve = curve(scores, &truth.attack);
     let end = curve.last().copied().unwrap_or_default();
     let found = |point: Point| point.attacks as f64 / end.attacks as f64;
@@ -72,7 +80,8 @@ pub fn measure(scores: &[f32], truth: &Truth, threshold: f32) -> Measures {
     };
     let (roc_auc, roc_interval) = area(scores, &truth.attack);
     let pr_auc = precision_area(&curve);
-    let alerts = at_threshold(scores, &truth.attack, threshold);
+    let recall_by_class = recall_by_class(alerts, truth);
+    let alerts = counted(alerts, &truth.attack);
     let right = alerts.attacks + end.benign - alerts.benign;
     let rows = scores.len() as u64;
     Measures {
@@ -85,7 +94,7 @@ pub fn measure(scores: &[f32], truth: &Truth, threshold: f32) -> Measures {
             tpr: found(alerts),
             fpr: alerts.benign as f64 / end.benign as f64,
         },
-        recall_by_class: recall_by_class(scores, truth, threshold),
+        recall_by_class,
         alerts_per_million: (alerts.attacks + alerts.benign) as f64 / rows as f64 * 1e6,
         interval95: Intervals {
             roc_auc: roc_interval,
@@ -127,22 +136,22 @@ fn curve(scores: &[f32], attack: &[bool]) -> Vec<Point> {
     points
 }
 
-fn at_threshold(scores: &[f32], attack: &[bool], threshold: f32) -> Point {
+fn counted(alerts: &[bool], attack: &[bool]) -> Point {
     let mut point = Point::default();
-    for (score, attack) in scores.iter().zip(attack) {
-        if *score > threshold {
+    for (alert, attack) in alerts.iter().zip(attack) {
+        if *alert {
             if *attack { point.attacks += 1 } else { point.benign += 1 }
         }
     }
     point
 }
 
-fn recall_by_class(scores: &[f32], truth: &Truth, threshold: f32) -> BTreeMap<String, f64> {
+fn recall_by_class(alerts: &[bool], truth: &Truth) -> BTreeMap<String, f64> {
     let mut counts = vec![(0_u64, 0_u64); truth.classes.len()];
-    for ((score, class), attack) in scores.iter().zip(&truth.class).zip(&truth.attack) {
+    for ((alert, class), attack) in alerts.iter().zip(&truth.class).zip(&truth.attack) {
         let (right, all) = &mut counts[*class as usize];
         *all += 1;
-        *right += u64::from((*score > threshold) == *attack);
+        *right += u64::from(alert == attack);
     }
     let seen = truth.classes.iter().zip(counts).filter(|(_, (_, all))| *all > 0);
     seen.map(|(class, (right, all))| (class.clone(), right as f64 / all as f64)).collect()
