@@ -1,5 +1,7 @@
 //! The workers of a deployment, each with a name that it keeps over its lives.
 
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -60,6 +62,19 @@ impl<'d> Fleet<'d> {
         worker.end();
     }
 
+    /// Waits until each says that it is ready: what a fault meets is then a worker that runs, not one that starts.
+    #[track_caller]
+    pub fn await_ready(&mut self) {
+        let deadline = Deadline::after(PATIENCE);
+        for worker in &mut self.workers {
+            let address = worker.running.line_after("listening on http://");
+            while !is_ready(&address) {
+                assert!(!deadline.passed(), "worker {} is not ready: {:#?}", worker.name, last(worker.running.heard()));
+                std::thread::sleep(Duration::from_millis(50));
+            }
+        }
+    }
+
     #[track_caller]
     pub fn assert_alive(&mut self) {
         for worker in &mut self.workers {
@@ -93,6 +108,17 @@ impl<'d> Fleet<'d> {
         self.workers.iter().for_each(|worker| worker.running.signal("TERM"));
         self.workers.iter_mut().for_each(Worker::await_end);
     }
+}
+
+fn is_ready(address: &str) -> bool {
+    let asked = TcpStream::connect(address).and_then(|mut stream| {
+        stream.set_read_timeout(Some(SUSPICIOUS))?;
+        write!(stream, "GET /health/ready HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        Ok(answer)
+    });
+    asked.is_ok_and(|answer| answer.starts_with("HTTP/1.1 200"))
 }
 
 impl Worker {

@@ -63,6 +63,7 @@ fn the_way_to_redis_is_slow_half_open_and_cut() {
     let mut fleet = Fleet::start(&deployment, &["a", "b"]);
     let feed = deployment.feed(size(1_500, 3_000));
     Recoveries::default().measure(&mut fleet, &follower, now());
+    fleet.await_ready();
     let mut recoveries = Recoveries::default();
     for (mode, time) in [(Mode::Slow(Duration::from_secs(2)), 8), (Mode::Hole, 7), (Mode::Dead, 3)] {
         proxy.set(mode);

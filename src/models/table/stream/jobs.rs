@@ -6,7 +6,7 @@ use super::stages::{self, Stage};
 use super::{Protocol, anomaly, trees};
 use crate::error::{Error, Result};
 use crate::models::matrix::Matrix;
-use crate::models::table::members::{BOOSTED, DENSITY, FOREST, NAMES};
+use crate::models::table::members::{BOOSTED, NAMES};
 
 /// Rows after which the anomaly members are fitted anew: what is usual moves slowly, and they are dear.
 const ANOMALY_ROWS: usize = 1_000;
@@ -67,10 +67,7 @@ impl<'a> Stream<'a> {
                 let margins = trees::margins(self.rows, self.attack, stage, seed)?;
                 Ok(Done { first: stage.first, scores: vec![(BOOSTED, margins)] })
             }
-            Job::Anomaly(stage, end) => {
-                let [forest, density] = anomaly::scores(self.rows, self.attack, stage, end, seed);
-                Ok(Done { first: stage.first, scores: vec![(FOREST, forest), (DENSITY, density)] })
-            }
+            Job::Anomaly(stage, end) => Ok(Done { first: stage.first, scores: anomaly::scores(self.rows, self.attack, stage, end, seed) }),
         }
     }
 

@@ -5,6 +5,7 @@
 use super::*;
 use crate::models::matrix::Matrix;
 use crate::models::random::Random;
+use crate::models::table::members::BOOSTED;
 use crate::models::table::report::{Truth, measure_alerts};
 use crate::models::trees_fit;
 
@@ -123,7 +124,7 @@ fn an_attack_that_begins_is_seen_before_anybody_names_it() {
     (840..1_000).for_each(|row| changed.push(rows.row(row)));
     attack[700..840].fill(true);
     let followed = followed(&changed, &attack, protocol());
-    let trees = &followed.members[2].scores;
+    let trees = &followed.members[BOOSTED].scores;
     let mean = |rows: std::ops::Range<usize>| {
         let scores: Vec<f32> = rows.filter(|row| *row >= 700 || !attack[*row]).map(|row| trees[row - WARM]).collect();
         scores.iter().sum::<f32>() / scores.len() as f32
