@@ -101,7 +101,7 @@ fn text(error: threatguard::error::Error) -> String {
 impl<'b> Bench<'b> {
     fn new(arguments: &'b Arguments, services: &'b Services) -> Result<Self, String> {
         // As the pipeline has it: the copy runs first.
-        threatguard::native::keep_freed_for(Duration::from_secs(5));
+        threatguard::native::keep_freed_for(threatguard::run::stream::MEMORY_KEPT);
         let traffic = Traffic { seed: 1, sources: arguments.number("sources")?.max(1), attacks: true };
         eprintln!("training the models");
         let ready = streaming::train(traffic.seed).map_err(text)?;

@@ -341,14 +341,21 @@ Examples:
 
 Exit code 1 when no threat has that id; the nearest ones are named.")]
 pub struct ExplainArgs {
+    #[command(flatten)]
+    pub threat: ThreatFlags,
+    /// The record itself
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Which threat, and where it is looked for.
+#[derive(Clone, Debug, Args)]
+pub struct ThreatFlags {
     /// Id of the threat, or its beginning
     pub id: String,
     /// File of threats, instead of threats.jsonl in --output
     #[arg(long, value_name = "FILE")]
     pub threats: Option<PathBuf>,
-    /// The record itself
-    #[arg(long)]
-    pub json: bool,
     /// Folder of the results; what the configuration says where left out
     #[arg(long, value_name = "DIR")]
     pub output: Option<PathBuf>,

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::args::codecs;
+use super::args::{ThreatFlags, codecs};
 use crate::core::settings::Span;
 use crate::run::retrain::{BY_ENTITIES, BY_TIME};
 
@@ -117,8 +117,8 @@ Examples:
 
 Exit code 1 when no threat has that id; the nearest ones are named.")]
 pub struct VerdictArgs {
-    /// Id of the threat, or its beginning
-    pub id: String,
+    #[command(flatten)]
+    pub threat: ThreatFlags,
     /// What it is
     #[arg(value_parser = ["true", "benign"])]
     pub verdict: String,
@@ -131,16 +131,7 @@ pub struct VerdictArgs {
     /// File of verdicts; feedback.jsonl beside the threats where left out
     #[arg(long, value_name = "FILE")]
     pub feedback: Option<PathBuf>,
-    /// File of threats, instead of threats.jsonl in --output
-    #[arg(long, value_name = "FILE")]
-    pub threats: Option<PathBuf>,
     /// The line that was written
     #[arg(long)]
     pub json: bool,
-    /// Folder of the results; what the configuration says where left out
-    #[arg(long, value_name = "DIR")]
-    pub output: Option<PathBuf>,
-    /// Service configuration; threatguard.yaml of the working folder where left out
-    #[arg(long, value_name = "FILE")]
-    pub config: Option<PathBuf>,
 }

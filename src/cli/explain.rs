@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use super::args::{ExplainArgs, ServiceFlags};
+use super::args::{ExplainArgs, ServiceFlags, ThreatFlags};
 use super::explain_view;
 use super::progress::Progress;
 use super::{Outcome, output};
@@ -18,13 +18,13 @@ const PREFIX_CHARS_MIN: usize = 4;
 const HINTS_SHOWN: usize = 3;
 
 pub(super) fn run(args: &ExplainArgs) -> Result<Outcome> {
-    let file = threats_file(args.threats.as_deref(), args.config.as_deref(), args.output.as_deref())?;
-    let found = search(&file, &args.id)?;
+    let file = threats_file(&args.threat)?;
+    let found = search(&file, &args.threat.id)?;
     match found.chosen() {
         Some(threat) if args.json => output::print(&output::inert(&format!("{:#}\n", threat.record)))?,
         Some(threat) => output::print(&explain_view::render(&threat.record, threat.resolved))?,
         None => {
-            output::print(&found.hints(&args.id, &file))?;
+            output::print(&found.hints(&args.threat.id, &file))?;
             return Ok(Outcome::Findings);
         }
     }
@@ -35,12 +35,12 @@ pub(super) fn run(args: &ExplainArgs) -> Result<Outcome> {
 ///
 /// # Errors
 /// `Config`: what says where that is.
-pub(super) fn threats_file(named: Option<&Path>, config: Option<&Path>, output: Option<&Path>) -> Result<PathBuf> {
-    if let Some(file) = named {
-        return Ok(file.to_owned());
+pub(super) fn threats_file(threat: &ThreatFlags) -> Result<PathBuf> {
+    let ThreatFlags { threats, output, config, .. } = threat.clone();
+    if let Some(file) = threats {
+        return Ok(file);
     }
-    let owned = |path: Option<&Path>| path.map(Path::to_owned);
-    let flags = ServiceFlags { config: owned(config), output: owned(output), ..ServiceFlags::default() };
+    let flags = ServiceFlags { config, output, ..ServiceFlags::default() };
     Ok(flags.resolve()?.settings.output.join("threats.jsonl"))
 }
 

@@ -19,10 +19,10 @@ use crate::models::feedback::{Evidence, Feedback, Finding, Judgements};
 const FILE: &str = "feedback.jsonl";
 
 pub(super) fn run(args: &VerdictArgs) -> Result<Outcome> {
-    let threats = explain::threats_file(args.threats.as_deref(), args.config.as_deref(), args.output.as_deref())?;
-    let found = explain::search(&threats, &args.id)?;
+    let threats = explain::threats_file(&args.threat)?;
+    let found = explain::search(&threats, &args.threat.id)?;
     let Some(threat) = found.chosen() else {
-        output::print(&found.hints(&args.id, &threats))?;
+        output::print(&found.hints(&args.threat.id, &threats))?;
         return Ok(Outcome::Findings);
     };
     let feedback = feedback(&threat.record, args)?;

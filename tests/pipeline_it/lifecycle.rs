@@ -207,14 +207,14 @@ fn of_first(found: &Value) -> f64 {
 }
 
 /// The same verbs on a registry wherever it is.
-fn kept_in(bench: &Workbench, registry: &str, environment: &[(&str, &str)]) {
+fn kept_in(bench: &Workbench, registry: &str, environment: &[(&str, String)]) {
     let pipeline = quick(bench);
     let input = bench.simulated("benign.jsonl", &["--seed", "2", "--benign"]);
     let bundle = bench.text("bundle");
     run(&["train", "--pipeline", &pipeline, "--input", &input, "--limit", "5000", "--out", &bundle]).ok();
     let verb = |words: &[&str]| {
         let mut command = threatguard(&[words, &["--models", registry]].concat());
-        finish(command.envs(environment.iter().copied()), b"")
+        finish(command.envs(environment.iter().cloned()), b"")
     };
     verb(&["model", "list"]).fails(2, &["is no registry"]);
     verb(&["model", "add", &bundle]).ok();
@@ -246,17 +246,7 @@ fn a_registry_is_kept_in_a_folder_by_its_address() {
 #[test]
 fn a_registry_is_kept_in_an_object_store() {
     let test = "a_registry_is_kept_in_an_object_store";
-    let Some(endpoint) = std::env::var("THREATGUARD_TEST_S3").ok().filter(|endpoint| !endpoint.is_empty()) else {
-        println!("{test}: skipped, THREATGUARD_TEST_S3 names no S3-compatible server with a bucket called threatguard");
-        return;
-    };
-    let environment = [
-        ("AWS_ENDPOINT", endpoint.as_str()),
-        ("AWS_ALLOW_HTTP", "true"),
-        ("AWS_REGION", "us-east-1"),
-        ("AWS_ACCESS_KEY_ID", "a"),
-        ("AWS_SECRET_ACCESS_KEY", "b"),
-    ];
+    let Some(environment) = crate::object_store::environment(test) else { return };
     kept_in(&Workbench::new(), &format!("s3://threatguard/{}", crate::support::fresh("models")), &environment);
 }
 

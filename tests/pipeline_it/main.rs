@@ -11,6 +11,8 @@ mod first_verdict;
 mod hot_swap;
 mod kafka_log;
 mod lifecycle;
+#[path = "../support/object_store.rs"]
+mod object_store;
 mod pipelines;
 #[path = "../support/process.rs"]
 mod process;

@@ -8,6 +8,8 @@ mod damage;
 mod deployment;
 #[path = "../pipeline_it/kafka_log.rs"]
 mod kafka_log;
+#[path = "../support/object_store.rs"]
+mod object_store;
 mod owners;
 #[path = "../support/process.rs"]
 mod process;

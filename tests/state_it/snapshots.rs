@@ -183,21 +183,11 @@ fn a_full_disk_leaves_nothing_behind() {
 fn an_object_store_keeps_snapshots_too() {
     let test = "an_object_store_keeps_snapshots";
     let Some(site) = Site::open(test) else { return };
-    let Some(endpoint) = std::env::var("THREATGUARD_TEST_S3").ok().filter(|endpoint| !endpoint.is_empty()) else {
-        println!("{test}: skipped, THREATGUARD_TEST_S3 names no S3-compatible server with a bucket called threatguard");
-        return;
-    };
-    let environment = [
-        ("AWS_ENDPOINT", endpoint.as_str()),
-        ("AWS_ALLOW_HTTP", "true"),
-        ("AWS_REGION", "us-east-1"),
-        ("AWS_ACCESS_KEY_ID", "a"),
-        ("AWS_SECRET_ACCESS_KEY", "b"),
-    ];
+    let Some(environment) = crate::object_store::environment(test) else { return };
     let state = |words: &[&str]| {
         let mut command = crate::process::threatguard(&[&["state"], words].concat());
         command.args(["--brokers", &site.services.brokers, "--redis", &site.services.redis, "--group-id", &site.group]);
-        crate::process::finish(command.arg("--pipeline").arg(&site.pipeline).envs(environment), b"")
+        crate::process::finish(command.arg("--pipeline").arg(&site.pipeline).envs(environment.clone()), b"")
     };
     site.send(0);
     site.run(&[]);

@@ -306,7 +306,6 @@ impl Publisher for KafkaPublisher {
     }
 
     fn flush(&self, deadline: Duration) -> Result<()> {
-        // Not the wrapper's flush, which waits in steps of 100 ms: the producer's own thread keeps handling acknowledgements.
         let until = Deadline::after(deadline);
         let target = self.produced();
         while self.delivered() < target {
@@ -317,7 +316,10 @@ impl Publisher for KafkaPublisher {
                 let missing = target.0 - self.delivered().0;
                 return Err(Error::transient(format!("{missing} records were not acknowledged by Kafka in time")));
             }
-            self.deliveries.wait(STEP.min(until.left()));
+            // What waits for company is sent; the counter follows the last acknowledgement within moments.
+            if self.client.flush(STEP.min(until.left())) {
+                self.deliveries.wait(STEP.min(until.left()));
+            }
         }
         Ok(())
     }

@@ -64,7 +64,7 @@ use crate::run::worker::Worker;
 use crate::serve::{Readiness, State};
 
 /// Buffers of records come and go; what a flood of entities took goes back after this.
-const MEMORY_KEPT: Duration = Duration::from_secs(5);
+pub const MEMORY_KEPT: Duration = Duration::from_secs(5);
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 /// How long a share of nothing has to last before `--once` takes it for the whole.
 const EMPTY_SHARE: Duration = Duration::from_secs(5);
