@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::Receiver;
+use rdkafka::consumer::Consumer;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
 use super::channel::Sent;
@@ -28,6 +29,7 @@ const _: () = assert!(TAKE_MAX * RECORD_BYTES_MAX <= BATCH_BYTES_MAX);
 const IDLE_WAIT_MS: i32 = 5;
 /// Between two looks whether a busy receiver has room again.
 const FULL_WAIT: Duration = Duration::from_millis(1);
+const LEADERS_WAIT: Duration = Duration::from_secs(1);
 const WATCH_EVERY: Duration = Duration::from_secs(5);
 
 /// Deliver a partition from here on.
@@ -56,6 +58,7 @@ impl Reader {
     /// Reads until the source is told to stop or fails.
     pub(super) fn run(mut self) {
         let alarm = Alarm(Arc::clone(&self.shared));
+        self.look_up_leaders();
         let mut next_watch = clock::now() + WATCH_EVERY;
         while !self.shared.is_ending() {
             self.obey();
@@ -68,6 +71,14 @@ impl Reader {
             }
         }
         drop(alarm);
+    }
+
+    /// Has the client learn now who leads the partitions. Left to itself it asks when the first is started, and where another answer is
+    /// under way it asks again only a second later, which is a second without detection after every takeover.
+    fn look_up_leaders(&self) {
+        if let Err(error) = self.client.consumer().fetch_metadata(Some(&self.shared.topic), LEADERS_WAIT) {
+            tracing::debug!(%error, "nobody said in time who leads the partitions; the client goes on asking");
+        }
     }
 
     fn obey(&mut self) {

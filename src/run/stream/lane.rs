@@ -242,7 +242,7 @@ impl<T: Task> Lane<T> {
     /// Applies records and hands their outputs over. False: the partition's state is not to be used any more.
     fn piece(&mut self, partition: Partition, records: &Records, read_at: Instant) -> Result<bool> {
         let Some(holding) = self.holdings.get_mut(&partition) else { return Ok(false) };
-        let (live, generation) = (holding.plan.live, holding.generation);
+        let (live, generation, lag) = (holding.plan.live, holding.generation, holding.lag);
         let mut states = States {
             store: self.store.as_mut(),
             partition,
@@ -276,7 +276,7 @@ impl<T: Task> Lane<T> {
         self.delta.clear();
         let next = records.last().map(|record| record.offset.next()).filter(|next| *next > live);
         holding.handed_over = holding.handed_over.max(next.unwrap_or_default());
-        self.order(Work::Parcel(Parcel { partition, generation, outbox, next, ticked: None, read_at, events: counts.received }))?;
+        self.order(Work::Parcel(Parcel { partition, generation, outbox, next, ticked: None, read_at, events: counts.received, lag }))?;
         Ok(true)
     }
 

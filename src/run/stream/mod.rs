@@ -15,6 +15,7 @@ pub mod keep;
 pub mod lane;
 pub mod note;
 pub mod orders;
+mod pace;
 mod poison;
 pub mod rekey;
 pub mod score;

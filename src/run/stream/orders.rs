@@ -30,6 +30,8 @@ pub struct Parcel {
     pub ticked: Option<EventTime>,
     pub read_at: Instant,
     pub events: u64,
+    /// Records of the partition that were not read yet.
+    pub lag: u64,
 }
 
 pub enum Work {

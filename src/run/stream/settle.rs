@@ -17,6 +17,7 @@ use super::crash;
 use super::keep::Keep;
 use super::note::Note;
 use super::orders::{Order, Output, Parcel, Reply, Work};
+use super::pace::Pace;
 use super::waiting::{Sent, Waiting};
 use crate::core::types::{Generation, Offset, Partition};
 use crate::edge::{Commit, CommitMode, LogSource, Sequence, Transactions, clock};
@@ -59,6 +60,7 @@ pub struct Settler {
     unsent: Option<Instant>,
     urgent: bool,
     last_commit: Instant,
+    pace: Pace,
     latencies: Latencies,
     delta: Delta,
 }
@@ -66,8 +68,10 @@ pub struct Settler {
 impl Settler {
     #[must_use]
     pub fn new(parts: Parts) -> Self {
+        let pace = Pace::new(parts.commit_interval);
         Self {
             parts,
+            pace,
             epoch: 0,
             queue: VecDeque::new(),
             owned: BTreeMap::new(),
@@ -98,6 +102,7 @@ impl Settler {
             Work::Parcel(parcel) => return self.publish(parcel),
             Work::Chunk(chunk) => self.queue.push_back(Waiting::Chunk(chunk)),
             Work::Drain(partition, owner) => {
+                self.pace.forget(partition);
                 self.queue.push_back(Waiting::Drain(partition, owner));
                 self.urgent = true;
             }
@@ -119,7 +124,7 @@ impl Settler {
         }
         let since_open = self.opened.map(clock::since);
         let due = match self.parts.output {
-            Output::ExactlyOnce(_) => since_open.is_none_or(|open| open >= self.parts.commit_interval),
+            Output::ExactlyOnce(_) => since_open.is_none_or(|open| self.pace.left(open).is_zero()),
             Output::AtLeastOnce { .. } => clock::since(self.last_commit) >= self.parts.commit_interval,
         };
         if due || self.urgent { self.commit() } else { Ok(()) }
@@ -133,7 +138,7 @@ impl Settler {
         }
         match (&self.parts.output, self.opened) {
             (Output::AtLeastOnce { .. }, _) => WATCH_EVERY,
-            (Output::ExactlyOnce(_), Some(opened)) => self.parts.commit_interval.saturating_sub(clock::since(opened)).min(IDLE_WAIT),
+            (Output::ExactlyOnce(_), Some(opened)) => self.pace.left(clock::since(opened)).min(IDLE_WAIT),
             (Output::ExactlyOnce(_), None) => Duration::ZERO,
         }
     }
@@ -149,7 +154,7 @@ impl Settler {
     }
 
     fn publish(&mut self, parcel: Parcel) -> Result<()> {
-        let Parcel { partition, generation, outbox, next, ticked, read_at, events } = parcel;
+        let Parcel { partition, generation, outbox, next, ticked, read_at, events, lag } = parcel;
         let Some((owner, note)) = self.owned.get_mut(&partition).filter(|(owner, _)| *owner == generation) else {
             self.recycle(outbox);
             return Ok(());
@@ -169,6 +174,7 @@ impl Settler {
             Err(error) => return self.recover(error),
         };
         crash::point("after_publish");
+        self.pace.note(partition, events, lag);
         self.opened.get_or_insert(begun);
         self.unsent.get_or_insert(begun);
         self.queue.push_back(Waiting::Parcel(Sent { partition, next, read_at, events, last, noted: false }));
@@ -319,6 +325,7 @@ impl Settler {
         committed.into_iter().for_each(|(partition, next)| self.reply(Reply::Committed(partition, next)));
         if self.queue.is_empty() {
             (self.opened, self.urgent) = (None, false);
+            self.pace.restart();
         }
         self.parts.metrics.add(&self.delta);
         self.delta.clear();
@@ -344,6 +351,7 @@ impl Settler {
 
     fn forget(&mut self, partition: Partition) -> Result<()> {
         self.owned.remove(&partition);
+        self.pace.forget(partition);
         let is_open = |waiting: &Waiting| matches!(waiting, Waiting::Parcel(sent) if sent.partition == partition);
         if matches!(self.parts.output, Output::ExactlyOnce(_)) && self.queue.iter().any(is_open) {
             // Its outputs must not be committed without its offset.
@@ -361,6 +369,7 @@ impl Settler {
         }
         self.queue.clear();
         self.owned.clear();
+        self.pace = Pace::new(self.parts.commit_interval);
         (self.opened, self.urgent) = (None, false);
         self.epoch += 1;
         self.reply(Reply::Rewind(self.epoch));
