@@ -45,20 +45,23 @@ pub fn use_huge_pages<T>(storage: &Vec<T>) {
 }
 
 /// Keeps what is freed for `time` before it goes back to the system, unless the environment says otherwise
-/// (`MIMALLOC_PURGE_DELAY`). The allocator's own tenth of a second gives buffers back that are wanted again with the next records,
-/// and having them zeroed anew was a tenth of all the time that streaming took.
+/// (`MIMALLOC_PURGE_DELAY`). Left to itself the allocator gives buffers back that are wanted again with the next records, and having
+/// them zeroed anew was a tenth of all the time that streaming took.
 #[cfg(feature = "app")]
 pub fn keep_freed_for(time: std::time::Duration) {
     use std::ffi::{c_int, c_long};
     // Without this nothing may refer to the crate that brings the symbol.
     use mimalloc as _;
-    /// `mi_option_purge_delay` in both major versions, counted in tenths of the delay that holds for large areas.
+    /// `mi_option_purge_delay`, and `mi_option_arena_purge_mult`, by which it counts for large areas: another one in each major version.
     const PURGE_DELAY: c_int = 15;
-    const TENTHS: u128 = 10;
+    const ARENA_PURGE_MULT: c_int = 24;
     unsafe extern "C" {
         fn mi_option_set_default(option: c_int, value: c_long);
     }
-    let millis = c_long::try_from(time.as_millis() / TENTHS).unwrap_or(c_long::MAX);
-    // SAFETY: sets one number of the allocator's, under a name that it knows; a wrong one changes a pace and nothing else.
-    unsafe { mi_option_set_default(PURGE_DELAY, millis) };
+    let millis = c_long::try_from(time.as_millis()).unwrap_or(c_long::MAX);
+    // SAFETY: sets two numbers of the allocator's, under names that it knows; wrong ones change a pace and nothing else.
+    unsafe {
+        mi_option_set_default(PURGE_DELAY, millis);
+        mi_option_set_default(ARENA_PURGE_MULT, 1);
+    }
 }
