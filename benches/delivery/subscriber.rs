@@ -7,25 +7,22 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use threatguard::core::numeric::mix;
-use threatguard::core::types::Partition;
 use threatguard::edge::clock::{self, Deadline};
-use threatguard::edge::kafka::{ConsumerSettings, KafkaPublisher, KafkaSettings, KafkaSource, ProducerSettings, TopicNames};
-use threatguard::edge::{LogEvent, LogSource, Publisher, TopicRole};
-use threatguard::run::outbox::Outbox;
+use threatguard::edge::kafka::{ConsumerSettings, KafkaSettings, KafkaSource};
+use threatguard::edge::{LogEvent, LogSource};
 use threatguard::run::summary::{Latencies, Percentiles};
 
 use crate::services::Services;
-use crate::streaming::Written;
+use crate::streaming::{Filling, Written};
 use crate::traffic::Traffic;
 
 /// One verdict in so many is looked at: reading must not take the cores that it measures.
 const SAMPLE: u64 = 16;
-/// What is written before counts as warming up.
-const WARM_UP: Duration = Duration::from_secs(5);
+/// What is written before counts as warming up: the broker compiles itself anew for a load that it has not met.
+const WARM_UP: Duration = Duration::from_secs(15);
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
-/// Between two hand-overs of what is due, and how long one waits for its acknowledgement.
-const PUBLISH_EVERY: Duration = Duration::from_millis(1);
-const PUBLISH_WAIT: Duration = Duration::from_millis(10);
+/// Between two hand-overs of what is due.
+const SEND_EVERY: Duration = Duration::from_millis(1);
 
 /// When each event was due to be written, by partition and offset.
 pub struct Sent {
@@ -45,32 +42,27 @@ impl Sent {
     /// Writes at an even pace, every few milliseconds what is due. An event that waits for its turn counts from when it was due.
     pub fn pace(&self, services: &Services, topic: &str, traffic: Traffic, rate: f64, time: Duration) -> Result<(), String> {
         let text = |error: threatguard::error::Error| error.to_string();
-        let topics = TopicNames { rekeyed: topic.to_owned(), ..TopicNames::default() };
-        let settings = ProducerSettings { topics, linger_ms: 1, ..ProducerSettings::default() };
-        let publisher = KafkaPublisher::open_held(&services.kafka, &settings).map_err(text)?;
+        let producer = Filling::open(services, topic, 1).map_err(text)?;
         let count = (rate * (time + WARM_UP).as_secs_f64()) as u64;
         let written = Written::new(traffic, 0..count);
-        let mut outboxes = vec![Outbox::default(); self.partitions.len()];
         let (begun, mut next) = (clock::now(), 0);
         while next < count {
             let until = ((rate * begun.elapsed().as_secs_f64()) as u64).min(count);
+            let mut runs = vec![vec![]; self.partitions.len()];
             for number in next..until {
                 let (key, payload) = written.event(number as usize);
-                let partition = key.iter().fold(0, |hash, byte| mix(hash ^ u64::from(*byte))) % self.partitions.len() as u64;
+                let partition = key.iter().fold(0, |hash, byte| mix(hash ^ u64::from(*byte))) as usize % self.partitions.len();
                 let due = begun + Duration::from_secs_f64(number as f64 / rate);
-                self.partitions[partition as usize].lock().map_err(|_| "a lock is broken".to_owned())?.push(due);
-                let outbox = &mut outboxes[partition as usize];
-                outbox.push_at(TopicRole::Rekeyed, Partition(partition as u32), key, |out| out.extend_from_slice(payload));
+                self.partitions[partition].lock().map_err(|_| "a lock is broken".to_owned())?.push(due);
+                runs[partition].push((key, payload));
             }
             next = until;
-            for outbox in &mut outboxes {
-                outbox.publish(&publisher, || false).map_err(text)?;
-                outbox.clear();
+            for (partition, run) in runs.iter().enumerate().filter(|(_, run)| !run.is_empty()) {
+                producer.send(Some(partition as u32), run).map_err(text)?;
             }
-            publisher.hurry(PUBLISH_WAIT);
-            std::thread::sleep(PUBLISH_EVERY);
+            std::thread::sleep(SEND_EVERY);
         }
-        publisher.flush(Duration::from_secs(60)).map_err(text)
+        producer.close().map_err(text)
     }
 
     fn written(&self) -> u64 {

@@ -6,30 +6,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use rdkafka::client::ClientContext;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, DefaultConsumerContext};
 use rdkafka::error::RDKafkaErrorCode;
-use rdkafka::producer::{DeliveryResult, Producer, ProducerContext, ThreadedProducer};
+use rdkafka::producer::{Producer, ThreadedProducer};
 use rdkafka::{Offset, TopicPartitionList};
 use threatguard::edge::clock;
 use threatguard::edge::kafka::{ConsumerSettings, KafkaSettings, ProducerSettings};
 use threatguard::native::consume::{BatchConsumer, Inbox};
 use threatguard::native::produce::{BatchProducer, Piece};
 
-/// Counts nothing: the client itself knows what is in flight. A lost record shows in `LOST`.
-struct Bare;
-
-static LOST: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
-
-impl ClientContext for Bare {}
-impl ProducerContext for Bare {
-    type DeliveryOpaque = usize;
-    fn delivery(&self, result: &DeliveryResult<'_>, _: usize) {
-        if result.is_err() {
-            LOST.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        }
-    }
-}
+use crate::streaming::Bare;
 
 const TAKE_MAX: usize = 1_024;
 
@@ -40,7 +26,7 @@ pub fn copy(kafka: &KafkaSettings, from: &str, to: &str, group: &str, partitions
     let consumer = kafka.consumer(&settings, 1).map_err(|error| error.to_string())?;
     let consumer: Arc<BaseConsumer<DefaultConsumerContext>> = Arc::new(consumer.create().map_err(text)?);
     let producer = kafka.producer(&ProducerSettings::default()).map_err(|error| error.to_string())?;
-    let producer: ThreadedProducer<Bare> = producer.create_with_context(Bare).map_err(text)?;
+    let producer: ThreadedProducer<Bare> = producer.create_with_context(Bare::default()).map_err(text)?;
     let producer = BatchProducer::new(producer, &[to]).map_err(|code| format!("the copy failed: {code}"))?;
     let inbox = Arc::new(Inbox::default());
     let mut client = BatchConsumer::new(Arc::clone(&consumer), Arc::clone(&inbox), TAKE_MAX);
@@ -81,7 +67,7 @@ pub fn copy(kafka: &KafkaSettings, from: &str, to: &str, group: &str, partitions
     while producer.producer().in_flight_count() > 0 {
         std::thread::sleep(Duration::from_micros(200));
     }
-    if LOST.load(std::sync::atomic::Ordering::Relaxed) > 0 {
+    if producer.producer().context().lost() > 0 {
         return Err("the copy lost records".to_owned());
     }
     let mut done = TopicPartitionList::new();

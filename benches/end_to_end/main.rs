@@ -65,7 +65,7 @@ fn run() -> Result<(), String> {
         ("commit-interval-ms", "50"),
         ("latency-linger-ms", "1"),
         ("latency-seconds", "15"),
-        ("warm-up-seconds", "5"),
+        ("warm-up-seconds", "15"),
         ("rate", "0"),
         ("only", ""),
         ("explain", "no"),
@@ -201,7 +201,7 @@ impl<'b> Bench<'b> {
     }
 
     /// From a record read to its outputs delivered, while events arrive at an even pace. What comes first meets states that are being
-    /// made and buffers that are growing; it is run through but not counted.
+    /// made, buffers that are growing and a broker that compiles itself anew for this load; it is run through but not counted.
     fn latency(&self, rate: f64, why: &str) -> Result<Percentiles, String> {
         let (seconds, warm_up) = (self.arguments.number("latency-seconds")?, self.arguments.number("warm-up-seconds")?);
         let linger_ms = self.arguments.number("latency-linger-ms")?;

@@ -4,16 +4,20 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use rdkafka::client::ClientContext;
+use rdkafka::error::RDKafkaErrorCode;
+use rdkafka::producer::{DeliveryResult, Producer as _, ProducerContext};
 use threatguard::config;
 use threatguard::config::service::{ServiceSettings, Verdicts};
 use threatguard::core::correlate::CorrelationSettings;
 use threatguard::core::types::{Offset, Partition};
-use threatguard::edge::kafka::{ConsumerSettings, KafkaPublisher, ProducerSettings, TopicNames, TopicSpec, ensure_topics};
-use threatguard::edge::{Publisher, Records, TopicRole, clock};
-use threatguard::error::Result;
+use threatguard::edge::kafka::{ConsumerSettings, ProducerSettings, TopicNames, TopicSpec, ensure_topics};
+use threatguard::edge::{Records, clock};
+use threatguard::error::{Error, Result};
+use threatguard::native::produce::{BatchProducer, Piece};
 use threatguard::run::learning::Learning;
 use threatguard::run::outbox::Outbox;
 use threatguard::run::pipeline::Pipeline;
@@ -204,6 +208,8 @@ impl Written {
 }
 
 /// Writes events `numbers` of the traffic to `topic`, evenly paced where a rate is given, until `stop`. Returns events and bytes.
+///
+/// Not by a producer of the pipeline's: an idempotent one polls for its answers, which takes half of a core that is measured.
 pub fn fill(
     services: &Services,
     topic: &str,
@@ -212,10 +218,8 @@ pub fn fill(
     pace: Option<(&Written, f64)>,
     stop: &AtomicBool,
 ) -> Result<(u64, u64)> {
-    let topics = TopicNames { rekeyed: topic.to_owned(), ..TopicNames::default() };
-    let settings = ProducerSettings { topics, linger_ms: FILL_LINGER_MS, ..ProducerSettings::default() };
-    let publisher = KafkaPublisher::open(&services.kafka, &settings)?;
-    let (mut payload, mut key, mut bytes, mut outbox) = (String::new(), String::new(), 0, Outbox::default());
+    let producer = Filling::open(services, topic, FILL_LINGER_MS)?;
+    let (mut payload, mut key, mut bytes, mut events) = (String::new(), String::new(), 0, vec![]);
     let (begun, mut next) = (clock::now(), numbers.start);
     while next < numbers.end && !stop.load(Ordering::Relaxed) {
         let due = match pace {
@@ -227,21 +231,81 @@ pub fn fill(
             }
             None => next + FILL_EVENTS,
         };
-        outbox.clear();
-        for number in next..due.min(numbers.end) {
-            let (key, payload) = match pace {
-                Some((written, _)) => written.event((number - numbers.start) as usize),
-                None => {
+        let due = due.min(numbers.end);
+        match pace {
+            Some((written, _)) => {
+                let records = (next..due).map(|number| written.event((number - numbers.start) as usize));
+                bytes += producer.send(None, &records.collect::<Vec<_>>())?;
+            }
+            None => {
+                events.clear();
+                for number in next..due {
                     traffic.event(number, &mut payload, &mut key);
-                    (key.as_bytes(), payload.as_bytes())
+                    events.push((key.clone(), payload.clone()));
                 }
-            };
-            bytes += payload.len() as u64;
-            outbox.push(TopicRole::Rekeyed, key, |out| out.extend_from_slice(payload));
+                let records = events.iter().map(|(key, payload)| (key.as_bytes(), payload.as_bytes()));
+                bytes += producer.send(None, &records.collect::<Vec<_>>())?;
+            }
         }
-        next = due.min(numbers.end);
-        outbox.publish(&publisher, || false)?;
+        next = due;
     }
-    publisher.flush(Duration::from_secs(60))?;
+    producer.close()?;
     Ok((next - numbers.start, bytes))
+}
+
+/// Counts what is lost and nothing else: the client itself knows what is on its way.
+#[derive(Default)]
+pub struct Bare {
+    lost: AtomicU64,
+}
+
+impl Bare {
+    pub fn lost(&self) -> u64 {
+        self.lost.load(Ordering::Relaxed)
+    }
+}
+
+impl ClientContext for Bare {}
+impl ProducerContext for Bare {
+    type DeliveryOpaque = usize;
+    fn delivery(&self, result: &DeliveryResult<'_>, _: usize) {
+        self.lost.fetch_add(u64::from(result.is_err()), Ordering::Relaxed);
+    }
+}
+
+/// Stands for the many producers elsewhere that fill the log.
+pub struct Filling(BatchProducer<Bare>);
+
+impl Filling {
+    pub fn open(services: &Services, topic: &str, linger_ms: u64) -> Result<Self> {
+        let settings = ProducerSettings { linger_ms, ..ProducerSettings::default() };
+        let mut config = services.kafka.producer(&settings)?;
+        config.set("enable.idempotence", "false");
+        let producer = config.create_with_context(Bare::default()).map_err(failed)?;
+        BatchProducer::new(producer, &[topic]).map(Self).map_err(failed)
+    }
+
+    /// Hands all over, for one partition or each by its key; waits where the queue is full. Returns the bytes of the payloads.
+    pub fn send(&self, partition: Option<u32>, mut records: &[(&[u8], &[u8])]) -> Result<u64> {
+        let bytes = records.iter().map(|(_, payload)| payload.len() as u64).sum();
+        while let Err(refused) = self.0.produce(0, partition, records.iter().map(|(key, payload)| Piece { key: Some(key), payload }), 0) {
+            if refused.code != RDKafkaErrorCode::QueueFull {
+                return Err(failed(refused.code));
+            }
+            records = &records[refused.index..];
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        Ok(bytes)
+    }
+
+    /// Waits until all is acknowledged.
+    pub fn close(&self) -> Result<()> {
+        let all = self.0.flush(Duration::from_secs(60));
+        let lost = self.0.producer().context().lost();
+        if all && lost == 0 { Ok(()) } else { Err(failed(format!("{lost} records were lost"))) }
+    }
+}
+
+fn failed(why: impl std::fmt::Display) -> Error {
+    Error::permanent(format!("the log could not be filled: {why}"))
 }
