@@ -111,14 +111,17 @@ impl<'d> Fleet<'d> {
 }
 
 fn is_ready(address: &str) -> bool {
-    let asked = TcpStream::connect(address).and_then(|mut stream| {
-        stream.set_read_timeout(Some(SUSPICIOUS))?;
-        write!(stream, "GET /health/ready HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer)?;
-        Ok(answer)
-    });
-    asked.is_ok_and(|answer| answer.starts_with("HTTP/1.1 200"))
+    readiness(address).is_ok_and(|answer| answer.starts_with("HTTP/1.1 200"))
+}
+
+/// What a worker that listens there answers to whoever asks whether it is ready.
+pub fn readiness(address: &str) -> std::io::Result<String> {
+    let mut stream = TcpStream::connect(address)?;
+    stream.set_read_timeout(Some(SUSPICIOUS))?;
+    write!(stream, "GET /health/ready HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    Ok(answer)
 }
 
 impl Worker {

@@ -30,6 +30,7 @@ mod proxy;
 mod rebalances;
 mod redis_faults;
 mod redis_losses;
+mod redis_starts;
 mod redis_state;
 mod rolling;
 #[path = "../support/mod.rs"]

@@ -1,9 +1,12 @@
 //! One connection that is made anew after a failure, with a pause that grows to a second, and the checks of the server.
 //! Every wait is bounded; the address is shown without its password.
 
+use std::net::{TcpStream, ToSocketAddrs};
 use std::time::{Duration, Instant};
 
-use ::redis::{Cmd, ErrorKind, IntoConnectionInfo, RedisError, RedisResult, Script, ServerErrorKind, TlsCertificates, Value};
+use ::redis::{
+    Cmd, ConnectionAddr, ErrorKind, IntoConnectionInfo, RedisError, RedisResult, Script, ServerErrorKind, TlsCertificates, Value,
+};
 
 use super::script::Reply;
 use super::{RedisSettings, script};
@@ -23,6 +26,15 @@ pub(super) struct Connection {
     io_timeout: Duration,
     /// When to try next, and the pause after the failure after that.
     retry: Option<(Instant, Duration)>,
+    /// The last failure was one of a server that is there and has no time or room for us.
+    is_busy: bool,
+}
+
+/// What a first look at the server has found.
+pub(super) enum Look {
+    Fits,
+    /// It is there, and does not answer in time or not yet.
+    Busy(Error),
 }
 
 impl Connection {
@@ -51,6 +63,7 @@ impl Connection {
             connect_timeout: Duration::from_millis(settings.connect_timeout_ms),
             io_timeout: Duration::from_millis(settings.io_timeout_ms),
             retry: None,
+            is_busy: false,
         })
     }
 
@@ -66,9 +79,14 @@ impl Connection {
                 if matches!(error.kind(), ErrorKind::Server(_) | ErrorKind::Extension) && !must_reconnect(&error) {
                     self.open = Some(connection);
                 }
-                Err(self.explain(&error))
+                Err(self.failed(&error))
             }
         }
+    }
+
+    fn failed(&mut self, error: &RedisError) -> Error {
+        self.is_busy = is_busy(error);
+        self.explain(error)
     }
 
     /// Runs a script by its hash, and by its text when the server has forgotten it.
@@ -103,6 +121,45 @@ impl Connection {
         Ok(())
     }
 
+    /// As [`Self::check_server`], but tells a server that is there and slow from an address where nobody is.
+    pub(super) fn look(&mut self) -> Result<Look> {
+        self.knock()?;
+        match self.check_server() {
+            Ok(()) => Ok(Look::Fits),
+            Err(error) if error.kind == Kind::Transient && self.is_busy => Ok(Look::Busy(error)),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Whether anybody takes connections at the address. The system does that for a process that has no time.
+    fn knock(&self) -> Result<()> {
+        let (ConnectionAddr::Tcp(host, port) | ConnectionAddr::TcpTls { host, port, .. }) = self.client.get_connection_info().addr() else {
+            return Ok(());
+        };
+        let connect = |address| TcpStream::connect_timeout(&address, self.connect_timeout);
+        let mut refused = None;
+        match (host.as_str(), *port).to_socket_addrs() {
+            Ok(addresses) => {
+                for address in addresses {
+                    match connect(address) {
+                        Ok(_) => return Ok(()),
+                        Err(error) => refused = Some(error),
+                    }
+                }
+            }
+            Err(error) => refused = Some(error),
+        }
+        let absent = self.absent();
+        Err(match refused {
+            Some(error) => absent.because(error),
+            None => absent,
+        })
+    }
+
+    fn absent(&self) -> Error {
+        Error::transient(format!("no connection to Redis at {}; is it running and reachable?", self.address))
+    }
+
     fn take_open(&mut self) -> Result<::redis::Connection> {
         if let Some(connection) = self.open.take() {
             return Ok(connection);
@@ -121,7 +178,7 @@ impl Connection {
             }
             Err(error) => {
                 self.retry = Some((clock::now() + pause, (pause * 2).min(PAUSE_MAX)));
-                Err(self.explain(&error))
+                Err(self.failed(&error))
             }
         }
     }
@@ -141,9 +198,7 @@ impl Connection {
             ErrorKind::AuthenticationFailed => Error::config(format!("Redis at {address} refuses the user or password")),
             ErrorKind::InvalidClientConfig => Error::config(format!("the address of Redis at {address} is wrong")).because(error.clone()),
             ErrorKind::Io if error.is_timeout() => Error::transient(format!("Redis at {address} did not answer in time")),
-            ErrorKind::Io => {
-                Error::transient(format!("no connection to Redis at {address}; is it running and reachable?")).because(error.clone())
-            }
+            ErrorKind::Io => self.absent().because(error.clone()),
             ErrorKind::Server(ServerErrorKind::ReadOnly) => {
                 Error::transient(format!("Redis at {address} is a read-only replica; state needs the master"))
             }
@@ -171,6 +226,16 @@ impl Connection {
             },
         }
     }
+}
+
+/// Whether waiting is all that helps.
+fn is_busy(error: &RedisError) -> bool {
+    let is_not_ready = || {
+        use ServerErrorKind::{BusyLoading, ClusterDown, MasterDown, TryAgain};
+        matches!(error.kind(), ErrorKind::Server(BusyLoading | TryAgain | ClusterDown | MasterDown))
+            || matches!(error.code(), Some("OOM" | "BUSY" | "MISCONF" | "NOREPLICAS"))
+    };
+    error.is_timeout() || is_not_ready()
 }
 
 /// After a failover the same address may lead to another server.

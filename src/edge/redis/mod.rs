@@ -12,7 +12,7 @@ use std::path::PathBuf;
 
 use ::redis::{Cmd, Pipeline, Value};
 
-use self::connection::Connection;
+use self::connection::{Connection, Look};
 pub use self::survey::{Stored, Values};
 use super::memory::{fenced_by_checkpoint, fenced_by_owner, fenced_by_state, gone};
 use super::secret::Secret;
@@ -29,6 +29,7 @@ pub struct RedisSettings {
     pub url: Secret,
     /// A PEM file of the authority that signed the server's certificate, when it is not a public one.
     pub ca: Option<PathBuf>,
+    /// The greeting and the password included.
     pub connect_timeout_ms: u64,
     /// Of one read or write; a script over a full chunk takes about two.
     pub io_timeout_ms: u64,
@@ -36,7 +37,7 @@ pub struct RedisSettings {
 
 impl Default for RedisSettings {
     fn default() -> Self {
-        Self { url: Secret::new("redis://127.0.0.1:6379/0"), ca: None, connect_timeout_ms: 3_000, io_timeout_ms: 5_000 }
+        Self { url: Secret::new("redis://127.0.0.1:6379/0"), ca: None, connect_timeout_ms: 5_000, io_timeout_ms: 5_000 }
     }
 }
 
@@ -54,12 +55,26 @@ impl RedisStore {
     ///
     /// `Config`: the address or one of these is wrong, the message says what to change. `Transient`: no answer in time.
     pub fn open(settings: &RedisSettings, pipeline: &str, topic: &str) -> Result<Self> {
+        let mut new = Self::unopened(settings, pipeline, topic)?;
+        new.connection.check_server()?;
+        Ok(new)
+    }
+
+    /// Connects with its first call. `Config`: the settings cannot be right.
+    pub fn unopened(settings: &RedisSettings, pipeline: &str, topic: &str) -> Result<Self> {
         if let Some(name) = [pipeline, topic].into_iter().find(|name| name.is_empty() || name.contains(['{', '}'])) {
             return Err(Error::config(format!("{name:?} cannot be part of a Redis key: it must not be empty or contain braces")));
         }
-        let mut connection = Connection::new(settings)?;
-        connection.check_server()?;
-        Ok(Self { connection, prefix: format!("tg:{{{pipeline}.{topic}.") })
+        Ok(Self { connection: Connection::new(settings)?, prefix: format!("tg:{{{pipeline}.{topic}.") })
+    }
+
+    /// The checks of [`Self::open`], for who can wait: why not yet, where the server is there but does not answer in time, or is
+    /// loading, full or busy. An error is one that [`Self::open`] gives for another reason; waiting hardly helps.
+    pub fn not_yet(&mut self) -> Result<Option<Error>> {
+        Ok(match self.connection.look()? {
+            Look::Fits => None,
+            Look::Busy(why) => Some(why),
+        })
     }
 
     /// Whether Redis answers now, for readiness.

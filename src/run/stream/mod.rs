@@ -47,6 +47,7 @@ use self::stores::{Pair, Stores, in_memory};
 use self::task::Task;
 use self::threads::{LaneParts, Running};
 use crate::config::service::Verdicts;
+use crate::core::engine::Counts;
 use crate::core::types::Partition;
 use crate::edge::clock::{self, Deadline};
 use crate::edge::kafka::{
@@ -118,7 +119,9 @@ pub struct Surroundings {
 /// `Config`: addresses, topics, rights. `Permanent`: what must be mended before a restart goes on from the last commit.
 pub fn run(pipeline: &Arc<Pipeline>, learning: &Arc<Learning>, options: &Options, around: &Surroundings) -> Result<Summary> {
     native::keep_freed_for(MEMORY_KEPT);
-    let stores = Stores::open(pipeline, options)?;
+    let Some(stores) = Stores::open(pipeline, options, around)? else {
+        return Ok(Summary::new(Counts::default(), 0, Duration::ZERO, &Latencies::default()));
+    };
     around.readiness.set("redis", State::Ok);
     prepare_topics(options)?;
     let begun = clock::now();
