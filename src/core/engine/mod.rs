@@ -278,6 +278,17 @@ impl Engine {
 
     fn observe(&mut self, owned: &mut Owned, events: &[Event<'_>], rejects: &[Offset]) {
         self.rows.clear();
+        self.go_over(owned, events, rejects, Self::observe_event);
+    }
+
+    /// Events and rejects in the order of their offsets.
+    fn go_over(
+        &mut self,
+        owned: &mut Owned,
+        events: &[Event<'_>],
+        rejects: &[Offset],
+        mut each: impl FnMut(&mut Self, &mut Owned, usize, &Event<'_>),
+    ) {
         self.effects.windows.clear();
         self.effects.counts = Counts::default();
         self.ahead.clear();
@@ -290,7 +301,7 @@ impl Engine {
             while let Some(at) = rejects.next_if(|at| **at < event.at.offset) {
                 self.reject(owned, *at);
             }
-            self.observe_event(owned, index, event);
+            each(self, owned, index, event);
         }
         for at in rejects {
             self.reject(owned, *at);

@@ -1,14 +1,22 @@
-//! Going over events again to make the states of then, for which nothing has to be scored: states never depend on a score.
+//! Going over events again to make the states of then. States never depend on a score, so nothing is scored, and of a row only as
+//! much is worked out as something remembers of it.
 
-use super::{Counts, Engine};
+use super::{Counts, Engine, Owned};
 use crate::core::event::Event;
+use crate::core::features::model_row;
+use crate::core::features::row::{SIGNAL_WIDTH, Signal, Unseen};
+use crate::core::state::{Memory, Observed};
 use crate::core::types::{Offset, Partition};
 
 impl Engine {
     /// Applies events whose outputs are out already: their states change as they did then, and nothing else comes of them.
+    ///
+    /// # Panics
+    /// When the partition is not assigned.
     pub fn replay(&mut self, partition: Partition, events: &[Event<'_>], rejects: &[Offset]) -> Counts {
         let mut owned = self.partitions.remove(&partition).expect("only assigned partitions deliver batches");
-        self.observe(&mut owned, events, rejects);
+        self.rows.clear();
+        self.go_over(&mut owned, events, rejects, Self::fold_event);
         self.partitions.insert(partition, owned);
         self.effects.windows.clear();
         self.effects.verdicts.clear();
@@ -17,4 +25,36 @@ impl Engine {
         self.totals.add(counts);
         counts
     }
+
+    /// What [`Engine::observe_event`] does to the states.
+    fn fold_event(&mut self, owned: &mut Owned, index: usize, event: &Event<'_>) {
+        owned.next = owned.next.max(event.at.offset.next());
+        let slot = self.slot_of(owned, index, event);
+        let travel_exempt = event.geo.coordinates.is_some() && self.is_travel_exempt(event);
+        let place = self.ahead[index].place;
+        let state = owned.table.state_mut(slot);
+        let (observed, memory) = match self.scorer.network() {
+            None => (state.observe(event, place, &self.lateness, travel_exempt, &mut Unseen), None),
+            Some(network) => {
+                let mut signals = [0.0; SIGNAL_WIDTH];
+                let observed = state.observe(event, place, &self.lateness, travel_exempt, &mut signals);
+                (observed, Some((network, signals)))
+            }
+        };
+        let Observed::Applied(rarity) = observed else { return self.passed_over(owned, slot, event.at.offset, observed) };
+        if let Some((network, signals)) = memory {
+            let row = model_row(self.schema, event, owned.table.state(slot), rarity, &signals);
+            if let Some(memory) = owned.table.memory_mut(slot) {
+                if signals[Signal::Events as usize] == 0.0 {
+                    *memory = Memory::default();
+                }
+                network.step(memory, &row);
+            }
+        }
+        owned.table.touched(slot, event.at.offset);
+        owned.traffic.event(event, &mut self.effects.windows);
+    }
 }
+
+#[cfg(test)]
+mod tests;

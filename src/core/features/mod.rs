@@ -6,10 +6,10 @@
 pub mod prevalence;
 pub mod row;
 
-use self::row::{ModelRow, Schema, Signal, SignalRow};
+use self::row::{GAP, ModelRow, Schema, Signal, SignalRow};
 use super::event::Event;
 use super::numeric::{log2, log2_each};
-use super::state::{EntityState, GAP, Rarity};
+use super::state::{EntityState, Rarity};
 
 /// The model part of one row. `state` already includes the event.
 #[must_use]
@@ -39,8 +39,8 @@ fn network(event: &Event<'_>, state: &EntityState, rarity: Rarity, signals: &Sig
         duration,
         hosts,
         ports,
-        rarity.port,
-        rarity.action,
+        rarity.port.surprise(),
+        rarity.action.surprise(),
         at(Signal::FailureShare),
         state.novelty_ratios().0,
     ]
@@ -65,7 +65,7 @@ fn identity(event: &Event<'_>, state: &EntityState, rarity: Rarity, signals: &Si
         at(Signal::NewDevice),
         at(Signal::NewCountry),
         log2(1.0 + at(Signal::TravelSpeed)),
-        rarity.action,
+        rarity.action.surprise(),
     ]
 }
 

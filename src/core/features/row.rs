@@ -194,6 +194,36 @@ const _: () = assert!((Signal::Exempt as usize) < SIGNAL_WIDTH);
 pub type ModelRow = [f32; MODEL_WIDTH];
 pub type SignalRow = [f32; SIGNAL_WIDTH];
 
+/// The seconds since the entity's last event travel in the last signal column, which no detector reads.
+pub const GAP: usize = SIGNAL_WIDTH - 1;
+
+/// Where the parts of a state write what they knew of an event. They never read it back.
+pub trait Signals {
+    fn set(&mut self, which: Signal, value: impl FnOnce() -> f32);
+    fn set_gap(&mut self, seconds: f32);
+}
+
+impl Signals for SignalRow {
+    #[inline]
+    fn set(&mut self, which: Signal, value: impl FnOnce() -> f32) {
+        self[which as usize] = value();
+    }
+    #[inline]
+    fn set_gap(&mut self, seconds: f32) {
+        self[GAP] = seconds;
+    }
+}
+
+/// Nobody looks: nothing is worked out that the state itself does not need.
+pub struct Unseen;
+
+impl Signals for Unseen {
+    #[inline]
+    fn set(&mut self, _: Signal, _: impl FnOnce() -> f32) {}
+    #[inline]
+    fn set_gap(&mut self, _: f32) {}
+}
+
 /// Rows of one batch, as detectors get them. Both slices have the same length.
 #[derive(Clone, Copy, Debug)]
 pub struct FeatureRows<'a> {

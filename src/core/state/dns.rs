@@ -3,7 +3,7 @@
 use super::facts::Facts;
 use super::persist::persist_fields;
 use super::sketch::{WindowClock, Windowed};
-use crate::core::features::row::{Signal, SignalRow};
+use crate::core::features::row::{Signal, Signals};
 use crate::core::numeric::{hash_bytes, log2};
 use crate::core::types::MICROS_PER_HOUR;
 
@@ -21,13 +21,13 @@ pub struct Dns {
 persist_fields!(Dns { domain, votes, clock, names });
 
 impl Dns {
-    pub fn observe(&mut self, name: &str, facts: &Facts, signals: &mut SignalRow) {
+    pub fn observe(&mut self, name: &str, facts: &Facts, signals: &mut impl Signals) {
         let (below, domain) = split_registered(name);
-        signals[Signal::DnsLength as usize] = below.len() as f32;
+        signals.set(Signal::DnsLength, || below.len() as f32);
         if below.len() < LENGTH_MIN {
             return;
         }
-        signals[Signal::DnsEntropy as usize] = entropy(below.as_bytes());
+        signals.set(Signal::DnsEntropy, || entropy(below.as_bytes()));
         let domain_hash = (hash_bytes(domain.as_bytes()) >> 32) as u32 | 1;
         if self.domain != domain_hash {
             if self.votes > 0 {
@@ -41,7 +41,7 @@ impl Dns {
             self.names.roll(adjacent);
         }
         self.names.insert(hash_bytes(below.as_bytes()));
-        signals[Signal::DnsNames as usize] = self.names.value(self.clock.left(facts.micros, MICROS_PER_HOUR));
+        signals.set(Signal::DnsNames, || self.names.value(self.clock.left(facts.micros, MICROS_PER_HOUR)));
     }
 }
 

@@ -3,7 +3,7 @@
 use super::facts::Facts;
 use super::persist::persist_fields;
 use super::sketch::Histogram;
-use crate::core::features::row::{Signal, SignalRow};
+use crate::core::features::row::{Signal, Signals};
 use crate::core::numeric::{ln, log2_count};
 use crate::core::types::{EventTime, MICROS_PER_HOUR};
 
@@ -45,7 +45,7 @@ const PRIOR_MASS: f32 = 0.05;
 const PRIOR_HOURS: f32 = 6.0;
 
 impl Hours {
-    pub fn observe(&mut self, facts: &Facts, profile: &mut Profile, signals: &mut SignalRow) {
+    pub fn observe(&mut self, facts: &Facts, profile: &mut Profile, signals: &mut impl Signals) {
         let hour = (facts.micros / MICROS_PER_HOUR) as u32;
         if hour > self.hour {
             self.close(profile);
@@ -54,13 +54,18 @@ impl Hours {
         }
         self.events = self.events.saturating_add(1);
         self.volume = self.volume.saturating_add(facts.volume);
-        signals[Signal::HourRarity as usize] = self.rarity;
-        signals[Signal::HourEvents as usize] = self.events as f32;
-        signals[Signal::HourEventsMedian as usize] = self.counts.median();
-        signals[Signal::HourEventsSpread as usize] = self.counts.spread();
-        signals[Signal::HourVolume as usize] = log2_count(self.volume);
-        signals[Signal::HourVolumeMedian as usize] = self.volumes.median();
-        signals[Signal::HourVolumeSpread as usize] = self.volumes.spread();
+        signals.set(Signal::HourRarity, || self.rarity);
+        signals.set(Signal::HourEvents, || self.events as f32);
+        signals.set(Signal::HourEventsMedian, || self.counts.median());
+        signals.set(Signal::HourEventsSpread, || self.counts.spread());
+        signals.set(Signal::HourVolume, || log2_count(self.volume));
+        signals.set(Signal::HourVolumeMedian, || self.volumes.median());
+        signals.set(Signal::HourVolumeSpread, || self.volumes.spread());
+    }
+
+    /// Surprise of the current hour.
+    pub fn rarity(&self) -> f32 {
+        self.rarity
     }
 
     /// Active hours, and the medians of events and bytes in one, in octaves.

@@ -2,7 +2,7 @@
 
 use super::persist::persist_fields;
 use crate::core::event::{Event, Outcome};
-use crate::core::features::row::{Signal, SignalRow};
+use crate::core::features::row::{Signal, Signals};
 use crate::core::numeric::hash_key;
 use crate::core::types::{EntityKey, EventTime};
 
@@ -26,7 +26,7 @@ const HOURS_MIN: f64 = 1.0 / 60.0;
 impl Login {
     /// Exempt, and not remembered: no success, no place, an exempt network (`exempt`: VPN, private relay, satellite). Exempt but
     /// remembered: the same address again. Out of order: neither.
-    pub fn observe(&mut self, event: &Event<'_>, authentication: bool, exempt: bool, signals: &mut SignalRow) {
+    pub fn observe(&mut self, event: &Event<'_>, authentication: bool, exempt: bool, signals: &mut impl Signals) {
         let Some((latitude, longitude)) = event.geo.coordinates else { return };
         if !authentication || event.outcome != Outcome::Success || exempt || event.source_ip.is_unspecified() {
             return;
@@ -39,8 +39,8 @@ impl Login {
             let km = great_circle_km((self.latitude, self.longitude), (latitude, longitude));
             let hours = ((event.time.0 - self.micros) as f64 / 3.6e9).max(HOURS_MIN);
             if km >= DISTANCE_KM_MIN {
-                signals[Signal::TravelSpeed as usize] = (km / hours) as f32;
-                signals[Signal::TravelDistance as usize] = km as f32;
+                signals.set(Signal::TravelSpeed, || (km / hours) as f32);
+                signals.set(Signal::TravelDistance, || km as f32);
             }
         }
         *self = Self { latitude, longitude, micros: event.time.0, address, known: 1 };

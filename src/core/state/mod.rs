@@ -29,7 +29,7 @@ pub use summary::{LoginSummary, ProfileSummary, RatesSummary, StateSummary};
 use self::facts::Facts;
 use self::persist::{Persist, expand, persist_fields, squeeze};
 use super::event::Event;
-use super::features::row::{Signal, SignalRow};
+use super::features::row::{Signal, Signals};
 use super::types::Offset;
 use crate::native::prefetch_lines;
 
@@ -139,7 +139,14 @@ impl EntityState {
     /// Folds one event in and writes what the state knew of it into `signals`.
     ///
     /// `place` is the event's [`super::features::prevalence::place_of`], and `travel_exempt` says that the event's place means nothing (VPN, relay, satellite).
-    pub fn observe(&mut self, event: &Event<'_>, place: u64, limits: &Lateness, travel_exempt: bool, signals: &mut SignalRow) -> Observed {
+    pub fn observe(
+        &mut self,
+        event: &Event<'_>,
+        place: u64,
+        limits: &Lateness,
+        travel_exempt: bool,
+        signals: &mut impl Signals,
+    ) -> Observed {
         if event.at.offset.0 < self.next_offset {
             return Observed::Replayed;
         }
@@ -156,23 +163,25 @@ impl EntityState {
         Observed::Applied(rarity)
     }
 
-    fn fold(&mut self, event: &Event<'_>, facts: &Facts, travel_exempt: bool, signals: &mut SignalRow) -> Rarity {
+    #[inline]
+    fn fold(&mut self, event: &Event<'_>, facts: &Facts, travel_exempt: bool, signals: &mut impl Signals) -> Rarity {
         if self.events == 0 {
             self.first_micros = facts.micros;
         }
-        signals[Signal::Events as usize] = self.events as f32;
-        signals[Signal::AgeHours as usize] = ((facts.micros - self.first_micros).max(0) as f64 / 3.6e9) as f32;
+        let age_hours = ((facts.micros - self.first_micros).max(0) as f64 / 3.6e9) as f32;
+        signals.set(Signal::Events, || self.events as f32);
+        signals.set(Signal::AgeHours, || age_hours);
         self.rates.observe(facts, signals);
         self.hours.observe(facts, &mut self.profile, signals);
         self.volume.observe(facts, signals);
         self.windows.observe(facts, signals);
-        let rarity = self.novelty.observe(facts, self.events, signals);
-        self.periods.observe(facts, self.novelty.is_forgetful(), signals);
+        let (rarity, is_new) = self.novelty.observe(facts, self.events, self.hours.rarity(), signals);
+        self.periods.observe(facts, is_new || self.novelty.is_forgetful(), age_hours, signals);
         self.login.observe(event, facts.authentication, travel_exempt, signals);
         if event.event_type.starts_with("dns") {
             self.dns.observe(event.resource, facts, signals);
         }
-        signals[GAP] = facts.gap_seconds;
+        signals.set_gap(facts.gap_seconds);
         self.events = self.events.saturating_add(1);
         self.newest_micros = self.newest_micros.max(facts.micros);
         rarity
@@ -225,9 +234,6 @@ impl EntityState {
         }
     }
 }
-
-/// The seconds since the entity's last event travel in the last signal column, which no detector reads.
-pub const GAP: usize = super::features::row::SIGNAL_WIDTH - 1;
 
 /// Bounds on event time, from the pipeline's settings.
 #[derive(Clone, Copy, Debug)]

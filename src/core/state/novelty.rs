@@ -4,7 +4,7 @@ use super::facts::Facts;
 use super::persist::persist_fields;
 use super::sketch::Bloom;
 use super::windows::ADMIN_PORTS;
-use crate::core::features::row::{Signal, SignalRow};
+use crate::core::features::row::{Signal, Signals};
 use crate::core::numeric::{ln, mix};
 
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -45,11 +45,12 @@ const HISTORY_EVENTS_MIN: u32 = 10;
 const RECENT: f32 = 1.0 / 32.0;
 
 impl Novelty {
-    pub fn observe(&mut self, facts: &Facts, events: u32, signals: &mut SignalRow) -> Rarity {
+    /// `odd_hour` is the surprise of the hour. Also says whether the destination is a new one.
+    pub fn observe(&mut self, facts: &Facts, events: u32, odd_hour: f32, signals: &mut impl Signals) -> (Rarity, bool) {
         let known = events >= HISTORY_EVENTS_MIN;
         let mut flag = |which: Signal, hash: u64, new: bool| {
             let new = new && known && hash != 0;
-            signals[which as usize] = f32::from(u8::from(new));
+            signals.set(which, || f32::from(u8::from(new)));
             new
         };
         let destination = facts.destination != 0 && self.things.insert_is_new(facts.destination);
@@ -65,19 +66,20 @@ impl Novelty {
         flag(Signal::NewCountry, facts.country, country);
         self.resources_1h = self.resources_1h * facts.fade_1h + f32::from(u8::from(resource));
         self.resources_24h = self.resources_24h * facts.fade_24h + f32::from(u8::from(resource));
-        let odd = if resource { signals[Signal::HourRarity as usize] } else { 0.0 };
+        let odd = if resource { odd_hour } else { 0.0 };
         self.odd_resources_24h = self.odd_resources_24h * facts.fade_24h + odd;
-        signals[Signal::OddResources24h as usize] = self.odd_resources_24h;
+        signals.set(Signal::OddResources24h, || self.odd_resources_24h);
         let admin = facts.destination != 0 && !facts.external && ADMIN_PORTS.contains(&facts.port);
         self.admin_hosts_24h = self.admin_hosts_24h * facts.fade_24h + f32::from(u8::from(admin && destination));
-        signals[Signal::User as usize] = f32::from(u8::from(facts.user));
-        signals[Signal::AdminPort as usize] = f32::from(u8::from(admin));
-        signals[Signal::NewResources1h as usize] = self.resources_1h;
-        signals[Signal::NewResources24h as usize] = self.resources_24h;
-        signals[Signal::NewAdminHosts24h as usize] = self.admin_hosts_24h;
+        signals.set(Signal::User, || f32::from(u8::from(facts.user)));
+        signals.set(Signal::AdminPort, || f32::from(u8::from(admin)));
+        signals.set(Signal::NewResources1h, || self.resources_1h);
+        signals.set(Signal::NewResources24h, || self.resources_24h);
+        signals.set(Signal::NewAdminHosts24h, || self.admin_hosts_24h);
         self.new_destinations += (f32::from(u8::from(destination)) - self.new_destinations) * RECENT;
         self.new_resources += (f32::from(u8::from(resource)) - self.new_resources) * RECENT;
-        Rarity { port: self.ports_seen.surprise(port_hash), action: self.actions_seen.surprise(facts.action ^ facts.protocol) }
+        let rarity = Rarity { port: self.ports_seen.count(port_hash), action: self.actions_seen.count(facts.action ^ facts.protocol) };
+        (rarity, destination)
     }
 
     /// Whether there are too many destinations and resources to call any of them new.
@@ -95,11 +97,26 @@ impl Novelty {
     }
 }
 
-/// Surprise (nats) of this event's port and kind of action under the entity's own mix before it.
+/// How usual this event's port and kind of action were under the entity's own mix before it.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Rarity {
-    pub port: f32,
-    pub action: f32,
+    pub port: Share,
+    pub action: Share,
+}
+
+/// How often a category occurred, of how many.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Share {
+    count: u8,
+    total: u16,
+}
+
+impl Share {
+    /// -ln of the smoothed share, nats.
+    #[must_use]
+    pub fn surprise(self) -> f32 {
+        ln((f32::from(self.total) + 2.0) / (f32::from(self.count) + 1.0))
+    }
 }
 
 /// Counts of hashed categories that fade by halving.
@@ -127,16 +144,16 @@ impl<const N: usize> super::persist::Persist for Mix<N> {
 }
 
 impl<const N: usize> Mix<N> {
-    /// -ln of the smoothed share of the category so far; then counts it.
-    fn surprise(&mut self, hash: u64) -> f32 {
+    /// The share of the category so far; then counts it.
+    fn count(&mut self, hash: u64) -> Share {
         let slot = (hash >> 40) as usize % N;
-        let (count, total) = (f32::from(self.counts[slot]), f32::from(self.total));
+        let share = Share { count: self.counts[slot], total: self.total };
         if self.counts[slot] == u8::MAX {
             self.counts.iter_mut().for_each(|count| *count /= 2);
             self.total = self.counts.iter().map(|count| u16::from(*count)).sum();
         }
         self.counts[slot] += 1;
         self.total += 1;
-        ln((total + 2.0) / (count + 1.0))
+        share
     }
 }

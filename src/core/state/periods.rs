@@ -6,7 +6,7 @@
 
 use super::facts::Facts;
 use super::persist::{Persist, persist_fields};
-use crate::core::features::row::{Signal, SignalRow};
+use crate::core::features::row::{Signal, Signals};
 use crate::core::numeric::{exp_neg, log2, log2_count};
 
 const SLOTS: usize = 11;
@@ -70,8 +70,8 @@ impl Persist for Periods {
 }
 
 impl Periods {
-    /// `forgetful`: the entity knows too many destinations to say which are new.
-    pub fn observe(&mut self, facts: &Facts, forgetful: bool, signals: &mut SignalRow) {
+    /// `unknown`: the destination is new, or the entity knows too many to say. `age_hours` is the entity's own.
+    pub fn observe(&mut self, facts: &Facts, unknown: bool, age_hours: f32, signals: &mut impl Signals) {
         if facts.destination == 0 {
             return;
         }
@@ -79,26 +79,26 @@ impl Periods {
         let destination = (facts.destination >> 32) as u32 & !KNOWN | 1;
         let now = (facts.micros / 1_000_000) as u32;
         let Some(at) = self.place_of(destination) else {
-            let known = if forgetful || signals[Signal::NewDestination as usize] > 0.0 { 0 } else { KNOWN };
+            let known = if unknown { 0 } else { KNOWN };
             self.claim(destination | known, now, facts.bytes_out);
-            signals[Signal::DestinationSent as usize] = log2_count(facts.bytes_out);
+            signals.set(Signal::DestinationSent, || log2_count(facts.bytes_out));
             return;
         };
         let slot = &mut self.slots[at];
         let gap = now.saturating_sub(slot.last);
         slot.sent = slot.sent * exp_neg(gap as f32 / DAY_SECONDS) + facts.bytes_out as f32;
-        signals[Signal::DestinationSent as usize] = log2(slot.sent + 1.0);
+        signals.set(Signal::DestinationSent, || log2(slot.sent + 1.0));
         if gap < CONTACT_SECONDS {
             return;
         }
         slot.add(gap as f32);
         slot.last = now;
-        signals[Signal::Period as usize] = slot.mean;
-        signals[Signal::PeriodJitter as usize] = slot.jitter();
-        signals[Signal::PeriodCount as usize] = f32::from(slot.intervals);
+        signals.set(Signal::Period, || slot.mean);
+        signals.set(Signal::PeriodJitter, || slot.jitter());
+        signals.set(Signal::PeriodCount, || f32::from(slot.intervals));
         let age = slot.mean * f32::from(slot.intervals) / 3_600.0;
-        let entity = if self.destinations[at] & KNOWN == 0 { 0.0 } else { signals[Signal::AgeHours as usize] };
-        signals[Signal::PeriodAgeHours as usize] = age.max(entity);
+        let entity = if self.destinations[at] & KNOWN == 0 { 0.0 } else { age_hours };
+        signals.set(Signal::PeriodAgeHours, || age.max(entity));
     }
 
     /// The first slot of the destination. All are compared before any is chosen, so that nothing branches on the way.

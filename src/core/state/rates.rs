@@ -5,7 +5,7 @@
 use super::facts::Facts;
 use super::persist::persist_fields;
 use crate::core::event::Outcome;
-use crate::core::features::row::{Signal, SignalRow};
+use crate::core::features::row::{Signal, Signals};
 
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Rates {
@@ -27,25 +27,25 @@ const OUTCOMES_AVERAGED_MAX: u16 = 1_000;
 const FAILURES_BEFORE_SUCCESS: f32 = 2.0;
 
 impl Rates {
-    pub fn observe(&mut self, facts: &Facts, signals: &mut SignalRow) {
+    pub fn observe(&mut self, facts: &Facts, signals: &mut impl Signals) {
         self.events_1h = self.events_1h * facts.fade_1h + 1.0;
         self.events_24h = self.events_24h * facts.fade_24h + 1.0;
         self.failures_5m *= facts.fade_5m;
         self.failures_1h *= facts.fade_1h;
         self.failures_24h *= facts.fade_24h;
         self.attempts_1h *= facts.fade_1h;
-        signals[Signal::FailureShare as usize] = self.failure_share;
-        signals[Signal::Authentication as usize] = f32::from(u8::from(facts.authentication));
+        signals.set(Signal::FailureShare, || self.failure_share);
+        signals.set(Signal::Authentication, || f32::from(u8::from(facts.authentication)));
         if facts.outcome != Outcome::Unknown {
             self.settle(facts, signals);
         }
-        signals[Signal::Failures5m as usize] = self.failures_5m;
-        signals[Signal::Failures1h as usize] = self.failures_1h;
-        signals[Signal::Failures24h as usize] = self.failures_24h;
-        signals[Signal::Attempts1h as usize] = self.attempts_1h;
+        signals.set(Signal::Failures5m, || self.failures_5m);
+        signals.set(Signal::Failures1h, || self.failures_1h);
+        signals.set(Signal::Failures24h, || self.failures_24h);
+        signals.set(Signal::Attempts1h, || self.attempts_1h);
     }
 
-    fn settle(&mut self, facts: &Facts, signals: &mut SignalRow) {
+    fn settle(&mut self, facts: &Facts, signals: &mut impl Signals) {
         let failed = facts.outcome == Outcome::Failure;
         self.outcomes = (self.outcomes + 1).min(OUTCOMES_AVERAGED_MAX);
         self.failure_share += (f32::from(u8::from(failed)) - self.failure_share) / f32::from(self.outcomes);
@@ -58,7 +58,7 @@ impl Rates {
             self.failures_1h += 1.0;
             self.failures_24h += 1.0;
         } else if self.failures_1h >= FAILURES_BEFORE_SUCCESS {
-            signals[Signal::SuccessAfterFailures as usize] = 1.0;
+            signals.set(Signal::SuccessAfterFailures, || 1.0);
         }
     }
 

@@ -4,7 +4,7 @@
 use super::*;
 use crate::core::event::Outcome;
 use crate::core::features::prevalence::place_of;
-use crate::core::features::row::SIGNAL_WIDTH;
+use crate::core::features::row::{SIGNAL_WIDTH, SignalRow};
 use crate::core::samples::event;
 use crate::core::types::MICROS_PER_HOUR;
 

@@ -3,7 +3,7 @@
 use super::facts::Facts;
 use super::persist::persist_fields;
 use super::sketch::Histogram;
-use crate::core::features::row::{Signal, SignalRow};
+use crate::core::features::row::{Signal, Signals};
 use crate::core::numeric::log2;
 
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -21,19 +21,19 @@ persist_fields!(Volume { sizes, day_out, day_mean, days });
 const DAYS_AVERAGED: f32 = 14.0;
 
 impl Volume {
-    pub fn observe(&mut self, facts: &Facts, signals: &mut SignalRow) {
-        signals[Signal::Bytes as usize] = facts.bytes_log2;
-        signals[Signal::BytesMedian as usize] = self.sizes.median();
-        signals[Signal::BytesSpread as usize] = self.sizes.spread();
-        signals[Signal::OutShare as usize] = facts.out_share;
-        signals[Signal::External as usize] = f32::from(u8::from(facts.external));
+    pub fn observe(&mut self, facts: &Facts, signals: &mut impl Signals) {
+        signals.set(Signal::Bytes, || facts.bytes_log2);
+        signals.set(Signal::BytesMedian, || self.sizes.median());
+        signals.set(Signal::BytesSpread, || self.sizes.spread());
+        signals.set(Signal::OutShare, || facts.out_share);
+        signals.set(Signal::External, || f32::from(u8::from(facts.external)));
         self.sizes.add(facts.bytes_log2);
         self.follow(facts);
         if facts.external {
             self.day_out += facts.bytes_out as f32;
         }
-        signals[Signal::DayVolume as usize] = log2(self.day_out + 1.0);
-        signals[Signal::DayVolumeMean as usize] = self.day_mean;
+        signals.set(Signal::DayVolume, || log2(self.day_out + 1.0));
+        signals.set(Signal::DayVolumeMean, || self.day_mean);
     }
 
     /// Median and spread of single events, in octaves.

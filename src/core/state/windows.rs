@@ -3,7 +3,7 @@
 use super::facts::Facts;
 use super::persist::persist_fields;
 use super::sketch::{WindowClock, Windowed};
-use crate::core::features::row::{Signal, SignalRow};
+use crate::core::features::row::{Signal, Signals};
 use crate::core::types::{MICROS_PER_HOUR, MICROS_PER_SECOND};
 
 const SHORT_MICROS: i64 = 300 * MICROS_PER_SECOND;
@@ -27,24 +27,24 @@ pub struct Windows {
 persist_fields!(Windows { short, long, day, hosts, ports, failed_parties, failed_parties_day, admin_hosts, resources });
 
 impl Windows {
-    pub fn observe(&mut self, facts: &Facts, signals: &mut SignalRow) {
+    pub fn observe(&mut self, facts: &Facts, signals: &mut impl Signals) {
         self.advance(facts.micros);
         self.insert(facts);
         let short = self.short.left(facts.micros, SHORT_MICROS);
         let long = self.long.left(facts.micros, LONG_MICROS);
-        signals[Signal::Hosts as usize] = self.hosts.value(short);
-        signals[Signal::HostsMean as usize] = self.hosts.mean();
-        signals[Signal::Ports as usize] = self.ports.value(short);
-        signals[Signal::PortsMean as usize] = self.ports.mean();
-        signals[Signal::FailedUsers as usize] = self.failed_parties.value(long);
-        signals[Signal::FailedUsersMean as usize] = self.failed_parties.mean();
+        signals.set(Signal::Hosts, || self.hosts.value(short));
+        signals.set(Signal::HostsMean, || self.hosts.mean());
+        signals.set(Signal::Ports, || self.ports.value(short));
+        signals.set(Signal::PortsMean, || self.ports.mean());
+        signals.set(Signal::FailedUsers, || self.failed_parties.value(long));
+        signals.set(Signal::FailedUsersMean, || self.failed_parties.mean());
         let day = self.day.left(facts.micros, DAY_MICROS);
-        signals[Signal::FailedUsersDay as usize] = self.failed_parties_day.value(day);
-        signals[Signal::FailedUsersDayMean as usize] = self.failed_parties_day.mean();
-        signals[Signal::AdminHosts as usize] = self.admin_hosts.value(long);
-        signals[Signal::AdminHostsMean as usize] = self.admin_hosts.mean();
-        signals[Signal::Resources as usize] = self.resources.value(long);
-        signals[Signal::ResourcesMean as usize] = self.resources.mean();
+        signals.set(Signal::FailedUsersDay, || self.failed_parties_day.value(day));
+        signals.set(Signal::FailedUsersDayMean, || self.failed_parties_day.mean());
+        signals.set(Signal::AdminHosts, || self.admin_hosts.value(long));
+        signals.set(Signal::AdminHostsMean, || self.admin_hosts.mean());
+        signals.set(Signal::Resources, || self.resources.value(long));
+        signals.set(Signal::ResourcesMean, || self.resources.mean());
     }
 
     fn advance(&mut self, micros: i64) {
