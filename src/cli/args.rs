@@ -128,7 +128,7 @@ pub struct RunArgs {
     /// Stop at the end of what is there
     #[arg(long)]
     pub once: bool,
-    /// Score everything of this time and later again, such as 2026-05-01T06:30:00Z. Outputs come again with the same ids
+    /// Score everything of this time and later again, such as 2026-05-01T06:30:00Z. Outputs come again with the same ids, alerts too
     #[arg(long, value_name = "TIME", conflicts_with = "input")]
     pub from: Option<String>,
     /// With --from: begin with the state of then, from the snapshots in this folder or s3:// address, and not with none

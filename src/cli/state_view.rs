@@ -151,7 +151,8 @@ pub(super) fn deployment(found: &Deployment) -> String {
     let mut text = head + &by_partition(&["partition", "R", "C", "C-R", "log", "lag", "unstable"], input);
     text.push('\n');
     text.push_str(&by_partition(&["output", "topic", "records", "repeated", "unstable"], outputs));
-    text.push_str(&format!("\n{} input records looked for among verdicts and dead letters, {} without\n", found.covered, found.gaps));
+    text.push_str(&format!("\n{} verdicts, and {} positions of threats and dead letters; ", found.verdicts, found.positions));
+    text.push_str(&format!("{} input records looked for among verdicts and dead letters, {} without\n", found.covered, found.gaps));
     for note in &found.notes {
         text.push_str(&format!("note: {}\n", printable(note)));
     }

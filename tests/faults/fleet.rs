@@ -23,6 +23,8 @@ pub struct Worker {
     pub name: String,
     pub running: Running,
     more: Vec<String>,
+    /// Lines of it that were shown.
+    shown: usize,
 }
 
 pub struct Fleet<'d> {
@@ -39,7 +41,7 @@ impl<'d> Fleet<'d> {
 
     pub fn add(&mut self, name: &str, more: &[&str]) {
         let running = Running::start(&mut self.deployment.command(name, more));
-        self.workers.push(Worker { name: name.to_owned(), running, more: more.iter().map(|text| (*text).to_owned()).collect() });
+        self.workers.push(Worker { name: name.to_owned(), running, more: more.iter().map(|text| (*text).to_owned()).collect(), shown: 0 });
     }
 
     /// Kills it and starts it again under its name.
@@ -54,6 +56,7 @@ impl<'d> Fleet<'d> {
         let worker = &mut self.workers[number];
         let more: Vec<&str> = worker.more.iter().map(String::as_str).collect();
         worker.running = Running::start(&mut self.deployment.command(&worker.name, &more));
+        worker.shown = 0;
     }
 
     /// Ends one as an operator would, and forgets it.
@@ -80,6 +83,18 @@ impl<'d> Fleet<'d> {
         for worker in &mut self.workers {
             let ended = worker.running.child.try_wait().unwrap();
             assert!(ended.is_none(), "worker {} ended with {ended:?}: {:#?}", worker.name, last(worker.running.heard()));
+        }
+    }
+
+    /// What its workers have said since it was shown last, where somebody wants to see what a recovery waits for.
+    pub fn show_said(&mut self) {
+        if std::env::var_os("THREATGUARD_FAULTS_SAID").is_none() {
+            return;
+        }
+        for worker in &mut self.workers {
+            let said = worker.running.heard().len();
+            worker.running.said[worker.shown.min(said)..].iter().for_each(|line| println!("    {}: {line}", worker.name));
+            worker.shown = said;
         }
     }
 
@@ -127,7 +142,7 @@ pub fn readiness(address: &str) -> std::io::Result<String> {
 impl Worker {
     /// One that was started otherwise.
     pub fn named(name: &str, running: Running) -> Self {
-        Self { name: name.to_owned(), running, more: vec![] }
+        Self { name: name.to_owned(), running, more: vec![], shown: 0 }
     }
 
     #[track_caller]
@@ -185,7 +200,10 @@ impl Recoveries {
             return;
         }
         match follower.reached(&targets, since, RECOVERY) {
-            Some(time) => self.0.push(time),
+            Some(time) => {
+                self.0.push(time);
+                fleet.show_said();
+            }
             None => {
                 fleet.assert_alive();
                 fleet.workers.iter().for_each(Worker::print_stacks);
@@ -197,6 +215,10 @@ impl Recoveries {
 
     pub fn count(&self) -> usize {
         self.0.len()
+    }
+    /// In the order of their faults.
+    pub fn all(&self) -> &[Duration] {
+        &self.0
     }
     pub fn median(&self) -> Duration {
         let mut sorted = self.0.clone();

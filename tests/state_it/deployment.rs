@@ -47,6 +47,54 @@ fn gaps_and_hanging_transactions_are_found() {
 }
 
 #[test]
+fn packed_verdicts_tell_as_much_and_none_tells_what_it_can() {
+    let Some(site) = Site::open("packed_verdicts") else { return };
+    let quick = ["--json", "--patience", "1"];
+    site.send(0);
+    // A record that nobody can read: it has a dead letter and no verdict.
+    let producer: BaseProducer = ClientConfig::new().set("bootstrap.servers", &site.services.brokers).create().unwrap();
+    producer.send(BaseRecord::<(), [u8]>::to(&site.raw).partition(0).payload(b"{\"broken")).map_err(|(error, _)| error).unwrap();
+    producer.flush(Duration::from_secs(30)).unwrap();
+    // Without verdicts, the rest is checked, and what is not is said.
+    site.run(&["--verdicts", "none"]);
+    let plain = site.verify(&quick);
+    let report = json(&plain.out);
+    assert_eq!((plain.code, codes(&plain)), (Some(0), vec![]), "{}", plain.out);
+    assert!(report["positions"].as_u64().unwrap() > 1 && report["verdicts"] == 0, "{report}");
+    assert!(report["notes"].to_string().contains("no verdicts are published"), "{report}");
+    assert!(!report["notes"].to_string().contains("unreadable"), "{report}");
+    site.run(&["--verdicts", "arrow", "--from", "2001-01-01T00:00:00Z"]);
+    let sound = site.verify(&quick);
+    let report = json(&sound.out);
+    let counted = (&report["verdicts"], &report["covered"], &report["gaps"]);
+    assert_eq!(counted, (&1_500.into(), &1_501.into(), &0.into()), "{report}");
+    // The threats and the dead letter came again on purpose; no verdict did.
+    assert_eq!(report["outputs"].as_array().unwrap().iter().find(|one| one["role"] == "verdicts").unwrap()["duplicates"], 0, "{report}");
+    site.send(1);
+    site.run(&["--verdicts", "none"]);
+    site.send(2);
+    site.run(&["--verdicts", "arrow"]);
+    let found = site.verify(&quick);
+    assert!(found.code == Some(1) && codes(&found).contains(&"gaps".to_owned()), "{}", found.out);
+    assert!(json(&found.out)["gaps"].as_u64().unwrap() >= 1_400, "{}", found.out);
+}
+
+#[test]
+fn outputs_ahead_of_the_committed_offsets_are_found() {
+    let Some(site) = Site::open("outputs_ahead") else { return };
+    let place = site.bench.text("snapshots");
+    site.send(0);
+    site.run(&[]);
+    site.state(&["snapshot", "--to", &place]).ok();
+    site.send(1);
+    site.run(&[]);
+    assert_eq!(codes(&site.verify(&["--json"])), Vec::<String>::new());
+    site.state(&["restore", "--from-snapshot", &place, "--to-offsets", "snapshot"]).ok();
+    let found = site.verify(&["--json"]);
+    assert!(found.code == Some(1) && codes(&found).iter().all(|code| code == "ahead"), "{}", found.out);
+}
+
+#[test]
 fn an_absent_broker_is_no_finding() {
     let pipeline = crate::workbench::shipped("network");
     let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();

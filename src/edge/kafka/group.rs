@@ -29,8 +29,9 @@ use crate::native::consume::group_generation;
 const STEP: Duration = Duration::from_millis(5);
 
 /// The first try of a question to the brokers. The client may wait out a whole try for a change of its brokers that came just
-/// before it, while a new try is answered at once; so tries are short, and longer only where brokers are slow.
+/// before it, while a new try is answered at once; so tries are short, and a little longer only where brokers are slow.
 const FIRST_TRY: Duration = Duration::from_millis(500);
+const LONGEST_TRY: Duration = Duration::from_secs(2);
 /// During a rebalance, while brokers change places; far below the time after which the group expels a silent member.
 const REBALANCE_PATIENCE: Duration = Duration::from_secs(60);
 
@@ -204,7 +205,7 @@ impl Shared {
                 return Err(error);
             }
             tracing::warn!(topic = self.topic, %error, "no answer about offsets yet; asking again");
-            within *= 2;
+            within = (within * 2).min(LONGEST_TRY);
             clock::sleep(STEP);
         }
     }

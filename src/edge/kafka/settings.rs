@@ -270,6 +270,10 @@ impl KafkaSettings {
         let mut config = ClientConfig::new();
         config.set("bootstrap.servers", &self.brokers).set("client.id", &self.client_id);
         config.set("socket.keepalive.enable", "true").set("socket.nagle.disable", "true");
+        // The client's own pause between two tries to reach a broker that is away grows to ten seconds, which all wait out when it is back.
+        config.set("reconnect.backoff.max.ms", "1000");
+        // A connection that went silent is given up after this; the client's own minute would be a minute without detection.
+        config.set("socket.timeout.ms", "10000");
         config.set_log_level(RDKafkaLogLevel::Notice);
         self.security.apply(&mut config)?;
         apply_overrides(&mut config, &self.librdkafka)?;
@@ -295,8 +299,6 @@ impl KafkaSettings {
         config.set("fetch.queue.backoff.ms", "5").set("queued.min.messages", "1000000");
         config.set("queued.max.messages.kbytes", number(ahead_kilobytes));
         config.set("fetch.wait.max.ms", "100").set("fetch.error.backoff.ms", "100");
-        // A connection that went silent is given up after this; the client's own minute would be a minute without detection.
-        config.set("socket.timeout.ms", "10000");
         config.set("fetch.message.max.bytes", number((ahead_kilobytes * 1024 / 4).clamp(256 * 1024, 2 * 1024 * 1024)));
         if let Some(instance) = &consumer.instance_id {
             config.set("group.instance.id", instance);

@@ -74,6 +74,10 @@ pub struct Deployment {
     pub exactly_once: bool,
     pub input: Vec<InputReport>,
     pub outputs: Vec<OutputReport>,
+    /// Verdicts that were read; packed ones are counted one by one.
+    pub verdicts: u64,
+    /// Threats and dead letters of this pipeline whose positions were compared with what is committed.
+    pub positions: u64,
     /// Input records that were looked for among verdicts and dead letters, and how many have neither.
     pub covered: u64,
     pub gaps: u64,
@@ -117,6 +121,8 @@ pub fn check(asked: &Asked) -> Result<Deployment> {
         exactly_once: standing.iter().filter_map(|standing| standing.note.as_ref()).all(|note| note.exactly_once),
         input: vec![],
         outputs: vec![],
+        verdicts: 0,
+        positions: 0,
         covered: 0,
         gaps: 0,
         findings: vec![],
@@ -125,6 +131,7 @@ pub fn check(asked: &Asked) -> Result<Deployment> {
     let mut check = Check { asked, outside, standing, report };
     check.offsets(desk.as_ref(), &stored);
     let outputs = check.outputs()?;
+    check.ahead(&outputs)?;
     check.coverage(&outputs)?;
     check.hanging()?;
     Ok(check.report)
@@ -208,6 +215,26 @@ impl Check<'_> {
         }
     }
 
+    /// No output of an event at or past `C`. Outputs and `C` are committed together, and `C` is read after them.
+    fn ahead(&mut self, outputs: &Outputs) -> Result<()> {
+        (self.report.verdicts, self.report.positions) = (outputs.verdicts, outputs.positions);
+        if !self.report.exactly_once {
+            self.report.notes.push("at least once: outputs may be ahead of the committed offsets, so these were not compared".to_owned());
+            return Ok(());
+        }
+        for (number, committed) in self.outside.committed()?.into_iter().enumerate() {
+            let partition = Partition(number as u32);
+            let (Some(committed), Some(newest)) = (committed, outputs.newest(partition)) else { continue };
+            if newest >= committed.next {
+                let text = format!("an output of the event at offset {} is published, and {} is committed", newest.0, committed.next.0);
+                let advice = "is the log being replayed on purpose (`run --from`, `state restore --to-offsets snapshot`)? Then it passes; \
+                              else offsets were set back by something else: `threatguard state verify`";
+                self.report.findings.push(Finding::new("ahead", Some(partition), text, advice));
+            }
+        }
+        Ok(())
+    }
+
     /// Each input record that was scored has one verdict or is a dead letter, unless it was late.
     fn coverage(&mut self, outputs: &Outputs) -> Result<()> {
         if outputs.has_foreign_verdicts {
@@ -215,7 +242,9 @@ impl Check<'_> {
             return Ok(());
         }
         if outputs.verdicts == 0 {
-            self.report.notes.push("no JSON verdicts are published: gaps cannot be seen (--verdicts json)".to_owned());
+            let text = "no verdicts are published (`--verdicts json` or `arrow`): whether every event was scored, and once, cannot be \
+                        seen. What could be: ids of threats, alerts and dead letters, their positions, offsets and state";
+            self.report.notes.push(text.to_owned());
             return Ok(());
         }
         let (mut gaps, mut first) = (0, None);

@@ -1,6 +1,7 @@
 //! A pipeline's state from outside: what it holds, whether it fits the group's offsets, snapshots of it, and setting it anew. Never
 //! guesses and never changes anything while the group has members.
 
+mod arrow_rows;
 pub mod deployment;
 pub mod mend;
 mod outputs;

@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use hashbrown::HashTable;
 use serde::Deserialize;
 
-use super::Target;
-use crate::core::types::{Offset, Partition};
+use super::{Target, arrow_rows};
+use crate::core::output::output_id;
+use crate::core::types::{Offset, Partition, Position};
 use crate::edge::TopicRole;
 
 /// Offsets without anything that are kept, of each partition.
@@ -53,6 +54,9 @@ pub struct Outputs {
     /// Events that came too late, by the window aggregates.
     pub late: u64,
     hashes: BTreeMap<Partition, HashTable<(u64, u64)>>,
+    /// Threats and dead letters of this pipeline, and the latest event that one speaks for.
+    pub positions: u64,
+    newest: BTreeMap<Partition, Offset>,
 }
 
 /// How far one partition of the input is spoken for.
@@ -78,6 +82,9 @@ struct Data<'a> {
     /// An alert comes again under its id when its severity has risen.
     revision: Option<u32>,
     counts: Option<LateCount>,
+    /// What a threat was found in.
+    #[serde(borrow)]
+    evidence: Option<Evidence<'a>>,
 }
 
 #[derive(Deserialize)]
@@ -89,8 +96,8 @@ struct LateCount {
 #[derive(Deserialize)]
 struct DeadLetter<'a> {
     id: &'a str,
-    #[serde(borrow)]
-    evidence: Evidence<'a>,
+    #[serde(flatten, borrow)]
+    at: Evidence<'a>,
 }
 
 #[derive(Deserialize)]
@@ -133,40 +140,68 @@ impl Outputs {
         if is_new && data.kind == Some("traffic") && data.pipeline == Some(self.pipeline.as_str()) {
             self.late += data.counts.map_or(0, |counts| counts.late);
         }
+        if let Some(evidence) = data.evidence {
+            self.speaks_for(&evidence, "threat", data.id);
+        }
         Some(())
     }
 
     fn dead_letter(&mut self, payload: &[u8], ids: &mut Ids) -> Option<()> {
-        let DeadLetter { id, evidence } = serde_json::from_slice(payload).ok()?;
-        if ids.note("dead letter", id) && evidence.topic == self.topic {
-            self.spoken.entry(Partition(evidence.partition)).or_default().push(evidence.offset);
+        let DeadLetter { id, at } = serde_json::from_slice(payload).ok()?;
+        self.speaks_for(&at, "dead_letter", id);
+        if ids.note("dead letter", id) && at.topic == self.topic {
+            self.spoken.entry(Partition(at.partition)).or_default().push(at.offset);
         }
         Some(())
     }
 
     /// Verdicts have no id but their position. Two that say the same are one that came twice; two that differ are of two pipelines.
     fn verdict(&mut self, payload: &[u8], ids: &mut Ids) -> Option<()> {
+        if !payload.starts_with(b"{") {
+            let rows = arrow_rows::rows(payload)?;
+            rows.into_iter().for_each(|row| self.position(row.partition, row.offset, row.content, ids));
+            return Some(());
+        }
         let Verdict { position: Place { partition, offset } } = serde_json::from_slice(payload).ok()?;
-        self.verdicts += 1;
         let hash = blake3::hash(payload);
-        let whole = hash.as_bytes().first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes));
-        let partition = Partition(partition);
+        let content = hash.as_bytes().first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes));
+        self.position(Partition(partition), offset, content, ids);
+        Some(())
+    }
+
+    fn position(&mut self, partition: Partition, offset: u64, content: u64, ids: &mut Ids) {
+        self.verdicts += 1;
         let place = crate::core::numeric::mix(offset);
         let hashes = self.hashes.entry(partition).or_default();
         match hashes.find(place, |(other, _)| *other == offset) {
-            Some((_, other)) if *other == whole => {
+            Some((_, other)) if *other == content => {
                 ids.duplicates += 1;
                 ids.first.get_or_insert_with(|| format!("the verdict on partition {}, offset {offset}", partition.0));
             }
             Some(_) => self.has_foreign_verdicts = true,
             None => {
-                hashes.insert_unique(place, (offset, whole), |(other, _)| crate::core::numeric::mix(*other));
+                hashes.insert_unique(place, (offset, content), |(other, _)| crate::core::numeric::mix(*other));
                 self.spoken.entry(partition).or_default().push(offset);
                 let first = self.first.entry(partition).or_insert(offset);
                 *first = offset.min(*first);
             }
         }
-        Some(())
+    }
+
+    /// Ids tell this pipeline's outputs from those of others that read the same topic.
+    fn speaks_for(&mut self, evidence: &Evidence<'_>, kind: &str, id: &str) {
+        let position = Position { partition: Partition(evidence.partition), offset: Offset(evidence.offset) };
+        if evidence.topic == self.topic && output_id(&self.pipeline, &self.topic, position, kind) == id {
+            self.positions += 1;
+            let newest = self.newest.entry(position.partition).or_insert(position.offset);
+            *newest = position.offset.max(*newest);
+        }
+    }
+
+    /// The latest event of a partition that a threat or a dead letter of this pipeline speaks for.
+    #[must_use]
+    pub fn newest(&self, partition: Partition) -> Option<Offset> {
+        self.newest.get(&partition).copied()
     }
 
     /// From the first verdict that was read up to what is committed. `None` where no verdict was read.
@@ -189,6 +224,7 @@ impl Outputs {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::output::{DeadLetterRecord, EvidenceRecord};
 
     fn verdict(offset: u64, score: u32) -> Vec<u8> {
         format!(r#"{{"position":{{"partition":0,"offset":{offset}}},"entity":"ip:10.0.0.1","score":{score}}}"#).into_bytes()
@@ -200,18 +236,38 @@ mod tests {
         for offset in [3, 4, 6, 9] {
             outputs.take(TopicRole::Verdicts, &verdict(offset, 1), &mut ids);
         }
-        let dead = br#"{"id":"d","evidence":{"topic":"in","partition":0,"offset":5}}"#;
-        outputs.take(TopicRole::DeadLetters, dead, &mut ids);
+        let at = EvidenceRecord::new("in", Position { partition: Partition(0), offset: Offset(5) });
+        let dead = serde_json::to_vec(&DeadLetterRecord::new("p", at, None, "malformed", "no JSON", b"\"\n", 2)).unwrap();
+        outputs.take(TopicRole::DeadLetters, &dead, &mut ids);
         let coverage = outputs.coverage(Partition(0), Some(Offset(11))).unwrap();
         assert_eq!(coverage.seen, 5);
         assert_eq!(coverage.missing.into_iter().map(|offset| offset.0).collect::<Vec<_>>(), [7, 8, 10]);
-        assert_eq!((ids.duplicates, outputs.has_foreign_verdicts), (0, false));
+        assert_eq!((ids.duplicates, ids.unreadable, outputs.has_foreign_verdicts), (0, 0, false));
         outputs.take(TopicRole::Verdicts, &verdict(4, 1), &mut ids);
         assert_eq!((ids.duplicates, outputs.has_foreign_verdicts), (1, false));
         outputs.take(TopicRole::Verdicts, &verdict(6, 2), &mut ids);
         assert!(outputs.has_foreign_verdicts);
-        outputs.take(TopicRole::Verdicts, b"ARROW1", &mut ids);
-        assert_eq!(ids.unreadable, 1);
+        for damaged in [&b"ARROW1"[..], &[0xff; 4], &[0xff; 12], b"\xff\xff\xff\xff\x04\0\0\0\0\0\0\0", b""] {
+            let before = ids.unreadable;
+            outputs.take(TopicRole::Verdicts, damaged, &mut ids);
+            assert_eq!(ids.unreadable, before + 1, "{damaged:?}");
+        }
+    }
+
+    #[test]
+    fn threats_of_this_pipeline_say_how_far_it_is() {
+        let (mut outputs, mut ids) = (Outputs { pipeline: "p".to_owned(), topic: "in".to_owned(), ..Outputs::default() }, Ids::default());
+        let mut take = |pipeline: &str, offset: u64| {
+            let id = output_id(pipeline, "in", Position { partition: Partition(1), offset: Offset(offset) }, "threat");
+            let evidence = format!(r#"{{"topic":"in","partition":1,"offset":{offset}}}"#);
+            let payload = format!(r#"{{"type":"threat.detected","data":{{"id":"{id}","evidence":{evidence}}}}}"#);
+            outputs.take(TopicRole::Threats, payload.as_bytes(), &mut ids);
+        };
+        take("p", 7);
+        take("p", 5);
+        take("other", 99);
+        assert_eq!((outputs.newest(Partition(1)), outputs.newest(Partition(0))), (Some(Offset(7)), None));
+        assert_eq!((outputs.positions, ids.unreadable), (2, 0));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use crate::core::types::{EventTime, Offset, Partition};
 use crate::edge::kafka::{GroupOutside, topic_id};
 use crate::edge::snapshot::{Manifest, Place};
 use crate::edge::{Committed, TopicId};
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::run::stream::note::Note;
 
 /// What was set.
@@ -46,6 +46,39 @@ pub fn rewind(target: Target, time: EventTime, place: Option<&Place>) -> Result<
         }
     };
     Ok(Rewound { moved, snapshot })
+}
+
+/// What became of the correlation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Correlation {
+    Rewound(Rewound),
+    /// Left as it is: so many members of its group are at work, for other pipelines.
+    InUse(usize),
+}
+
+/// Sets the correlation back with a pipeline. It reads the threats of that time again, from the same places of their log, so alerts
+/// that began since come again with the same ids; the threats that the pipeline publishes again come after them, under ids that
+/// count once.
+///
+/// # Errors
+/// Of brokers or store.
+pub fn rewind_correlation(target: Target, time: EventTime, place: Option<&Place>) -> Result<Correlation> {
+    let outside = match GroupOutside::open(&target.kafka, &target.topic, &target.group) {
+        // Nothing was ever published to it.
+        Err(error) if error.kind == Kind::Config => return Ok(Correlation::Rewound(Rewound { moved: vec![], snapshot: None })),
+        other => other?,
+    };
+    let members = outside.state()?.members;
+    if members > 0 {
+        return Ok(Correlation::InUse(members));
+    }
+    match place.map(|place| rewind(target.clone(), time, Some(place))) {
+        // No snapshot of then: begun anew.
+        Some(Err(error)) if error.kind == Kind::Config => {}
+        Some(rewound) => return rewound.map(Correlation::Rewound),
+        None => {}
+    }
+    rewind(target, time, None).map(Correlation::Rewound)
 }
 
 /// Where a partition begins; nothing where it stays. Offsets of a topic that is gone mean nothing, and one without a note gets one.
