@@ -281,33 +281,6 @@ impl Engine {
         self.go_over(owned, events, rejects, Self::observe_event);
     }
 
-    /// Events and rejects in the order of their offsets.
-    fn go_over(
-        &mut self,
-        owned: &mut Owned,
-        events: &[Event<'_>],
-        rejects: &[Offset],
-        mut each: impl FnMut(&mut Self, &mut Owned, usize, &Event<'_>),
-    ) {
-        self.effects.windows.clear();
-        self.effects.counts = Counts::default();
-        self.ahead.clear();
-        self.look_ahead(owned, events, AHEAD);
-        let mut rejects = rejects.iter().peekable();
-        for (index, event) in events.iter().enumerate() {
-            if index % AHEAD == 0 {
-                self.look_ahead(owned, events, index + 2 * AHEAD);
-            }
-            while let Some(at) = rejects.next_if(|at| **at < event.at.offset) {
-                self.reject(owned, *at);
-            }
-            each(self, owned, index, event);
-        }
-        for at in rejects {
-            self.reject(owned, *at);
-        }
-    }
-
     fn new_entity(&self, owned: &mut Owned, entity: &Entity<'_>) -> Slot {
         owned.table.insert(entity.key, EntityState::default(), self.exemptions.mask(entity))
     }

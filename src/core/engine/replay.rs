@@ -1,6 +1,7 @@
 //! Going over events again to make the states of then. States never depend on a score, so nothing is scored, and of a row only as
 //! much is worked out as something remembers of it.
 
+use super::ahead::AHEAD;
 use super::{Counts, Engine, Owned};
 use crate::core::event::Event;
 use crate::core::features::model_row;
@@ -24,6 +25,33 @@ impl Engine {
         self.effects.counts = counts;
         self.totals.add(counts);
         counts
+    }
+
+    /// Events and rejects in the order of their offsets.
+    pub(super) fn go_over(
+        &mut self,
+        owned: &mut Owned,
+        events: &[Event<'_>],
+        rejects: &[Offset],
+        mut each: impl FnMut(&mut Self, &mut Owned, usize, &Event<'_>),
+    ) {
+        self.effects.windows.clear();
+        self.effects.counts = Counts::default();
+        self.ahead.clear();
+        self.look_ahead(owned, events, AHEAD);
+        let mut rejects = rejects.iter().peekable();
+        for (index, event) in events.iter().enumerate() {
+            if index % AHEAD == 0 {
+                self.look_ahead(owned, events, index + 2 * AHEAD);
+            }
+            while let Some(at) = rejects.next_if(|at| **at < event.at.offset) {
+                self.reject(owned, *at);
+            }
+            each(self, owned, index, event);
+        }
+        for at in rejects {
+            self.reject(owned, *at);
+        }
     }
 
     /// What [`Engine::observe_event`] does to the states.
