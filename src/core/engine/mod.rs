@@ -19,7 +19,7 @@ pub use exempt::Exemptions;
 pub use records::VerdictRecords;
 pub use scorer::{PARTS, Rows, Scorer, Scores};
 
-use self::ahead::{AHEAD, Ahead};
+use self::ahead::Ahead;
 use self::traffic::{Traffic, Window};
 use super::ensemble::Severity;
 use super::event::{Entity, Event};
