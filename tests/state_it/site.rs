@@ -86,18 +86,6 @@ impl Site {
         found
     }
 
-    /// Ids and revisions of the alerts, in that order.
-    pub fn alerts(&self) -> Vec<(String, u64)> {
-        let found = kafka_log::found(&self.services.brokers, &self.group, Value::Null).alerts;
-        let of = |text: &String| {
-            let data = &json(text)["data"];
-            (data["id"].as_str().unwrap().to_owned(), data["revision"].as_u64().unwrap())
-        };
-        let mut alerts: Vec<_> = found.iter().map(of).collect();
-        alerts.sort_unstable();
-        alerts
-    }
-
     fn call(&self, words: &[&str]) -> Done {
         let mut command = threatguard(words);
         command.args(["--brokers", &self.services.brokers, "--redis", &self.services.redis, "--group-id", &self.group]);
