@@ -52,6 +52,9 @@ pub struct Outputs {
     pub has_foreign_verdicts: bool,
     /// Events that came too late, by the window aggregates.
     pub late: u64,
+    /// The end of the newest window that was published, of each partition; and where the windows after it begin.
+    closed: BTreeMap<Partition, String>,
+    open: BTreeMap<Partition, u64>,
     hashes: BTreeMap<Partition, HashTable<(u64, u64)>>,
 }
 
@@ -60,6 +63,8 @@ pub struct Outputs {
 pub struct Coverage {
     pub seen: u64,
     pub missing: BTreeSet<Offset>,
+    /// From here on windows are open: nobody has been told yet how many of these events were late.
+    pub open: Offset,
 }
 
 #[derive(Deserialize)]
@@ -77,7 +82,16 @@ struct Data<'a> {
     kind: Option<&'a str>,
     /// An alert comes again under its id when its severity has risen.
     revision: Option<u32>,
+    partition: Option<u32>,
+    #[serde(borrow)]
+    window: Option<Window<'a>>,
     counts: Option<LateCount>,
+}
+
+/// Times of one form, so their order is that of their text.
+#[derive(Deserialize)]
+struct Window<'a> {
+    end: &'a str,
 }
 
 #[derive(Deserialize)]
@@ -89,20 +103,15 @@ struct LateCount {
 #[derive(Deserialize)]
 struct DeadLetter<'a> {
     id: &'a str,
-    #[serde(borrow)]
-    evidence: Evidence<'a>,
-}
-
-#[derive(Deserialize)]
-struct Evidence<'a> {
-    topic: &'a str,
+    topic: String,
     partition: u32,
     offset: u64,
 }
 
 #[derive(Deserialize)]
-struct Verdict {
+struct Verdict<'a> {
     position: Place,
+    timestamp: &'a str,
 }
 
 #[derive(Deserialize)]
@@ -117,6 +126,7 @@ impl Outputs {
         Self { pipeline: target.name.clone(), topic: target.topic.clone(), ..Self::default() }
     }
 
+    /// Takes a record; those of analytics have to come before verdicts.
     pub fn take(&mut self, role: TopicRole, payload: &[u8], ids: &mut Ids) {
         let read = match role {
             TopicRole::Verdicts => self.verdict(payload, ids),
@@ -132,21 +142,25 @@ impl Outputs {
         let is_new = ids.note(&kind, data.id);
         if is_new && data.kind == Some("traffic") && data.pipeline == Some(self.pipeline.as_str()) {
             self.late += data.counts.map_or(0, |counts| counts.late);
+            if let Some((partition, window)) = data.partition.zip(data.window) {
+                let closed = self.closed.entry(Partition(partition)).or_default();
+                *closed = std::mem::take(closed).max(window.end.to_owned());
+            }
         }
         Some(())
     }
 
     fn dead_letter(&mut self, payload: &[u8], ids: &mut Ids) -> Option<()> {
-        let DeadLetter { id, evidence } = serde_json::from_slice(payload).ok()?;
-        if ids.note("dead letter", id) && evidence.topic == self.topic {
-            self.spoken.entry(Partition(evidence.partition)).or_default().push(evidence.offset);
+        let DeadLetter { id, topic, partition, offset } = serde_json::from_slice(payload).ok()?;
+        if ids.note("dead letter", id) && topic == self.topic {
+            self.spoken.entry(Partition(partition)).or_default().push(offset);
         }
         Some(())
     }
 
     /// Verdicts have no id but their position. Two that say the same are one that came twice; two that differ are of two pipelines.
     fn verdict(&mut self, payload: &[u8], ids: &mut Ids) -> Option<()> {
-        let Verdict { position: Place { partition, offset } } = serde_json::from_slice(payload).ok()?;
+        let Verdict { position: Place { partition, offset }, timestamp } = serde_json::from_slice(payload).ok()?;
         self.verdicts += 1;
         let hash = blake3::hash(payload);
         let whole = hash.as_bytes().first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes));
@@ -164,6 +178,10 @@ impl Outputs {
                 self.spoken.entry(partition).or_default().push(offset);
                 let first = self.first.entry(partition).or_insert(offset);
                 *first = offset.min(*first);
+                if self.closed.get(&partition).is_none_or(|end| timestamp >= end.as_str()) {
+                    let open = self.open.entry(partition).or_insert(offset);
+                    *open = offset.min(*open);
+                }
             }
         }
         Some(())
@@ -182,16 +200,25 @@ impl Outputs {
             missing.extend((expected..offset).take(MISSING_MAX.saturating_sub(missing.len())).map(Offset));
             expected = offset + 1;
         }
-        Some(Coverage { seen: spoken.len() as u64, missing })
+        let open = Offset(self.open.get(&partition).copied().unwrap_or(next));
+        Some(Coverage { seen: spoken.len() as u64, missing, open })
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::output::{DeadLetterRecord, EvidenceRecord};
 
     fn verdict(offset: u64, score: u32) -> Vec<u8> {
-        format!(r#"{{"position":{{"partition":0,"offset":{offset}}},"entity":"ip:10.0.0.1","score":{score}}}"#).into_bytes()
+        let (minute, place) = (offset % 60, format!(r#"{{"partition":0,"offset":{offset}}}"#));
+        format!(r#"{{"position":{place},"entity":"ip:10.0.0.1","timestamp":"2026-01-05T09:{minute:02}:00.000000Z","score":{score}}}"#)
+            .into_bytes()
+    }
+
+    fn dead_letter(topic: &str, offset: u64) -> Vec<u8> {
+        let at = EvidenceRecord { topic: topic.to_owned(), partition: 0, offset };
+        serde_json::to_vec(&DeadLetterRecord::new("p", at, None, "malformed", "a \"quoted\" word", b"x", 1)).unwrap()
     }
 
     #[test]
@@ -200,8 +227,9 @@ mod tests {
         for offset in [3, 4, 6, 9] {
             outputs.take(TopicRole::Verdicts, &verdict(offset, 1), &mut ids);
         }
-        let dead = br#"{"id":"d","evidence":{"topic":"in","partition":0,"offset":5}}"#;
-        outputs.take(TopicRole::DeadLetters, dead, &mut ids);
+        outputs.take(TopicRole::DeadLetters, &dead_letter("in", 5), &mut ids);
+        outputs.take(TopicRole::DeadLetters, &dead_letter("other", 7), &mut ids);
+        assert_eq!(ids.unreadable, 0);
         let coverage = outputs.coverage(Partition(0), Some(Offset(11))).unwrap();
         assert_eq!(coverage.seen, 5);
         assert_eq!(coverage.missing.into_iter().map(|offset| offset.0).collect::<Vec<_>>(), [7, 8, 10]);
@@ -212,6 +240,21 @@ mod tests {
         assert!(outputs.has_foreign_verdicts);
         outputs.take(TopicRole::Verdicts, b"ARROW1", &mut ids);
         assert_eq!(ids.unreadable, 1);
+    }
+
+    #[test]
+    fn what_may_still_be_told_to_be_late_is_open() {
+        let (mut outputs, mut ids) = (Outputs { pipeline: "p".to_owned(), topic: "in".to_owned(), ..Outputs::default() }, Ids::default());
+        for (id, pipeline, end) in [("a", "p", "04"), ("b", "p", "05"), ("c", "other", "30")] {
+            let window = format!(r#""window":{{"start":"2026-01-05T09:00:00.000000Z","end":"2026-01-05T09:{end}:00.000000Z"}}"#);
+            let data = format!(r#""id":"{id}","kind":"traffic","pipeline":"{pipeline}","partition":0,{window},"counts":{{"late":1}}"#);
+            outputs.take(TopicRole::Analytics, format!(r#"{{"type":"analytics.update","data":{{{data}}}}}"#).as_bytes(), &mut ids);
+        }
+        for offset in [3, 4, 6, 9] {
+            outputs.take(TopicRole::Verdicts, &verdict(offset, 1), &mut ids);
+        }
+        let coverage = outputs.coverage(Partition(0), Some(Offset(11))).unwrap();
+        assert_eq!((outputs.late, coverage.open), (2, Offset(6)));
     }
 
     #[test]
