@@ -119,7 +119,7 @@ pub struct RunArgs {
     /// Pipeline file; several run side by side
     #[arg(long, short, value_name = "FILE", required = true)]
     pub pipeline: Vec<PathBuf>,
-    /// File (plain, gzip or zstd), folder, or - for standard input, instead of Kafka
+    /// File (plain, gzip or zstd), folder (its files as one log, by time), or - for standard input, instead of Kafka
     #[arg(long, short, value_name = "PATH", conflicts_with_all = ["brokers", "redis", "group_id"])]
     pub input: Option<PathBuf>,
     /// How the input is read, over what the pipeline file says; auto looks at the first lines and says what it chose
@@ -233,6 +233,7 @@ Examples:
   threatguard train --pipeline pipelines/network.yaml --input benign.log.gz --codec zeek --out models
   threatguard simulate --benign --out benign.jsonl
   threatguard train --pipeline pipelines/identity.yaml --input benign.jsonl --codec threatguard --out models
+  threatguard train --pipeline pipelines/network.yaml --input benign.jsonl --trees model.json --out models
   threatguard train --data flows.csv.gz --label class --benign normal --out model")]
 pub struct TrainArgs {
     /// Pipeline file
@@ -247,6 +248,9 @@ pub struct TrainArgs {
     /// Folder that the bundle is put into
     #[arg(long, short, value_name = "DIR")]
     pub out: PathBuf,
+    /// Boosted trees (XGBoost's JSON, or ONNX) that were fitted to the 'features' of Arrow verdicts, whose names a bundle's manifest has
+    #[arg(long, value_name = "FILE", requires = "pipeline")]
+    pub trees: Option<PathBuf>,
     /// Stop after so many events
     #[arg(long, value_name = "EVENTS", requires = "pipeline")]
     pub limit: Option<u64>,
@@ -259,8 +263,7 @@ pub struct TrainArgs {
 
 /// Send a file to Kafka at a chosen rate
 ///
-/// Each record is framed as 'run --input' frames it, so that the log holds self-contained records, and keyed
-/// by the pipeline's entity.
+/// Each record is framed as 'run --input' frames it, so that the log holds self-contained records, and keyed by the pipeline's entity.
 #[derive(Clone, Debug, Args)]
 #[command(after_long_help = "\
 Examples:

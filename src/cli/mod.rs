@@ -9,6 +9,7 @@
 
 pub mod args;
 pub mod args_backtest;
+pub mod args_import;
 pub mod args_importance;
 pub mod args_model;
 pub mod args_retrain;
@@ -27,6 +28,7 @@ mod explain;
 mod explain_view;
 mod feedback;
 mod importance;
+mod imported;
 mod input;
 mod jobs;
 mod live_view;
