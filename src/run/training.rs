@@ -91,6 +91,7 @@ pub fn train(source: &Source<'_>, labels: &Labels, watch: &mut dyn Watch) -> Res
     let learn = |pipeline: &Pipeline| Learning::with_models(pipeline, models, labels.clone());
     let Passed { pipeline, learning, counts } = pass(source, Stage::Calibrating, watch, learn, &mut Quiet)?;
     let bundle = learning.finish_early(&pipeline)?.ok_or_else(|| nothing_learned(labels, counts))?;
+    learning.notices().iter().for_each(|notice| watch.notice(notice));
     let judgements = &labels.judgements;
     if judgements.unmet() > 0 {
         watch.notice(&format!(
