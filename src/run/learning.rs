@@ -278,7 +278,7 @@ impl Lesson {
             Self::Bundle(trainer, labels) if labels.attack(event) == Some(true) || is_exempt || labels.is_held_out(event) => trainer.skip(),
             Self::Bundle(trainer, _) => {
                 let raw = engine.scores().raw(row);
-                loud.take(event.entity.name, &raw);
+                loud.take(&event.entity, &raw);
                 trainer.push_event(event.time, &rows.model[row], &raw, &rows.signals[row], event.entity.key, rows.places[row]);
             }
             Self::Models(_, labels) if is_exempt || labels.is_held_out(event) => {}

@@ -5,8 +5,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::core::detect::{NAMES, RULES};
+use crate::core::detect::{BEACONING, NAMES, RULES};
 use crate::core::engine::PARTS;
+use crate::core::event::Entity;
 
 /// A surprise of one in ten thousand: what would be a threat before anything is learned.
 const NATS: f32 = 9.2;
@@ -32,15 +33,15 @@ struct Odd {
 
 impl Loud {
     /// Takes an event that is learned from, with the raw score of each detector.
-    pub fn take(&mut self, entity: &str, raw: &[f32; PARTS]) {
+    pub fn take(&mut self, entity: &Entity<'_>, raw: &[f32; PARTS]) {
         self.events += 1;
-        for detector in RULES.filter(|detector| raw[*detector] >= NATS) {
+        // Beacons are scored anew once it is known which destinations everybody calls.
+        for detector in RULES.filter(|detector| *detector != BEACONING && raw[*detector] >= NATS) {
             let odd = self.odd.entry(NAMES[detector]).or_default();
             odd.events += 1;
-            if let Some(count) = odd.by_entity.get_mut(entity) {
-                *count += 1;
-            } else if odd.by_entity.len() < ENTITIES_MAX {
-                odd.by_entity.insert(entity.to_owned(), 1);
+            let name = format!("{}:{}", entity.kind.as_str(), entity.name);
+            if odd.by_entity.len() < ENTITIES_MAX || odd.by_entity.contains_key(&name) {
+                *odd.by_entity.entry(name).or_default() += 1;
             }
         }
     }
@@ -70,6 +71,11 @@ impl Loud {
 mod tests {
     use super::*;
     use crate::core::detect::{FAN_OUT, ISOLATION_FOREST};
+    use crate::core::types::{EntityKey, EntityKind};
+
+    fn ip(name: &str) -> Entity<'_> {
+        Entity { kind: EntityKind::Ip, key: EntityKey(0), name }
+    }
 
     fn raw(detector: usize, score: f32) -> [f32; PARTS] {
         let mut raw = [0.0; PARTS];
@@ -80,10 +86,11 @@ mod tests {
     #[test]
     fn an_entity_that_teaches_everybody_to_scan_is_named() {
         let mut loud = Loud::default();
-        (0..20_000).for_each(|_| loud.take("ip:10.0.0.1", &raw(ISOLATION_FOREST, 40.0)));
-        (0..3).for_each(|_| loud.take("ip:10.0.0.9", &raw(FAN_OUT, 30.0)));
-        assert!(loud.notices().is_empty(), "three in twenty thousand hide nothing, and the forest learns anew");
-        (0..2).for_each(|_| loud.take("ip:10.0.0.7", &raw(FAN_OUT, NATS)));
+        (0..10_000).for_each(|_| loud.take(&ip("10.0.0.1"), &raw(ISOLATION_FOREST, 40.0)));
+        (0..10_000).for_each(|_| loud.take(&ip("10.0.0.1"), &raw(BEACONING, 40.0)));
+        (0..3).for_each(|_| loud.take(&ip("10.0.0.9"), &raw(FAN_OUT, 30.0)));
+        assert!(loud.notices().is_empty(), "three in twenty thousand hide nothing, and others learn anew");
+        (0..2).for_each(|_| loud.take(&ip("10.0.0.7"), &raw(FAN_OUT, NATS)));
         let [notice] = &loud.notices()[..] else { panic!("{:?}", loud.notices()) };
         assert!(notice.starts_with("fan_out finds 5 of 20005 events") && notice.contains("ip:10.0.0.9 (3), ip:10.0.0.7 (2):"), "{notice}");
     }
