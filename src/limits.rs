@@ -28,6 +28,9 @@ pub const EVENT_TIME_MAX_MICROS: i64 = 4_102_444_800_000_000;
 /// An event may be this much ahead of its record's own timestamp; more is clamped to it.
 pub const EVENT_AHEAD_OF_RECORD_MICROS_MAX: i64 = 24 * 3_600 * 1_000_000;
 
+/// Files of a folder that are read side by side.
+pub const FILES_OPEN_MAX: usize = 256;
+
 /// Events of one batch and one partition.
 pub const BATCH_EVENTS_MAX: usize = 8_192;
 /// Raw bytes of one batch.

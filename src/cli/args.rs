@@ -119,7 +119,7 @@ pub struct RunArgs {
     /// Pipeline file; several run side by side
     #[arg(long, short, value_name = "FILE", required = true)]
     pub pipeline: Vec<PathBuf>,
-    /// File (plain, gzip or zstd), folder, or - for standard input, instead of Kafka
+    /// File (plain, gzip or zstd), folder (its files as one log, by time), or - for standard input, instead of Kafka
     #[arg(long, short, value_name = "PATH", conflicts_with_all = ["brokers", "redis", "group_id"])]
     pub input: Option<PathBuf>,
     /// How the input is read, over what the pipeline file says; auto looks at the first lines and says what it chose
@@ -204,7 +204,7 @@ pub struct ScenarioFlags {
 Examples:
   threatguard simulate --scenario small | head -3
   threatguard simulate --out events.jsonl --labels labels.jsonl --seed 7
-  threatguard simulate --benign --days 2 --out benign.jsonl
+  threatguard simulate --benign --days 2 --out benign.jsonl --pipelines company
   threatguard simulate --only identity --out people.jsonl")]
 pub struct SimulateArgs {
     #[command(flatten)]
@@ -215,6 +215,9 @@ pub struct SimulateArgs {
     /// File of the labels, one campaign a line
     #[arg(long, value_name = "FILE")]
     pub labels: Option<PathBuf>,
+    /// Folder for the two pipeline files that come with ThreatGuard, told of this company's allowed scanners and VPN
+    #[arg(long, value_name = "DIR")]
+    pub pipelines: Option<PathBuf>,
     /// Write into this field of each event which campaign's kind it belongs to, or 'benign': for 'backtest' and 'train'
     #[arg(long, value_name = "FIELD", value_parser = super::simulate::new_field)]
     pub label: Option<String>,
@@ -231,8 +234,9 @@ pub struct SimulateArgs {
 #[command(after_long_help = "\
 Examples:
   threatguard train --pipeline pipelines/network.yaml --input benign.log.gz --codec zeek --out models
-  threatguard simulate --benign --out benign.jsonl
-  threatguard train --pipeline pipelines/identity.yaml --input benign.jsonl --codec threatguard --out models
+  threatguard simulate --benign --out benign.jsonl --pipelines company
+  threatguard train --pipeline company/identity.yaml --input benign.jsonl --codec threatguard --out models
+  threatguard train --pipeline pipelines/network.yaml --input benign.jsonl --trees model.json --out models
   threatguard train --data flows.csv.gz --label class --benign normal --out model")]
 pub struct TrainArgs {
     /// Pipeline file
@@ -247,6 +251,9 @@ pub struct TrainArgs {
     /// Folder that the bundle is put into
     #[arg(long, short, value_name = "DIR")]
     pub out: PathBuf,
+    /// Boosted trees (XGBoost's JSON, or ONNX) that were fitted to the 'features' of Arrow verdicts, whose names a bundle's manifest has
+    #[arg(long, value_name = "FILE", requires = "pipeline")]
+    pub trees: Option<PathBuf>,
     /// Stop after so many events
     #[arg(long, value_name = "EVENTS", requires = "pipeline")]
     pub limit: Option<u64>,
@@ -259,8 +266,7 @@ pub struct TrainArgs {
 
 /// Send a file to Kafka at a chosen rate
 ///
-/// Each record is framed as 'run --input' frames it, so that the log holds self-contained records, and keyed
-/// by the pipeline's entity.
+/// Each record is framed as 'run --input' frames it, so that the log holds self-contained records, and keyed by the pipeline's entity.
 #[derive(Clone, Debug, Args)]
 #[command(after_long_help = "\
 Examples:
@@ -329,39 +335,6 @@ pub struct TestArgs {
     /// Use this bundle instead of none
     #[arg(long, value_name = "DIR")]
     pub models: Option<PathBuf>,
-}
-
-/// Explain a threat: what was observed, what was expected, and how much it weighed
-#[derive(Clone, Debug, Args)]
-#[command(after_long_help = "\
-Examples:
-  threatguard explain 3fa9c2 --output out           the beginning of an id is enough
-  threatguard explain 3fa9c2e1... --threats out/threats.jsonl
-  threatguard explain 3fa9c2 --json | jq .evidence
-
-Exit code 1 when no threat has that id; the nearest ones are named.")]
-pub struct ExplainArgs {
-    #[command(flatten)]
-    pub threat: ThreatFlags,
-    /// The record itself
-    #[arg(long)]
-    pub json: bool,
-}
-
-/// Which threat, and where it is looked for.
-#[derive(Clone, Debug, Args)]
-pub struct ThreatFlags {
-    /// Id of the threat, or its beginning
-    pub id: String,
-    /// File of threats, instead of threats.jsonl in --output
-    #[arg(long, value_name = "FILE")]
-    pub threats: Option<PathBuf>,
-    /// Folder of the results; what the configuration says where left out
-    #[arg(long, value_name = "DIR")]
-    pub output: Option<PathBuf>,
-    /// Service configuration; threatguard.yaml of the working folder where left out
-    #[arg(long, value_name = "FILE")]
-    pub config: Option<PathBuf>,
 }
 
 /// Show the configuration that holds, or its JSON Schema

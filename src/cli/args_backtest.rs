@@ -15,10 +15,10 @@ use crate::config::backtest::{BacktestSettings, Bars};
 #[derive(Clone, Debug, Args)]
 #[command(after_long_help = "\
 Examples:
-  threatguard simulate --benign --out benign.jsonl
-  threatguard train -p pipelines/network.yaml -i benign.jsonl --out models
+  threatguard simulate --benign --out benign.jsonl --pipelines company
+  threatguard train -p company/network.yaml -i benign.jsonl --out models
   threatguard simulate --label label --out labelled.jsonl
-  threatguard backtest -p pipelines/network.yaml --models models -i labelled.jsonl --label label
+  threatguard backtest -p company/network.yaml --models models -i labelled.jsonl --label label --ignore background_scan
   threatguard backtest -p pipelines/network.yaml --models models -i conn.log.labeled.gz --label label \\
       --ignore Background --min-recall 0.9 --max-fpr 0.01 --junit backtest.xml
 

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
+use super::args_import::ImportArgs;
 use super::args_importance::ImportanceArgs;
 use super::args_retrain::RetrainArgs;
 
@@ -24,7 +25,8 @@ Examples:                                   (each with --models REGISTRY, and --
   threatguard model rollback                           back to the champion before
   threatguard model retrain --pipeline p.yaml --input week.jsonl     a candidate, promoted only if it is better
   threatguard model jobs                               how far retraining is, and what came of it
-  threatguard model importance --pipeline p.yaml --input labelled.jsonl --label label     what the champion looks at")]
+  threatguard model importance --pipeline p.yaml --input labelled.jsonl --label label     what the champion looks at
+  threatguard model import model.json --data benign.csv --out model  trees of XGBoost, or of an ONNX file, for 'score' and 'evaluate'")]
 pub struct ModelArgs {
     #[command(subcommand)]
     pub verb: ModelVerb,
@@ -90,6 +92,7 @@ pub enum ModelVerb {
     },
     Retrain(Box<RetrainArgs>),
     Importance(Box<ImportanceArgs>),
+    Import(Box<ImportArgs>),
     /// Retraining jobs: how far each is, and what came of it
     Jobs {
         /// Id of one

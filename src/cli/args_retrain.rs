@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::args::{ThreatFlags, codecs};
+use super::args::codecs;
+use super::args_explain::ThreatFlags;
 use crate::core::settings::Span;
 use crate::run::retrain::{BY_ENTITIES, BY_TIME};
 

@@ -44,7 +44,7 @@ Examples:
   threatguard evaluate --test-then-train --data flows.csv.gz --label class --label-delay 1000 --json measures.json
   threatguard evaluate --test-then-train --model model --history train.csv --data later.csv --label class")]
 pub struct EvaluateArgs {
-    /// Folder that 'train --data' wrote; with --test-then-train it may be left out
+    /// Folder that 'train --data' or 'model import' wrote; with --test-then-train it may be left out
     #[arg(long, value_name = "DIR", required_unless_present = "test_then_train")]
     pub model: Option<PathBuf>,
     /// Table with labels: CSV, JSON Lines or Parquet; plain, gzip or zstd
@@ -107,7 +107,7 @@ Examples:
 
 The file is CSV where its name ends in .csv, and JSON Lines otherwise.")]
 pub struct ScoreArgs {
-    /// Folder that 'train --data' wrote
+    /// Folder that 'train --data' or 'model import' wrote
     #[arg(long, value_name = "DIR")]
     pub model: PathBuf,
     /// Table: CSV, JSON Lines or Parquet; plain, gzip or zstd

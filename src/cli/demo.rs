@@ -7,12 +7,11 @@ use std::time::Instant;
 use super::args::DemoArgs;
 use super::live::{Live, RISKS_MAX};
 use super::run::{BATCH_RECORDS, sink};
-use super::{Outcome, models, output, stop};
+use super::{Outcome, company, models, output, stop};
 use crate::config::pipeline::{self, PipelineFile};
 use crate::config::service::{ServiceSettings, Verdicts};
 use crate::core::correlate::{Correlated, Correlator};
 use crate::core::output::{AlertRecord, ThreatRecord};
-use crate::core::settings::ExemptSettings;
 use crate::core::types::{EventTime, Offset};
 use crate::edge::{Publisher, clock};
 use crate::error::{Error, Result};
@@ -22,10 +21,8 @@ use crate::run::pipeline::Pipeline;
 use crate::run::summary::Summary;
 use crate::run::telemetry::Metrics;
 use crate::simulate::evaluate::{Evaluator, Finding, Period};
-use crate::simulate::{Scenario, Simulator, known};
+use crate::simulate::{Scenario, Simulator};
 
-const NETWORK: &str = include_str!("../../pipelines/network.yaml");
-const IDENTITY: &str = include_str!("../../pipelines/identity.yaml");
 /// The view is brought up to date once in so many steps.
 const STEPS_BETWEEN_VIEWS: u64 = 4;
 
@@ -37,7 +34,7 @@ pub(super) fn run(args: &DemoArgs) -> Result<Outcome> {
     start_logs(&settings.log)?;
     let scenario = args.scenario.scenario();
     let files = if args.pipeline.is_empty() {
-        built_in()?
+        company::pipelines()?
     } else {
         args.pipeline.iter().map(|file| Ok(pipeline::load(file)?)).collect::<Result<_>>()?
     };
@@ -60,23 +57,6 @@ pub(super) fn run(args: &DemoArgs) -> Result<Outcome> {
     output::print(&ended.report(&settings))?;
     args.summary.as_deref().map_or(Ok(()), |file| ended.summary.write(file))?;
     Ok(Outcome::Clean)
-}
-
-/// The two pipelines, told what the simulated company's own security team knows: its scanners and its VPN.
-fn built_in() -> Result<Vec<PipelineFile>> {
-    let here = std::path::Path::new(".");
-    let mut files = vec![];
-    for (name, text) in [("network.yaml", NETWORK), ("identity.yaml", IDENTITY)] {
-        let mut file = pipeline::parse(name, text, here)?;
-        for address in known::ALLOWED_SCANNERS.iter().chain(&known::MANAGEMENT_HOSTS) {
-            let reason = "does its work by scanning and managing".to_owned();
-            file.exempt.push(ExemptSettings { entity: format!("ip:{address}"), detectors: vec![], reason });
-        }
-        let exempt = known::VPN_ASNS.iter().chain(known::RELAY_ASNS.iter()).chain(known::SATELLITE_ASNS.iter());
-        file.detectors.behavior.travel_exempt_asns = exempt.copied().collect();
-        files.push(file);
-    }
-    Ok(files)
 }
 
 struct Ended {

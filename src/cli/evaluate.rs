@@ -6,7 +6,7 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::args_table::EvaluateArgs;
-use super::{Outcome, evaluate_stream, output};
+use super::{Outcome, evaluate_stream, imported, output};
 use crate::edge::table;
 use crate::error::{Error, Result};
 use crate::models::bundle_files;
@@ -26,6 +26,9 @@ pub(super) struct Report {
 
 pub(super) fn run(args: &EvaluateArgs) -> Result<Outcome> {
     let Some(folder) = args.model.as_deref().filter(|_| !args.stream.test_then_train) else { return evaluate_stream::run(args) };
+    if let Some(model) = imported::load(folder)? {
+        return imported::evaluated(&model, args);
+    }
     let (model, manifest) = load(folder)?;
     let mut frame = read(&model, &args.data, args.columns.as_deref())?;
     let truth = truth(&mut frame, args.label.as_deref(), args.benign.as_deref(), &manifest)?;

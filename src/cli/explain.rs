@@ -1,4 +1,4 @@
-//! `threatguard explain`: finds a threat's record in a file of threats. Rendering is [`super::explain_view`]'s.
+//! `threatguard explain`: finds a threat's record in a file of threats, or in their topic. Rendering is [`super::explain_view`]'s.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader};
@@ -6,42 +6,89 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use super::args::{ExplainArgs, ServiceFlags, ThreatFlags};
+use super::args::ServiceFlags;
+use super::args_explain::{ExplainArgs, ThreatFlags};
 use super::explain_view;
 use super::progress::Progress;
 use super::{Outcome, output};
+use crate::config::clients;
 use crate::core::printable::printable;
+use crate::edge::kafka::{KafkaSettings, read_tail};
 use crate::error::{Error, Result};
 
 /// Shorter beginnings of an id name too many threats.
 const PREFIX_CHARS_MIN: usize = 4;
 const HINTS_SHOWN: usize = 3;
+/// Records of the topic that are looked at, the newest ones.
+const RECORDS_MAX: u64 = 5_000_000;
 
 pub(super) fn run(args: &ExplainArgs) -> Result<Outcome> {
-    let file = threats_file(&args.threat)?;
-    let found = search(&file, &args.threat.id)?;
+    let threats = Threats::of(&args.threat)?;
+    let found = threats.search(&args.threat.id)?;
     match found.chosen() {
         Some(threat) if args.json => output::print(&output::inert(&format!("{:#}\n", threat.record)))?,
         Some(threat) => output::print(&explain_view::render(&threat.record, threat.resolved))?,
         None => {
-            output::print(&found.hints(&args.threat.id, &file))?;
+            output::print(&found.hints(&args.threat.id, &threats.name()))?;
             return Ok(Outcome::Findings);
         }
     }
     Ok(Outcome::Clean)
 }
 
-/// The file of threats that is named, or that of the folder of results.
-///
-/// # Errors
-/// `Config`: what says where that is.
-pub(super) fn threats_file(threat: &ThreatFlags) -> Result<PathBuf> {
-    let ThreatFlags { threats, output, config, .. } = threat.clone();
-    if let Some(file) = threats {
-        return Ok(file);
+/// Where threats are.
+pub(super) enum Threats {
+    File(PathBuf),
+    Topic(Box<KafkaSettings>, String),
+}
+
+impl Threats {
+    /// The file or topic that is named; else the file in the folder of results, or, where there is none and the configuration names
+    /// brokers, the topic.
+    ///
+    /// # Errors
+    /// `Config`: what says where that is.
+    pub(super) fn of(threat: &ThreatFlags) -> Result<Self> {
+        let ThreatFlags { threats, output, config, brokers, topic, .. } = threat.clone();
+        if let Some(file) = threats {
+            return Ok(Self::File(file));
+        }
+        let in_folder = output.is_some();
+        let settings = ServiceFlags { config, output, brokers, ..ServiceFlags::default() }.resolve()?.settings;
+        let file = settings.output.join("threats.jsonl");
+        if in_folder || settings.brokers.0.is_empty() || (threat.brokers.is_none() && file.exists()) {
+            return Ok(Self::File(file));
+        }
+        Ok(Self::Topic(Box::new(clients::connection(&settings)), topic))
     }
-    let flags = ServiceFlags { config, output, ..ServiceFlags::default() };
-    Ok(flags.resolve()?.settings.output.join("threats.jsonl"))
+
+    pub(super) fn name(&self) -> String {
+        match self {
+            Self::File(file) => file.display().to_string(),
+            Self::Topic(_, topic) => topic.clone(),
+        }
+    }
+
+    /// Looks at all of them, because a threat may be resolved far behind where it was found.
+    ///
+    /// # Errors
+    /// `Config`: they cannot be read. `Transient`: no broker answers.
+    pub(super) fn search(&self, id: &str) -> Result<Search> {
+        match self {
+            Self::File(file) => search(file, id),
+            Self::Topic(kafka, topic) => {
+                let (mut search, mut progress) = (Search::default(), Progress::new("searching", "records", None));
+                let each = |_, _, payload: &[u8]| {
+                    search.take(payload, id);
+                    progress.advance(1);
+                };
+                let tail = read_tail(kafka, topic, None, RECORDS_MAX, each)?;
+                progress.finish();
+                tail.map(|_| search)
+                    .ok_or_else(|| Error::config(format!("there is no topic {topic}; name that of the threats with --topic")))
+            }
+        }
+    }
 }
 
 /// A record that fits, and whether a later one resolves it.
@@ -71,9 +118,9 @@ impl Search {
     }
 
     /// What to try instead.
-    pub(super) fn hints(&self, id: &str, file: &Path) -> String {
+    pub(super) fn hints(&self, id: &str, place: &str) -> String {
         let mut shown = match self.fitting.len() {
-            0 => format!("no threat has the id {} in {}", printable(id), printable(&file.display().to_string())),
+            0 => format!("no threat has the id {} in {}", printable(id), printable(place)),
             many => format!("{many} threats begin with {}; write more of the id", printable(id)),
         };
         shown.push_str(&format!(" ({} looked at)\n", self.threats));
@@ -119,11 +166,7 @@ fn summary(record: &Value) -> String {
     format!("{} {} of {}, {}", text("severity"), text("type"), text("entity"), text("timestamp"))
 }
 
-/// Reads the whole file, because a threat may be resolved far behind where it was found.
-///
-/// # Errors
-/// `Config`: the file cannot be read.
-pub(super) fn search(file: &Path, id: &str) -> Result<Search> {
+fn search(file: &Path, id: &str) -> Result<Search> {
     let unread = |failure| {
         Error::config(format!("cannot read threats from {}; name the folder with --output or the file with --threats", file.display()))
             .because(failure)

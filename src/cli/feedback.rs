@@ -8,7 +8,8 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::args_retrain::VerdictArgs;
-use super::{Outcome, explain, output};
+use super::explain::Threats;
+use super::{Outcome, output};
 use crate::core::printable::printable;
 use crate::edge::clock;
 use crate::error::{Error, Result};
@@ -19,10 +20,10 @@ use crate::models::feedback::{Evidence, Feedback, Finding, Judgements};
 const FILE: &str = "feedback.jsonl";
 
 pub(super) fn run(args: &VerdictArgs) -> Result<Outcome> {
-    let threats = explain::threats_file(&args.threat)?;
-    let found = explain::search(&threats, &args.threat.id)?;
+    let threats = Threats::of(&args.threat)?;
+    let found = threats.search(&args.threat.id)?;
     let Some(threat) = found.chosen() else {
-        output::print(&found.hints(&args.threat.id, &threats))?;
+        output::print(&found.hints(&args.threat.id, &threats.name()))?;
         return Ok(Outcome::Findings);
     };
     let feedback = feedback(&threat.record, args)?;
@@ -38,8 +39,10 @@ pub(super) fn run(args: &VerdictArgs) -> Result<Outcome> {
     Ok(Outcome::Clean)
 }
 
-fn beside(threats: &Path) -> PathBuf {
-    threats.parent().map_or_else(|| PathBuf::from(FILE), |folder| folder.join(FILE))
+/// Beside the threats; in the working folder where those are in a topic.
+fn beside(threats: &Threats) -> PathBuf {
+    let folder = if let Threats::File(file) = threats { file.parent() } else { None };
+    folder.map_or_else(|| PathBuf::from(FILE), |folder| folder.join(FILE))
 }
 
 fn feedback(record: &Value, args: &VerdictArgs) -> Result<Feedback> {

@@ -9,6 +9,8 @@
 
 pub mod args;
 pub mod args_backtest;
+pub mod args_explain;
+pub mod args_import;
 pub mod args_importance;
 pub mod args_model;
 pub mod args_retrain;
@@ -20,6 +22,7 @@ pub mod output;
 pub mod progress;
 
 mod backtest;
+mod company;
 mod demo;
 mod evaluate;
 mod evaluate_stream;
@@ -27,6 +30,7 @@ mod explain;
 mod explain_view;
 mod feedback;
 mod importance;
+mod imported;
 mod input;
 mod jobs;
 mod live_view;
@@ -88,7 +92,7 @@ pub enum Verb {
     Replay(Box<args::ReplayArgs>),
     Validate(args::ValidateArgs),
     Test(args::TestArgs),
-    Explain(args::ExplainArgs),
+    Explain(args_explain::ExplainArgs),
     Verdict(args_retrain::VerdictArgs),
     Model(args_model::ModelArgs),
     State(Box<args_state::StateArgs>),

@@ -5,7 +5,7 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::args_model::{ModelArgs, ModelVerb, RegistryFlags};
-use super::{Outcome, importance, model_view, models, output, retrain};
+use super::{Outcome, importance, imported, model_view, models, output, retrain};
 use crate::edge::clock;
 use crate::error::{Error, Result};
 use crate::models::bundle::{Manifest, Origin};
@@ -69,6 +69,7 @@ pub(super) fn run(args: &ModelArgs) -> Result<Outcome> {
         ModelVerb::Rollback { flags } => rollback(flags),
         ModelVerb::Retrain(args) => retrain::run(args),
         ModelVerb::Importance(args) => importance::run(args),
+        ModelVerb::Import(args) => imported::import(args),
         ModelVerb::Jobs { job, flags } => retrain::jobs(job.as_deref(), flags),
         ModelVerb::Diff { from, to, flags } => {
             let shelf = shelf(flags)?;

@@ -5,11 +5,14 @@ use std::fmt::Write;
 use serde_json::json;
 
 use super::args_table::ScoreArgs;
-use super::{Outcome, evaluate, output};
+use super::{Outcome, evaluate, imported, output};
 use crate::error::Result;
 use crate::models::table::model::{Scored, TableModel};
 
 pub(super) fn run(args: &ScoreArgs) -> Result<Outcome> {
+    if let Some(model) = imported::load(&args.model)? {
+        return imported::scored(&model, args);
+    }
     let (model, _) = evaluate::load(&args.model)?;
     let frame = evaluate::read(&model, &args.data, args.columns.as_deref())?;
     let scored = model.score(&frame)?;

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use super::args::{ScenarioFlags, SimulateArgs};
 use super::progress::Progress;
-use super::{Outcome, output};
+use super::{Outcome, company, output};
 use crate::core::event::FieldId;
 use crate::core::types::MICROS_PER_DAY;
 use crate::error::{Error, Result};
@@ -45,6 +45,7 @@ pub(super) fn new_field(name: &str) -> Result<String, String> {
 }
 
 pub(super) fn run(args: &SimulateArgs) -> Result<Outcome> {
+    args.pipelines.as_deref().map_or(Ok(()), company::write)?;
     let scenario = args.scenario.scenario();
     let mut simulator = Simulator::new(&scenario)?;
     match &args.out {

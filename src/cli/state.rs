@@ -8,7 +8,7 @@ use crate::config::pipeline;
 use crate::edge::snapshot::Place;
 use crate::error::{Error, Result};
 use crate::run::state::restore::ToOffsets;
-use crate::run::state::{Desk, Target};
+use crate::run::state::{Desk, Target, folder_of};
 
 pub(super) fn run(args: &StateArgs) -> Result<Outcome> {
     match &args.verb {
@@ -82,7 +82,8 @@ fn entity(name: &str, flags: &StateFlags) -> Result<Outcome> {
 }
 
 fn list(place: &str, flags: &StateFlags) -> Result<Outcome> {
-    let snapshots = Place::open(place)?.list(&target(flags)?.folder())?;
+    let folder = folder_of(&flags.service.resolve()?.settings, &pipeline::load(&flags.pipeline)?, flags.correlation);
+    let snapshots = Place::open(place)?.list(&folder)?;
     show(flags, &snapshots, || state_view::snapshots(&snapshots))
 }
 

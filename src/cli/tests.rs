@@ -8,8 +8,9 @@ use ratatui::backend::TestBackend;
 use serde_json::{Value, json};
 
 use super::args::{DemoArgs, ReplayArgs, RunArgs, ServiceFlags, TestArgs, TrainArgs};
+use super::explain::Threats;
 use super::live::{Live, LiveState, THREATS_MAX};
-use super::{Cli, explain, explain_view, live_view};
+use super::{Cli, explain_view, live_view};
 use crate::core::output::{EvidenceRecord, Severity, ThreatRecord, ThreatStatus};
 use crate::core::printable::is_unsafe;
 use crate::core::types::{EventTime, Position};
@@ -147,18 +148,18 @@ fn a_threat_is_found_by_its_id_or_the_beginning_of_it() {
         line("aaaa2222", "threat.resolved"),
     ];
     std::fs::write(&file, lines.join("\n")).unwrap();
-    let resolved = |id: &str| explain::search(&file, id).unwrap().chosen().map(|found| found.resolved);
+    let resolved = |id: &str| Threats::File(file.clone()).search(id).unwrap().chosen().map(|found| found.resolved);
     assert_eq!(resolved("aaaa2222"), Some(true));
     assert_eq!(resolved("aaaa1"), Some(false));
     assert_eq!(resolved("aaaa"), None, "two of them");
     assert_eq!(resolved("b"), None, "too short to mean one");
-    let hints = |id: &str| explain::search(&file, id).unwrap().hints(id, &file);
+    let hints = |id: &str| Threats::File(file.clone()).search(id).unwrap().hints(id, "threats.jsonl");
     assert!(
         hints("aaaa").starts_with("2 threats begin with aaaa; write more of the id (4 looked at)\n  aaaa1111  high port_scan of user:x")
     );
     let unknown = hints("bbbb4\x1b");
     assert!(unknown.starts_with("no threat has the id bbbb4\\u{1b} in ") && unknown.contains("\n  bbbb3333  "), "{unknown}");
-    assert_eq!(explain::search(Path::new("/absent"), "x").unwrap_err().kind, crate::error::Kind::Config);
+    assert_eq!(Threats::File("/absent".into()).search("x").unwrap_err().kind, crate::error::Kind::Config);
 }
 
 fn busy_state() -> LiveState {

@@ -11,6 +11,7 @@ pub mod drift;
 pub mod feedback;
 pub mod forest_fit;
 pub mod importance;
+pub mod imported;
 pub mod lstm_fit;
 pub mod matrix;
 pub mod prevalence_count;

@@ -18,6 +18,7 @@ use crate::models::sample::{Fitted, Sample};
 use crate::models::train::{FOREST_ROWS_MIN, TrainOptions, Trainer};
 use crate::run::drift::Monitor;
 use crate::run::labels::Labels;
+use crate::run::loud::Loud;
 use crate::run::pipeline::Pipeline;
 use crate::run::recalibration::Rolling;
 use crate::run::shadow::Shadow;
@@ -37,6 +38,7 @@ pub struct Learning {
     /// Grows with every change of the shadow.
     shadows: AtomicU64,
     open: Mutex<Option<Open>>,
+    loud: Mutex<Loud>,
     wanted: u64,
     folder: Option<PathBuf>,
 }
@@ -108,10 +110,17 @@ impl Learning {
             rolling: Mutex::default(),
             shadow: Mutex::default(),
             shadows: AtomicU64::new(0),
+            loud: Mutex::default(),
             open: Mutex::new(lesson.map(|lesson| Open { lesson, reserved: 0 })),
             wanted: pipeline.settings.learning.events,
             folder,
         }
+    }
+
+    /// What people should know of the events that a bundle was learned from.
+    #[must_use]
+    pub fn notices(&self) -> Vec<String> {
+        lock(&self.loud).notices()
     }
 
     /// What [`Learning::sampling`] has collected.
@@ -220,15 +229,18 @@ impl Learning {
         let Some(open) = held.as_mut() else { return Ok(None) };
         open.reserved -= std::mem::take(&mut reserved.events);
         let ScoredPart { engine, events, verdicts } = scored;
+        let mut loud = lock(&self.loud);
         for verdict in verdicts {
-            open.lesson.take(engine, &events[verdict.event as usize], verdict.row as usize);
+            open.lesson.take(engine, &events[verdict.event as usize], verdict.row as usize, &mut loud);
         }
+        drop(loud);
         let Lesson::Bundle(trainer, _) = &open.lesson else { return Ok(None) };
         if open.missing(self.wanted) > 0 {
             return Ok(None);
         }
         let bundle = self.finish(pipeline, trainer)?;
         *held = None;
+        self.notices().iter().for_each(|notice| tracing::warn!(pipeline = pipeline.file.name, "{notice}"));
         Ok(Some(bundle))
     }
 
@@ -257,7 +269,7 @@ impl Learning {
 }
 
 impl Lesson {
-    fn take(&mut self, engine: &Engine, event: &Event<'_>, row: usize) {
+    fn take(&mut self, engine: &Engine, event: &Event<'_>, row: usize, loud: &mut Loud) {
         let rows = engine.rows();
         // An exempt entity does things on purpose that nobody else may do: learning from it would excuse everybody.
         let is_exempt = rows.signals[row][Signal::Exempt as usize] != 0.0;
@@ -266,6 +278,7 @@ impl Lesson {
             Self::Bundle(trainer, labels) if labels.attack(event) == Some(true) || is_exempt || labels.is_held_out(event) => trainer.skip(),
             Self::Bundle(trainer, _) => {
                 let raw = engine.scores().raw(row);
+                loud.take(&event.entity, &raw);
                 trainer.push_event(event.time, &rows.model[row], &raw, &rows.signals[row], event.entity.key, rows.places[row]);
             }
             Self::Models(_, labels) if is_exempt || labels.is_held_out(event) => {}

@@ -18,6 +18,8 @@ pub mod training;
 pub mod worker;
 
 pub mod logs;
+pub mod loud;
+pub mod merged;
 pub mod summary;
 pub mod telemetry;
 

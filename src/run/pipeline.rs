@@ -16,7 +16,7 @@ use crate::core::ensemble::{Ensemble, SeverityThresholds};
 use crate::core::event::Record;
 use crate::core::features::row::MODEL_WIDTH;
 use crate::core::intel::geo::{GeoLookup, NoGeo};
-use crate::core::intel::{IntelBuilder, IntelSet, ListKind, Purpose, parse_list};
+use crate::core::intel::{IntelBuilder, IntelSet, ListKind, ParsedList, Purpose, parse_list};
 use crate::core::sanitize::Sanitizer;
 use crate::core::settings::CoreSettings;
 use crate::edge::geoip::GeoDatabases;
@@ -144,13 +144,28 @@ fn load_intel(settings: &CoreSettings) -> Result<IntelSet> {
     let intel = &settings.detectors.threat_intel;
     let mut builder = IntelBuilder::new();
     for list in intel.lists.iter().filter(|_| intel.enabled) {
-        let parsed = parse_list(&list.name, ListKind::Auto, &read_text(&list.path)?);
+        let parsed = told(parse_list(&list.name, ListKind::Auto, &read_text(&list.path)?), &list.path)?;
         builder.add(parsed, Purpose::Threat, list.confidence)?;
     }
     for path in &intel.allow {
-        builder.add(parse_list(path, ListKind::Auto, &read_text(path)?), Purpose::Exempt, 1.0)?;
+        builder.add(told(parse_list(path, ListKind::Auto, &read_text(path)?), path)?, Purpose::Exempt, 1.0)?;
     }
     Ok(builder.build())
+}
+
+/// Says what was read of a list. One that holds something else is refused: nobody would notice that it finds nothing.
+fn told(list: ParsedList, path: &str) -> Result<ParsedList> {
+    let ParsedList { name, entries, rejected, examples } = &list;
+    let first = examples.first().map_or_else(String::new, |line| format!("line {} is '{}': {}", line.line, line.text, line.reason));
+    if entries.is_empty() && *rejected > 0 {
+        return Err(Error::config(format!("{path} names no address, network, domain or hash, so it is no list of indicators; {first}")));
+    }
+    if entries.is_empty() || *rejected > 0 {
+        tracing::warn!(list = name, path, entries = entries.len(), left_out = rejected, first, "a list of indicators is not used whole");
+    } else {
+        tracing::info!(list = name, path, entries = entries.len(), "list of indicators read");
+    }
+    Ok(list)
 }
 
 /// A list's text, unpacked; bounded, because a small file may unpack to anything.

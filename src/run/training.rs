@@ -8,6 +8,7 @@ use std::sync::Arc;
 use crate::config::pipeline::PipelineFile;
 use crate::config::service::Verdicts;
 use crate::core::correlate::Correlator;
+use crate::core::detect::trees::Trees;
 use crate::core::engine::Counts;
 use crate::edge::discard::Discard;
 use crate::error::{Error, Result};
@@ -46,6 +47,8 @@ pub struct Source<'s> {
     pub is_once: bool,
     /// Events to stop after.
     pub limit: u64,
+    /// Trees that were fitted elsewhere.
+    pub trees: Option<Arc<Trees>>,
 }
 
 impl<'s> Source<'s> {
@@ -53,7 +56,7 @@ impl<'s> Source<'s> {
     #[must_use]
     pub fn whole(mut file: PipelineFile, open: &'s dyn Fn(PipelineFile) -> Result<(Arc<Pipeline>, FramedInput)>, is_once: bool) -> Self {
         file.learning.events = u64::MAX;
-        Self { file, open, is_once, limit: u64::MAX }
+        Self { file, open, is_once, limit: u64::MAX, trees: None }
     }
 
     /// Opens it once more.
@@ -83,10 +86,12 @@ pub struct Trained {
 /// # Errors
 /// The input cannot be read, or there is nothing to learn from.
 pub fn train(source: &Source<'_>, labels: &Labels, watch: &mut dyn Watch) -> Result<Trained> {
-    let models = fit_models(source, labels, watch)?;
+    let mut models = fit_models(source, labels, watch)?;
+    models.trees = source.trees.clone().or(models.trees);
     let learn = |pipeline: &Pipeline| Learning::with_models(pipeline, models, labels.clone());
     let Passed { pipeline, learning, counts } = pass(source, Stage::Calibrating, watch, learn, &mut Quiet)?;
     let bundle = learning.finish_early(&pipeline)?.ok_or_else(|| nothing_learned(labels, counts))?;
+    learning.notices().iter().for_each(|notice| watch.notice(notice));
     let judgements = &labels.judgements;
     if judgements.unmet() > 0 {
         watch.notice(&format!(
@@ -109,7 +114,8 @@ fn nothing_learned(labels: &Labels, counts: Counts) -> Error {
 /// First pass: what looks at sequences and labels.
 fn fit_models(source: &Source<'_>, labels: &Labels, watch: &mut dyn Watch) -> Result<Fitted> {
     let file = &source.file;
-    let wanted = file.detectors.lstm_autoencoder.enabled || (file.detectors.boosted_trees.enabled && labels.tell_attacks());
+    let fits_trees = file.detectors.boosted_trees.enabled && labels.tell_attacks() && source.trees.is_none();
+    let wanted = file.detectors.lstm_autoencoder.enabled || fits_trees;
     if !wanted {
         return Ok(Fitted::default());
     }
@@ -134,7 +140,7 @@ fn fit_models(source: &Source<'_>, labels: &Labels, watch: &mut dyn Watch) -> Re
     let detectors = &pipeline.settings.detectors;
     fitted.lstm.take_if(|_| !detectors.lstm_autoencoder.enabled);
     fitted.trees.take_if(|_| !detectors.boosted_trees.enabled);
-    if labels.tell_attacks() && fitted.trees.is_none() && detectors.boosted_trees.enabled {
+    if fits_trees && fitted.trees.is_none() {
         watch.notice("too few labelled events of both kinds for boosted trees: at least 50 of each are needed");
     }
     Ok(fitted)

@@ -11,6 +11,7 @@ mod first_verdict;
 mod hot_swap;
 mod kafka_log;
 mod lifecycle;
+mod newcomer;
 #[path = "../support/object_store.rs"]
 mod object_store;
 mod pipelines;

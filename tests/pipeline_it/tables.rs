@@ -113,6 +113,52 @@ fn without_labels_learning_is_unsupervised() {
     assert!(report["ensemble"]["rocAuc"].as_f64().unwrap() > 0.75, "{report}");
 }
 
+#[test]
+fn trees_of_other_libraries_are_imported_and_predict_what_those_predict() {
+    let bench = Workbench::new();
+    for (folder, name, file) in [("xgboost", "logistic", "logistic.json"), ("onnx", "random-forest", "random-forest.onnx")] {
+        let vectors = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors").join(folder);
+        let expected = json(&std::fs::read_to_string(vectors.join(format!("{name}.vectors.json"))).unwrap());
+        let rows = expected["rows"].as_array().unwrap();
+        let width = rows[0].as_array().unwrap().len();
+        let names = (0..width).map(|column| format!("c{column}")).collect::<Vec<_>>().join(",");
+        let cell = |value: &Value| value.as_f64().map_or(String::new(), |value| value.to_string());
+        let line = |row: &Value| row.as_array().unwrap().iter().map(cell).collect::<Vec<_>>().join(",");
+        let lines: Vec<String> = rows.iter().map(line).collect();
+        let data = bench.write("rows.csv", format!("{names}\n{}\n", lines.join("\n")));
+        let (file, model, scores) = (vectors.join(file), bench.text(name), bench.text("scores.jsonl"));
+        let file = file.to_str().unwrap();
+        run(&["model", "import", file, "--out", &model]).fails(2, &["--features"]);
+        run(&["model", "import", file, "--features", "c0,c1", "--out", &model]).fails(2, &["2", "--features"]);
+        run(&["model", "import", file, "--features", &names, "--out", &model]).ok();
+        run(&["score", "--model", &model, "--data", &data, "--out", &scores]).ok();
+        let found: Vec<Value> = std::fs::read_to_string(&scores).unwrap().lines().map(json).collect();
+        assert_eq!(found.len(), rows.len());
+        for (found, expected) in found.iter().zip(expected["predictions"].as_array().unwrap()) {
+            let (found, expected) = (found["score"].as_f64().unwrap(), expected.as_f64().unwrap());
+            assert!((found - expected).abs() < 1e-5, "{name}: {found} {expected}");
+        }
+        run(&["model", "importance", "--model", &model, "--data", &data, "--label", "c0"]).fails(2, &["imported"]);
+
+        // Calibrated on rows of which the benign ones are told apart, it is measured as a model of our own.
+        let labelled = lines.iter().cycle().take(2_000).enumerate().fold(format!("{names},label\n"), |text, (row, line)| {
+            let attack = found[row % found.len()]["alert"].as_bool().unwrap() && row % 7 != 0;
+            text + line + if attack { ",attack\n" } else { ",normal\n" }
+        });
+        let (labelled, report) = (bench.write("labelled.csv", labelled), bench.text("report.json"));
+        let out = bench.text(&format!("{name}-calibrated"));
+        run(&["model", "import", file, "--features", &names, "--data", &labelled, "--label", "label", "--out", &out]).ok();
+        run(&["evaluate", "--model", &out, "--data", &labelled, "--json", &report]).ok();
+        let report = json(&std::fs::read_to_string(&report).unwrap());
+        assert_eq!(report["ensemble"], report["members"]["boosted_trees"]);
+        let fpr = report["ensemble"]["deployed"]["fpr"].as_f64().unwrap();
+        assert!(report["ensemble"]["rocAuc"].as_f64().unwrap() > 0.9 && fpr <= 0.008, "{report}");
+        run(&["score", "--model", &out, "--data", &data, "--out", &scores]).ok();
+        let first = json(std::fs::read_to_string(&scores).unwrap().lines().next().unwrap());
+        assert!(first["pValue"].as_f64().is_some_and(|p| (0.0..=1.0).contains(&p)), "{first}");
+    }
+}
+
 /// Rows as collections of flows have them: spaces in the header, which comes again within the file, a number for each row, an attack's
 /// category beside the label, infinite and missing rates, hexadecimal ports, addresses, a column that never changes, pages as text.
 fn odd(rows: u64) -> String {

@@ -44,6 +44,17 @@ fn gaps_and_hanging_transactions_are_found() {
     assert_eq!((found.code, codes(&found)), (Some(1), vec!["gaps".to_owned(), "transaction".to_owned()]), "{}", found.out);
     hanging.abort_transaction(Duration::from_secs(30)).unwrap();
     assert_eq!(codes(&site.verify(&quick)), ["gaps"]);
+
+    // A threat is explained from its topic, too.
+    let plain: BaseProducer = ClientConfig::new().set("bootstrap.servers", &site.services.brokers).create().unwrap();
+    let threat =
+        br#"{"type":"threat.detected","data":{"id":"feed5eed00000000","severity":"low","type":"beaconing","entity":"ip:10.0.0.7"}}"#;
+    plain.send(BaseRecord::<(), [u8]>::to(&topic).payload(threat)).map_err(|(error, _)| error).unwrap();
+    plain.flush(Duration::from_secs(30)).unwrap();
+    let explain = |id: &str| crate::process::run(&["explain", id, "--brokers", &site.services.brokers, "--topic", &topic]);
+    assert!(explain("feed5").ok().out.contains("ip:10.0.0.7"));
+    let unknown = explain("feed6");
+    assert!(unknown.code == Some(1) && unknown.out.contains("feed5eed00000000"), "{}", unknown.out);
 }
 
 /// A record that nobody can read: it has a dead letter and no verdict.

@@ -22,6 +22,7 @@ pub struct Input {
     stop: Arc<AtomicBool>,
 }
 
+#[derive(Clone)]
 enum Source {
     Path(PathBuf),
     Stdin,
@@ -34,6 +35,14 @@ pub struct InputFile {
     /// Whether more may arrive later (standard input): readers hand on what is there instead of waiting for more.
     pub live: bool,
     pub reader: Box<dyn BufRead + Send>,
+}
+
+impl InputFile {
+    /// The error for a file whose end cannot be reached.
+    #[must_use]
+    pub fn broken_off(&self, error: io::Error) -> Error {
+        Error::permanent(format!("cannot read {} to its end; is it complete and not damaged?", self.name)).because(error)
+    }
 }
 
 /// How far reading has come, in bytes of the files themselves (compressed ones count compressed).
@@ -112,8 +121,24 @@ fn cannot_read(path: &Path, error: io::Error) -> Error {
 impl Input {
     /// Opens the next file; `None` after the last.
     pub fn next_file(&mut self) -> Result<Option<InputFile>> {
-        let Some(source) = self.rest.pop_front() else { return Ok(None) };
-        let (name, live, reader): (_, _, Box<dyn Read + Send>) = match source {
+        self.rest.pop_front().map(|source| self.opened(&source, &self.bytes_read)).transpose()
+    }
+
+    /// Files that `next_file` has not opened.
+    #[must_use]
+    pub fn files(&self) -> usize {
+        self.rest.len()
+    }
+
+    /// Opens the file at this place among those, which stays among them. Only what is counted is progress.
+    pub fn open(&self, place: usize, is_counted: bool) -> Result<InputFile> {
+        let source = self.rest.get(place).ok_or_else(|| Error::bug(format!("there is no file {place}")))?;
+        let (counted, uncounted) = (&self.bytes_read, &Arc::default());
+        self.opened(source, if is_counted { counted } else { uncounted })
+    }
+
+    fn opened(&self, source: &Source, count: &Arc<AtomicU64>) -> Result<InputFile> {
+        let (name, live, reader): (_, _, Box<dyn Read + Send>) = match source.clone() {
             Source::Stdin => {
                 let name = "standard input".to_owned();
                 let live = Live::start(&name, Arc::clone(&self.stop), || Ok(io::stdin()))?;
@@ -129,9 +154,9 @@ impl Input {
                 (path.display().to_string(), false, Box::new(file))
             }
         };
-        let counted = Counted { inner: reader, count: self.bytes_read.clone() };
+        let counted = Counted { inner: reader, count: count.clone() };
         let reader = decompress(counted).map_err(|error| Error::config(format!("cannot read {name}")).because(error))?;
-        Ok(Some(InputFile { name, live, reader }))
+        Ok(InputFile { name, live, reader })
     }
 
     #[must_use]

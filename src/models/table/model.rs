@@ -193,6 +193,9 @@ fn checked(bytes: &[u8]) -> Result<Manifest> {
         kind: String,
     }
     let head: Head = parse(MANIFEST_FILE, bytes)?;
+    if head.kind == crate::models::imported::KIND {
+        return Err(Error::config("this is an imported model, which can be evaluated and scored with, and no more"));
+    }
     if head.kind != KIND {
         return Err(Error::config("this is the model bundle of a pipeline, not of a table; train one with 'threatguard train --data'"));
     }

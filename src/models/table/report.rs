@@ -6,6 +6,8 @@ use std::collections::BTreeMap;
 
 /// False-positive rates at which the true-positive rate is told.
 pub const RATES: [(&str, f64); 4] = [("0.001", 0.001), ("0.008", 0.008), ("0.01", 0.01), ("0.05", 0.05)];
+/// Below so many expected misses the logit interval means nothing.
+const EVENTS_FOR_LOGIT: f64 = 5.0;
 /// Of the normal distribution, for 95 %.
 const Z: f64 = 1.959_963_984_540_054;
 
@@ -207,10 +209,12 @@ pub fn wilson(hits: u64, of: u64) -> [f64; 2] {
     [(centre - half).max(0.0), (centre + half).min(1.0)]
 }
 
-/// Source: Boyd, Eng, Page, "Area under the Precision-Recall Curve: Point Estimates and Confidence Intervals", ECML 2013.
+/// Source: Boyd, Eng, Page, "Area under the Precision-Recall Curve: Point Estimates and Confidence Intervals", ECML 2013. Near the ends
+/// that interval is all of 0 to 1; there the area is taken as a share of the attacks.
 fn logit_interval(area: f64, attacks: u64) -> [f64; 2] {
-    if area <= 0.0 || area >= 1.0 || attacks == 0 {
-        return [area, area];
+    if attacks as f64 * area * (1.0 - area) < EVENTS_FOR_LOGIT {
+        let [low, high] = wilson(libm::round(area * attacks as f64) as u64, attacks);
+        return [low.min(area), high.max(area)];
     }
     let (middle, error) = (libm::log(area / (1.0 - area)), 1.0 / libm::sqrt(attacks as f64 * area * (1.0 - area)));
     [middle - Z * error, middle + Z * error].map(|x| 1.0 / (1.0 + libm::exp(-x)))
@@ -254,6 +258,14 @@ mod tests {
         let scores: Vec<f32> = (0..200).map(|i| if i % 2 == 0 || i == 1 { 1.0 } else { 0.0 }).collect();
         let m = measure(&scores, &truth(&labels), 0.5);
         assert!(m.tpr_at_fpr["0.008"].abs() < 1e-12 && (m.tpr_at_fpr["0.01"] - 1.0).abs() < 1e-12);
+    }
+
+    #[test]
+    fn an_area_near_one_has_an_interval_near_one() {
+        let [low, high] = logit_interval(1.0 - 1e-15, 500);
+        assert!(low > 0.99 && high >= 1.0 - 1e-15, "{low} {high}");
+        let [low, high] = logit_interval(0.9, 500);
+        assert!((low - 0.871).abs() < 1e-3 && (high - 0.923).abs() < 1e-3, "{low} {high}");
     }
 
     #[test]

@@ -10,7 +10,7 @@ use arrow::ipc::root_as_message;
 use arrow::record_batch::RecordBatch;
 
 use crate::core::numeric::{hash_bytes, mix};
-use crate::core::types::Partition;
+use crate::core::types::{EventTime, Partition};
 
 /// Before each message of a stream, and its end.
 const CONTINUATION: [u8; 4] = [0xff; 4];
@@ -20,6 +20,7 @@ const CONTINUATION: [u8; 4] = [0xff; 4];
 pub(super) struct Row {
     pub partition: Partition,
     pub offset: u64,
+    pub time: EventTime,
     /// Of what it says, so that one that comes again is told from another one of the same position.
     pub content: u64,
 }
@@ -82,7 +83,7 @@ fn take(batch: &RecordBatch, found: &mut Vec<Row>) -> Option<()> {
             models.value(row),
         ];
         let content = parts.into_iter().fold(0, |hash, part| mix(hash ^ part));
-        Row { partition: Partition(partitions.value(row)), offset: offsets.value(row), content }
+        Row { partition: Partition(partitions.value(row)), offset: offsets.value(row), time: EventTime(times.value(row)), content }
     }));
     Some(())
 }

@@ -81,6 +81,8 @@ pub struct Deployment {
     /// Input records that were looked for among verdicts and dead letters, and how many have neither.
     pub covered: u64,
     pub gaps: u64,
+    /// More that have neither, which may have been late: their windows of the analytics are not published yet.
+    pub undecided: u64,
     pub findings: Vec<Finding>,
     /// What could not be checked, and why.
     pub notes: Vec<String>,
@@ -125,6 +127,7 @@ pub fn check(asked: &Asked) -> Result<Deployment> {
         positions: 0,
         covered: 0,
         gaps: 0,
+        undecided: 0,
         findings: vec![],
         notes: vec![],
     };
@@ -247,10 +250,11 @@ impl Check<'_> {
             self.report.notes.push(text.to_owned());
             return Ok(());
         }
-        let (mut gaps, mut first) = (0, None);
+        let (mut gaps, mut undecided, mut first) = (0, 0, None);
         for (number, standing) in self.standing.iter().enumerate() {
             let partition = Partition(number as u32);
-            let (Some(next), Some(Coverage { seen, missing })) = (standing.next(), outputs.coverage(partition, standing.next())) else {
+            let (Some(next), Some(Coverage { seen, missing, open })) = (standing.next(), outputs.coverage(partition, standing.next()))
+            else {
                 continue;
             };
             self.report.covered += seen;
@@ -261,10 +265,17 @@ impl Check<'_> {
                 self.report.notes.push(format!("partition {number}: only the first {GAPS_LOOKED_AT_MAX} gaps were looked at"));
             }
             let real = existing(&self.asked.target.kafka, &self.asked.target.topic, partition, &looked)?;
-            gaps += real.len() as u64;
-            first = first.or(real.first().map(|offset| (partition, *offset)));
+            let told = real.iter().filter(|offset| **offset < open).count();
+            gaps += told as u64;
+            undecided += (real.len() - told) as u64;
+            first = first.or(real.first().filter(|offset| **offset < open).map(|offset| (partition, *offset)));
         }
-        self.report.gaps = gaps;
+        (self.report.gaps, self.report.undecided) = (gaps, undecided);
+        if undecided > 0 {
+            let text =
+                format!("{undecided} of the newest input records have no verdict; whether they were late is told when their window ends");
+            self.report.notes.push(text);
+        }
         let late = outputs.late;
         match first {
             Some((partition, offset)) if gaps > late => {

@@ -76,8 +76,21 @@ impl Target {
     /// Its folder among snapshots.
     #[must_use]
     pub fn folder(&self) -> String {
-        format!("{}.{}", self.name, self.topic).replace(['/', '\\'], "_")
+        folder(&self.name, &self.topic)
     }
+}
+
+/// The folder of a pipeline, or of the correlation of its threats, among snapshots: to be known without any service.
+#[must_use]
+pub fn folder_of(settings: &ServiceSettings, file: &PipelineFile, is_correlation: bool) -> String {
+    if is_correlation {
+        return folder(CORRELATION, &clients::producer(settings, file).topics.threats);
+    }
+    folder(&file.name, &clients::consumer(settings, file).topic)
+}
+
+fn folder(name: &str, topic: &str) -> String {
+    format!("{name}.{topic}").replace(['/', '\\'], "_")
 }
 
 /// The clients to look and to mend with.

@@ -6,7 +6,7 @@ use hashbrown::HashTable;
 use serde::Deserialize;
 
 use super::{Target, arrow_rows};
-use crate::core::output::output_id;
+use crate::core::output::{output_id, time_text};
 use crate::core::types::{Offset, Partition, Position};
 use crate::edge::TopicRole;
 
@@ -53,6 +53,9 @@ pub struct Outputs {
     pub has_foreign_verdicts: bool,
     /// Events that came too late, by the window aggregates.
     pub late: u64,
+    /// The end of the newest window that was published, of each partition; and where the windows after it begin.
+    closed: BTreeMap<Partition, String>,
+    open: BTreeMap<Partition, u64>,
     hashes: BTreeMap<Partition, HashTable<(u64, u64)>>,
     /// Threats and dead letters of this pipeline, and the latest event that one speaks for.
     pub positions: u64,
@@ -64,6 +67,8 @@ pub struct Outputs {
 pub struct Coverage {
     pub seen: u64,
     pub missing: BTreeSet<Offset>,
+    /// From here on windows are open: nobody has been told yet how many of these events were late.
+    pub open: Offset,
 }
 
 #[derive(Deserialize)]
@@ -81,10 +86,19 @@ struct Data<'a> {
     kind: Option<&'a str>,
     /// An alert comes again under its id when its severity has risen.
     revision: Option<u32>,
+    partition: Option<u32>,
+    #[serde(borrow)]
+    window: Option<Window<'a>>,
     counts: Option<LateCount>,
     /// What a threat was found in.
     #[serde(borrow)]
     evidence: Option<Evidence<'a>>,
+}
+
+/// Times of one form, so their order is that of their text.
+#[derive(Deserialize)]
+struct Window<'a> {
+    end: &'a str,
 }
 
 #[derive(Deserialize)]
@@ -108,8 +122,9 @@ struct Evidence<'a> {
 }
 
 #[derive(Deserialize)]
-struct Verdict {
+struct Verdict<'a> {
     position: Place,
+    timestamp: &'a str,
 }
 
 #[derive(Deserialize)]
@@ -124,6 +139,7 @@ impl Outputs {
         Self { pipeline: target.name.clone(), topic: target.topic.clone(), ..Self::default() }
     }
 
+    /// Takes a record; those of analytics have to come before verdicts.
     pub fn take(&mut self, role: TopicRole, payload: &[u8], ids: &mut Ids) {
         let read = match role {
             TopicRole::Verdicts => self.verdict(payload, ids),
@@ -139,6 +155,10 @@ impl Outputs {
         let is_new = ids.note(&kind, data.id);
         if is_new && data.kind == Some("traffic") && data.pipeline == Some(self.pipeline.as_str()) {
             self.late += data.counts.map_or(0, |counts| counts.late);
+            if let Some((partition, window)) = data.partition.zip(data.window) {
+                let closed = self.closed.entry(Partition(partition)).or_default();
+                *closed = std::mem::take(closed).max(window.end.to_owned());
+            }
         }
         if let Some(evidence) = data.evidence {
             self.speaks_for(&evidence, "threat", data.id);
@@ -159,17 +179,17 @@ impl Outputs {
     fn verdict(&mut self, payload: &[u8], ids: &mut Ids) -> Option<()> {
         if !payload.starts_with(b"{") {
             let rows = arrow_rows::rows(payload)?;
-            rows.into_iter().for_each(|row| self.position(row.partition, row.offset, row.content, ids));
+            rows.into_iter().for_each(|row| self.position(row.partition, row.offset, row.content, &time_text(row.time), ids));
             return Some(());
         }
-        let Verdict { position: Place { partition, offset } } = serde_json::from_slice(payload).ok()?;
+        let Verdict { position: Place { partition, offset }, timestamp } = serde_json::from_slice(payload).ok()?;
         let hash = blake3::hash(payload);
         let content = hash.as_bytes().first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes));
-        self.position(Partition(partition), offset, content, ids);
+        self.position(Partition(partition), offset, content, timestamp, ids);
         Some(())
     }
 
-    fn position(&mut self, partition: Partition, offset: u64, content: u64, ids: &mut Ids) {
+    fn position(&mut self, partition: Partition, offset: u64, content: u64, timestamp: &str, ids: &mut Ids) {
         self.verdicts += 1;
         let place = crate::core::numeric::mix(offset);
         let hashes = self.hashes.entry(partition).or_default();
@@ -184,6 +204,10 @@ impl Outputs {
                 self.spoken.entry(partition).or_default().push(offset);
                 let first = self.first.entry(partition).or_insert(offset);
                 *first = offset.min(*first);
+                if self.closed.get(&partition).is_none_or(|end| timestamp >= end.as_str()) {
+                    let open = self.open.entry(partition).or_insert(offset);
+                    *open = offset.min(*open);
+                }
             }
         }
     }
@@ -217,7 +241,8 @@ impl Outputs {
             missing.extend((expected..offset).take(MISSING_MAX.saturating_sub(missing.len())).map(Offset));
             expected = offset + 1;
         }
-        Some(Coverage { seen: spoken.len() as u64, missing })
+        let open = Offset(self.open.get(&partition).copied().unwrap_or(next));
+        Some(Coverage { seen: spoken.len() as u64, missing, open })
     }
 }
 
@@ -227,7 +252,14 @@ mod tests {
     use crate::core::output::{DeadLetterRecord, EvidenceRecord};
 
     fn verdict(offset: u64, score: u32) -> Vec<u8> {
-        format!(r#"{{"position":{{"partition":0,"offset":{offset}}},"entity":"ip:10.0.0.1","score":{score}}}"#).into_bytes()
+        let (minute, place) = (offset % 60, format!(r#"{{"partition":0,"offset":{offset}}}"#));
+        format!(r#"{{"position":{place},"entity":"ip:10.0.0.1","timestamp":"2026-01-05T09:{minute:02}:00.000000Z","score":{score}}}"#)
+            .into_bytes()
+    }
+
+    fn dead_letter(topic: &str, offset: u64) -> Vec<u8> {
+        let at = EvidenceRecord::new(topic, Position { partition: Partition(0), offset: Offset(offset) });
+        serde_json::to_vec(&DeadLetterRecord::new("p", at, None, "malformed", "a \"quoted\" word", b"\"\n", 2)).unwrap()
     }
 
     #[test]
@@ -236,9 +268,9 @@ mod tests {
         for offset in [3, 4, 6, 9] {
             outputs.take(TopicRole::Verdicts, &verdict(offset, 1), &mut ids);
         }
-        let at = EvidenceRecord::new("in", Position { partition: Partition(0), offset: Offset(5) });
-        let dead = serde_json::to_vec(&DeadLetterRecord::new("p", at, None, "malformed", "no JSON", b"\"\n", 2)).unwrap();
-        outputs.take(TopicRole::DeadLetters, &dead, &mut ids);
+        outputs.take(TopicRole::DeadLetters, &dead_letter("in", 5), &mut ids);
+        outputs.take(TopicRole::DeadLetters, &dead_letter("other", 7), &mut ids);
+        assert_eq!(ids.unreadable, 0);
         let coverage = outputs.coverage(Partition(0), Some(Offset(11))).unwrap();
         assert_eq!(coverage.seen, 5);
         assert_eq!(coverage.missing.into_iter().map(|offset| offset.0).collect::<Vec<_>>(), [7, 8, 10]);
@@ -268,6 +300,21 @@ mod tests {
         take("other", 99);
         assert_eq!((outputs.newest(Partition(1)), outputs.newest(Partition(0))), (Some(Offset(7)), None));
         assert_eq!((outputs.positions, ids.unreadable), (2, 0));
+    }
+
+    #[test]
+    fn what_may_still_be_told_to_be_late_is_open() {
+        let (mut outputs, mut ids) = (Outputs { pipeline: "p".to_owned(), topic: "in".to_owned(), ..Outputs::default() }, Ids::default());
+        for (id, pipeline, end) in [("a", "p", "04"), ("b", "p", "05"), ("c", "other", "30")] {
+            let window = format!(r#""window":{{"start":"2026-01-05T09:00:00.000000Z","end":"2026-01-05T09:{end}:00.000000Z"}}"#);
+            let data = format!(r#""id":"{id}","kind":"traffic","pipeline":"{pipeline}","partition":0,{window},"counts":{{"late":1}}"#);
+            outputs.take(TopicRole::Analytics, format!(r#"{{"type":"analytics.update","data":{{{data}}}}}"#).as_bytes(), &mut ids);
+        }
+        for offset in [3, 4, 6, 9] {
+            outputs.take(TopicRole::Verdicts, &verdict(offset, 1), &mut ids);
+        }
+        let coverage = outputs.coverage(Partition(0), Some(Offset(11))).unwrap();
+        assert_eq!((outputs.late, coverage.open), (2, Offset(6)));
     }
 
     #[test]
