@@ -330,29 +330,31 @@ impl Trainer {
         Columns { rows: chosen.len(), raw, unseen }
     }
 
-    /// Calibrates each detector on all rows; and their sum on sums in which each half was judged by the other half's calibrations.
+    /// Calibrates each detector on all rows, and their sum on what those calibrations say of the same rows.
+    ///
+    /// A row is among those that are at least as large as itself, as a new row is in `(1 + count) / (n + 1)`: so the sums of new rows are
+    /// distributed as these. Sums judged by calibrations without the row's stretch of time were tried: an hour in which one entity does what
+    /// nobody else does is then beyond everything, and so many alike rows leave no surprise for what really is.
     fn calibrate(&self, halves: [Columns; 2]) -> Learned {
         let columns = &self.options.columns;
         let all = Columns::joined(&halves, columns.len());
         let learned = self.learned_columns();
         let of_all = all.fit(columns, &learned);
-        let cross = halves.iter().all(|half| half.rows >= CROSS_ROWS_MIN);
-        let judged = if cross {
-            let fitted = halves.each_ref().map(|half| half.fit(columns, &learned));
-            let ensembles = fitted.map(|calibrations| Ensemble::declared(columns, &calibrations, None));
-            Columns::joined(&[halves[0].judged_by(&ensembles[1]), halves[1].judged_by(&ensembles[0])], columns.len())
-        } else {
-            all.judged_by(&Ensemble::declared(columns, &of_all, None))
-        };
-        let mut sums = vec![0.0; judged.rows];
-        Ensemble::declared(columns, &of_all, None).sums(&judged.raw, &mut sums);
+        let ensemble = Ensemble::declared(columns, &of_all, None);
+        let mut sums = vec![0.0; all.rows];
+        ensemble.sums(&all.judged_by(&ensemble).raw, &mut sums);
         let combined = Calibration::fit(&mut sums, Unit::Sum);
+        // Each half as the other half's calibrations see it: how far a detector's p-values can be trusted.
+        let crossed = halves.iter().all(|half| half.rows >= CROSS_ROWS_MIN).then(|| {
+            let [first, second] = halves.each_ref().map(|half| Ensemble::declared(columns, &half.fit(columns, &learned), None));
+            Columns::joined(&[halves[0].judged_by(&second), halves[1].judged_by(&first)], columns.len())
+        });
 
         let mut references = BTreeMap::new();
         let mut metrics = BTreeMap::from([(COMBINED.to_owned(), figures::metrics(sums, &combined, None))]);
         for (index, column) in columns.iter().enumerate() {
             if let Some(calibration) = of_all.get(&column.name) {
-                let surprises = cross.then(|| judged.column(index));
+                let surprises = crossed.as_ref().map(|crossed| crossed.column(index));
                 references.extend(Reference::of(all.unseen_column(index, &column.name)).map(|reference| (column.name.clone(), reference)));
                 metrics.insert(column.name.clone(), figures::metrics(all.column(index).to_vec(), calibration, surprises));
             }
