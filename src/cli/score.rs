@@ -70,7 +70,7 @@ fn json_lines(model: &TableModel, scored: &Scored, reasons: &Reasons) -> String 
     let names = model.names();
     let mut text = String::new();
     for row in 0..scored.scores.len() {
-        let parts: serde_json::Map<String, serde_json::Value> =
+        let parts: serde_json::Map<String, Value> =
             names.iter().zip(&scored.parts).map(|(name, part)| ((*name).to_owned(), json!(part[row]))).collect();
         let score = scored.scores[row];
         let mut line =
