@@ -134,6 +134,9 @@ pub struct RunArgs {
     /// With --from: begin with the state of then, from the snapshots in this folder or s3:// address, and not with none
     #[arg(long, value_name = "PLACE", requires = "from")]
     pub snapshot: Option<String>,
+    /// Analysts' verdicts, for recalibration: who was a true threat teaches nothing, what was nothing is learned
+    #[arg(long, value_name = "FILE")]
+    pub feedback: Option<PathBuf>,
     /// Write received, scored, late, deadLettered, threats, rates and latencies as JSON at the end
     #[arg(long, value_name = "FILE")]
     pub summary: Option<PathBuf>,

@@ -119,4 +119,7 @@ pub struct ScoreArgs {
     /// File of the scores
     #[arg(long, short, value_name = "FILE")]
     pub out: PathBuf,
+    /// With each alert, so many columns that speak loudest for it or against it: what they add to the trees' log-odds. JSON Lines only
+    #[arg(long, value_name = "COLUMNS", default_value_t = 0)]
+    pub contributions: usize,
 }

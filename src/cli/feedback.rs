@@ -1,6 +1,6 @@
 //! `threatguard verdict`: what analysts find, a line a verdict; and reading such files.
 
-use std::fs::{File, OpenOptions};
+use std::fs::OpenOptions;
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,8 +13,8 @@ use super::{Outcome, output};
 use crate::core::printable::printable;
 use crate::edge::clock;
 use crate::error::{Error, Result};
-use crate::limits::FEEDBACK_BYTES_MAX;
 use crate::models::feedback::{Evidence, Feedback, Finding, Judgements};
+use crate::run::verdicts;
 
 /// Beside the threats.
 const FILE: &str = "feedback.jsonl";
@@ -83,15 +83,5 @@ fn append(path: &Path, feedback: &Feedback) -> Result<()> {
 /// # Errors
 /// `Config`: it cannot be read, or a line is none.
 pub(super) fn read(path: Option<&Path>) -> Result<Arc<Judgements>> {
-    let Some(path) = path else { return Ok(Arc::default()) };
-    let mut text = String::new();
-    let read = File::open(path).and_then(|file| file.take(FEEDBACK_BYTES_MAX + 1).read_to_string(&mut text));
-    read.map_err(|error| {
-        Error::config(format!("cannot read verdicts from {}; 'threatguard verdict' writes them", path.display())).because(error)
-    })?;
-    if text.len() as u64 > FEEDBACK_BYTES_MAX {
-        return Err(Error::config(format!("{} is larger than {FEEDBACK_BYTES_MAX} bytes; cut it", path.display())));
-    }
-    let judgements = Judgements::parse(&text).map_err(|error| Error::config(path.display().to_string()).because(error))?;
-    Ok(Arc::new(judgements))
+    path.map_or_else(|| Ok(Arc::default()), |path| verdicts::read(path).map(Arc::new))
 }

@@ -70,7 +70,7 @@ fn embedded(args: &RunArgs, settings: &ServiceSettings, path: &Path, stop: &Arc<
     let lanes = vec![(Arc::clone(&pipeline), Arc::clone(&learning))];
     let metrics = around.metrics.of(&pipeline.file.name);
     // A run on files is repeatable: recent rows are judged at certain records and not at times.
-    let following = Following::start(follower(settings, &pipeline, &learning, &metrics)?.told_when())?;
+    let following = Following::start(follower(args, settings, &pipeline, &learning, &metrics)?.told_when())?;
     let run = Embedded::new(lanes, settings.verdicts, Arc::clone(&sink) as Arc<dyn Publisher>, correlator, metrics)?;
     let mut run = run.looking(following.recalibrating());
     around.readiness.set("pipeline", State::Ok);
@@ -172,17 +172,29 @@ fn one_stream(args: &RunArgs, settings: &ServiceSettings, file: PipelineFile, ar
     if let Some(time) = &args.from {
         super::verify::rewind(settings, &pipeline.file, time, args.snapshot.as_deref())?;
     }
-    let following = Following::start(follower(settings, &pipeline, &learning, &around.metrics)?)?;
+    let following = Following::start(follower(args, settings, &pipeline, &learning, &around.metrics)?)?;
     let ended = stream::run(&pipeline, &learning, &options, around);
     let compared = following.finish()?;
     Ok(ended?.compared(compared))
 }
 
 /// Follows the registry where models come from one.
-fn follower(settings: &ServiceSettings, pipeline: &Arc<Pipeline>, learning: &Arc<Learning>, metrics: &Arc<Metrics>) -> Result<Follower> {
+fn follower(
+    args: &RunArgs,
+    settings: &ServiceSettings,
+    pipeline: &Arc<Pipeline>,
+    learning: &Arc<Learning>,
+    metrics: &Arc<Metrics>,
+) -> Result<Follower> {
     let shelf = settings.models.as_deref().map(|place| models::shelf(place, &pipeline.file.name)).transpose()?.flatten();
     let instance = settings.instance.clone().unwrap_or_else(host_name);
-    Ok(Follower::new(shelf, pipeline, learning, metrics, &instance))
+    let mut follower = Follower::new(shelf, pipeline, learning, metrics, &instance);
+    if args.feedback.is_some() && !follower.recalibrates() {
+        let name = &pipeline.file.name;
+        output::notice(&format!("--feedback: '{name}' does not recalibrate; it needs recalibration.enabled and a registry of models"));
+    }
+    follower.hear_from(args.feedback.clone());
+    Ok(follower)
 }
 
 fn options(args: &RunArgs, settings: &ServiceSettings, pipeline: &Pipeline) -> Options {

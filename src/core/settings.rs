@@ -146,7 +146,8 @@ impl Default for LearningSettings {
 #[cfg_attr(feature = "app", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct DriftSettings {
-    /// Rows that a window compares, at least 1,000; of the events, one in eight is compared.
+    /// Rows that a window compares, at least 1,000; of the events, one in eight is compared. A longer window where a 256th part of what
+    /// was learned from is longer. Whatever the bounds, a window must lie clearly further away than windows of what was learned from did.
     pub rows: u64,
     /// Population stability index of a feature or a detector's score.
     pub psi: f64,

@@ -160,8 +160,16 @@ impl EntityKey {
         hasher.update(kind.as_str().as_bytes());
         hasher.update(b":");
         hasher.update(name.as_bytes());
+        Self::of_hash(&hasher.finalize())
+    }
+    /// [`Self::of_name`] of `kind:name`, as records have it; an address too is taken as a name.
+    #[must_use]
+    pub fn of_text(text: &str) -> Self {
+        Self::of_hash(&blake3::hash(text.as_bytes()))
+    }
+    fn of_hash(hash: &blake3::Hash) -> Self {
         let mut first = [0; 16];
-        first.copy_from_slice(&hasher.finalize().as_bytes()[..16]);
+        first.copy_from_slice(&hash.as_bytes()[..16]);
         Self(u128::from_be_bytes(first))
     }
 }

@@ -1,9 +1,14 @@
 //! How far traffic has moved away from what was learned: population stability index and Kolmogorov-Smirnov statistic of each feature
 //! and each detector's score, and whether p-values come as often as they say.
 //!
-//! Counts only, in bounded memory. Must never judge a window of fewer rows than its noise allows.
+//! A window is held against how far stretches of what was learned from lay from the whole of it (`usual`), because rows of one entity and
+//! of one hour come together. Counts only, in bounded memory. Must never judge a window of fewer rows than its noise allows.
 
 use serde::{Deserialize, Serialize};
+
+use usual::{UsualDistance, UsualShares, covered};
+
+pub mod usual;
 
 /// Points at which a reference knows its distribution.
 const CUTS: usize = 40;
@@ -11,9 +16,12 @@ const CUTS: usize = 40;
 const GROUPS: usize = 10;
 /// A group that is empty on one side counts as this many rows, so that the index stays finite.
 const EMPTY_ROWS: f64 = 0.5;
-/// P-values whose share is watched, and how many standard errors a share may be off by chance.
+/// What comes may differ by so much more from the whole than any stretch of the past did: the index is a square, the statistic is not.
+const PSI_MARGIN: f64 = 1.5;
+const KS_MARGIN: f64 = 1.25;
+/// P-values whose share is watched, and how many standard errors a share may be off.
 pub const NOMINAL: [f64; 2] = [1e-2, 1e-3];
-const CHANCE_ERRORS: f64 = 4.0;
+const STANDARD_ERRORS: f64 = 4.0;
 
 /// The distribution of one column of benign rows.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -32,10 +40,21 @@ struct Stored {
     /// Ascending values, and the share of rows at or below each.
     cuts: Vec<f32>,
     below: Vec<f64>,
+    /// How far stretches lay from the whole; empty where that is not known.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    usual: Vec<UsualDistance>,
 }
 
 impl Reference {
-    /// Of benign values, which it sorts; those that are no numbers are left out. `None` without any.
+    /// Of benign values in order of time; those that are no numbers are left out. `None` without any.
+    #[must_use]
+    pub fn in_time(values: &[f32]) -> Option<Self> {
+        let mut reference = Self::of(values.to_vec())?;
+        reference.stored.usual = usual::distances(&reference, values);
+        Some(reference)
+    }
+
+    /// Of benign values in any order, without anything being known of stretches.
     #[must_use]
     pub fn of(mut values: Vec<f32>) -> Option<Self> {
         values.retain(|value| !value.is_nan());
@@ -44,7 +63,7 @@ impl Reference {
         let mut cuts: Vec<f32> = (1..CUTS).filter_map(|cut| values.get(cut * rows / CUTS).copied()).collect();
         cuts.dedup_by(|a, b| a.total_cmp(b).is_eq());
         let below = cuts.iter().map(|cut| values.partition_point(|value| value <= cut) as f64 / rows as f64).collect();
-        (rows > 0).then(|| Self::compiled(Stored { rows: rows as u64, cuts, below }))
+        (rows > 0).then(|| Self::compiled(Stored { rows: rows as u64, cuts, below, usual: vec![] }))
     }
 
     /// Bins are gathered until each group has about its share: many rows of one value are one group.
@@ -80,13 +99,16 @@ impl From<Reference> for Stored {
 impl TryFrom<Stored> for Reference {
     type Error = String;
     fn try_from(stored: Stored) -> Result<Self, String> {
-        let Stored { rows, cuts, below } = &stored;
+        let Stored { rows, cuts, below, usual } = &stored;
         let is_share = |share: &f64| (0.0..=1.0).contains(share);
         if *rows == 0 || cuts.len() != below.len() || cuts.len() > CUTS {
             return Err(format!("a reference needs rows, and at most {CUTS} cuts with as many shares"));
         }
         if cuts.iter().any(|cut| cut.is_nan()) || !cuts.is_sorted() || !below.is_sorted() || !below.iter().all(is_share) {
             return Err("cuts and shares of a reference must ascend".to_owned());
+        }
+        if !usual.iter().all(UsualDistance::is_sound) {
+            return Err("what a reference calls usual must be finite and not negative".to_owned());
         }
         Ok(Self::compiled(stored))
     }
@@ -99,6 +121,12 @@ pub struct References {
     pub features: Vec<Reference>,
     /// By name.
     pub detectors: std::collections::BTreeMap<String, Reference>,
+    /// How much the shares of small p-values differ from stretch to stretch.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub shares: Vec<UsualShares>,
+    /// Rows of entities known for a shorter time are not among what was counted, nor are they to be compared with it.
+    #[serde(default)]
+    pub age_hours: f32,
 }
 
 /// Values of one column since the window began.
@@ -108,6 +136,14 @@ struct Counts {
     rows: u64,
 }
 
+impl Counts {
+    #[inline]
+    fn add(&mut self, reference: &Reference, value: f32) {
+        self.bins[reference.bin(value)] += 1;
+        self.rows += 1;
+    }
+}
+
 /// What a window's columns are compared by.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -115,6 +151,22 @@ pub struct ColumnDrift {
     pub column: String,
     pub psi: f64,
     pub ks: f64,
+    /// The most that stretches of what was learned from, as long as the window, lay from the whole; 0 where that is not known.
+    pub usual_psi: f64,
+    pub usual_ks: f64,
+}
+
+impl ColumnDrift {
+    /// Whether the index is at least `bound` and more than what is usual.
+    #[must_use]
+    pub fn passes_psi(&self, bound: f64) -> bool {
+        self.psi >= bound.max(PSI_MARGIN * self.usual_psi)
+    }
+    /// The same for the statistic.
+    #[must_use]
+    pub fn passes_ks(&self, bound: f64) -> bool {
+        self.ks >= bound.max(KS_MARGIN * self.usual_ks)
+    }
 }
 
 /// How often a p-value came, as a multiple of how often it should.
@@ -123,7 +175,7 @@ pub struct ColumnDrift {
 pub struct ShareError {
     pub nominal: f64,
     pub ratio: f64,
-    /// More than chance explains.
+    /// More than chance and bursts explain.
     pub is_significant: bool,
 }
 
@@ -141,6 +193,10 @@ pub struct Report {
 pub struct Window {
     names: Vec<String>,
     references: std::sync::Arc<Vec<Reference>>,
+    /// Standard deviations, beyond chance, of how often a p-value comes, as multiples of how often it should.
+    spreads: [f64; NOMINAL.len()],
+    /// The window's length as a part of what was learned from.
+    part: f64,
     counts: Vec<Counts>,
     /// All rows, and those at or below each of [`NOMINAL`].
     rows: u64,
@@ -148,20 +204,22 @@ pub struct Window {
 }
 
 impl Window {
-    /// For the columns that have a reference, in the order in which [`Self::add`] gets their values.
+    /// For the columns that have a reference, in the order in which [`Self::add`] gets their values; what is usual is taken of stretches as
+    /// long as this `part` of what was learned from.
     #[must_use]
-    pub fn new(columns: Vec<(String, Reference)>) -> Self {
+    pub fn new(columns: Vec<(String, Reference)>, shares: &[UsualShares], part: f64) -> Self {
         let (names, references): (Vec<String>, Vec<Reference>) = columns.into_iter().unzip();
         let counts = references.iter().map(|reference| Counts { bins: vec![0; reference.group_of.len()], rows: 0 }).collect();
-        Self { names, references: std::sync::Arc::new(references), counts, rows: 0, surprising: [0; NOMINAL.len()] }
+        let spreads = covered(shares, part).map_or([0.0; NOMINAL.len()], |usual| usual.spreads);
+        let references = std::sync::Arc::new(references);
+        Self { names, references, spreads, part, counts, rows: 0, surprising: [0; NOMINAL.len()] }
     }
 
     /// Counts a row's values; what is no number is left out.
     pub fn add(&mut self, values: impl Iterator<Item = f32>) {
         for ((value, reference), counts) in values.zip(self.references.iter()).zip(&mut self.counts) {
             if !value.is_nan() {
-                counts.bins[reference.bin(value)] += 1;
-                counts.rows += 1;
+                counts.add(reference, value);
             }
         }
     }
@@ -201,16 +259,16 @@ impl Window {
     #[must_use]
     pub fn report(&self) -> Report {
         let columns = self.names.iter().zip(self.references.iter()).zip(&self.counts).filter(|(_, counts)| counts.rows > 0);
-        let columns = columns.map(|((name, reference), counts)| ColumnDrift {
-            column: name.clone(),
-            psi: psi(reference, counts),
-            ks: ks(reference, counts),
+        let columns = columns.map(|((name, reference), counts)| {
+            let usual = covered(&reference.stored.usual, self.part).copied().unwrap_or_default();
+            let (psi, ks) = (psi(reference, counts), ks(reference, counts));
+            ColumnDrift { column: name.clone(), psi, ks, usual_psi: usual.psi, usual_ks: usual.ks }
         });
-        let shares = NOMINAL.into_iter().zip(self.surprising).filter(|_| self.rows > 0);
-        let shares = shares.map(|(nominal, count)| {
+        let shares = NOMINAL.into_iter().zip(self.surprising).zip(self.spreads).filter(|_| self.rows > 0);
+        let shares = shares.map(|((nominal, count), spread)| {
             let expected = nominal * self.rows as f64;
-            let chance = CHANCE_ERRORS * libm::sqrt(expected.max(1.0));
-            ShareError { nominal, ratio: count as f64 / expected, is_significant: (count as f64 - expected).abs() > chance }
+            let (ratio, chance) = (count as f64 / expected, expected.max(1.0) / (expected * expected));
+            ShareError { nominal, ratio, is_significant: (ratio - 1.0).abs() > STANDARD_ERRORS * libm::sqrt(chance + spread * spread) }
         });
         Report { rows: self.rows(), columns: columns.collect(), shares: shares.collect() }
     }
@@ -241,80 +299,4 @@ fn ks(reference: &Reference, counts: &Counts) -> f64 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::models::random::Random;
-
-    fn values(seed: u64, rows: usize, shift: f32, scale: f32) -> Vec<f32> {
-        let mut random = Random::new(seed);
-        (0..rows).map(|_| shift + scale * (0..12).map(|_| random.unit() as f32).sum::<f32>() - 6.0 * scale).collect()
-    }
-
-    fn judged(reference: Vec<f32>, now: &[f32]) -> ColumnDrift {
-        let mut window = Window::new(vec![("x".to_owned(), Reference::of(reference).unwrap())]);
-        now.iter().for_each(|value| window.add([*value].into_iter()));
-        window.report().columns.remove(0)
-    }
-
-    #[test]
-    fn alike_traffic_is_within_the_usual_bounds_and_moved_traffic_is_not() {
-        let mut worst = (0.0_f64, 0.0_f64);
-        for seed in 0..200 {
-            let found = judged(values(1, 20_000, 0.0, 1.0), &values(seed + 2, 1_000, 0.0, 1.0));
-            worst = (worst.0.max(found.psi), worst.1.max(found.ks));
-        }
-        assert!(worst.0 < 0.05 && worst.1 < 0.07, "{worst:?}");
-        let moved = judged(values(1, 20_000, 0.0, 1.0), &values(2, 5_000, 0.5, 1.0));
-        // Two normal distributions half a deviation apart: PSI is 0.25, KS is 0.197.
-        assert!((moved.psi - 0.25).abs() < 0.05 && (moved.ks - 0.197).abs() < 0.02, "{moved:?}");
-        let wider = judged(values(1, 20_000, 0.0, 1.0), &values(2, 5_000, 0.0, 3.0));
-        assert!(wider.psi > 0.5 && wider.ks > 0.15, "{wider:?}");
-    }
-
-    #[test]
-    fn ties_missing_values_and_new_values_are_counted() {
-        let mostly_zero: Vec<f32> = (0..1_000).map(|row| if row % 10 == 0 { row as f32 } else { 0.0 }).collect();
-        let same = judged(mostly_zero.clone(), &mostly_zero);
-        assert!(same.psi.abs() < 1e-9 && same.ks.abs() < 1e-9, "{same:?}");
-        let constant = judged(vec![1.0; 500], &[1.0; 100]);
-        assert!(constant.psi.abs() < 0.01 && constant.ks < 1e-9, "{constant:?}");
-        let other = judged(vec![1.0; 500], &[2.0; 100]);
-        assert!(other.ks > 0.99 && other.psi > 1.0, "what was never seen: {other:?}");
-        let below = judged(vec![1.0; 500], &[0.0; 100]);
-        assert!(below.psi.is_finite(), "{below:?}");
-        assert!(Reference::of(vec![f32::NAN]).is_none());
-        let mut window = Window::new(vec![("x".to_owned(), Reference::of(mostly_zero).unwrap())]);
-        window.add([f32::NAN].into_iter());
-        assert!(window.report().columns.is_empty());
-    }
-
-    #[test]
-    fn lanes_add_up_and_shares_are_judged_against_chance() {
-        let reference = Reference::of(values(1, 5_000, 0.0, 1.0)).unwrap();
-        let text = serde_json::to_string(&reference).unwrap();
-        assert_eq!(serde_json::from_str::<Reference>(&text).unwrap(), reference);
-        assert!(serde_json::from_str::<Reference>(&text.replace("\"rows\":5000", "\"rows\":0")).is_err());
-        let new = || Window::new(vec![("x".to_owned(), reference.clone())]);
-        let (mut whole, mut parts) = (new(), [new(), new()]);
-        for (row, value) in values(3, 10_000, 0.2, 1.0).into_iter().enumerate() {
-            // 12 of 1,000 rows are beyond 1 %, 5 of 1,000 beyond 0.1 %.
-            let nats = match row % 1_000 {
-                0..5 => 8.0,
-                5..12 => 5.0,
-                _ => 0.5,
-            };
-            for window in [&mut whole, &mut parts[row % 2]] {
-                window.add([value].into_iter());
-                window.surprise(nats);
-            }
-        }
-        let [mut sum, other] = parts;
-        sum.merge(&other);
-        assert_eq!(sum.report(), whole.report());
-        let shares = whole.report().shares;
-        assert!((shares[0].ratio - 1.2).abs() < 1e-9 && !shares[0].is_significant, "{shares:?}");
-        assert!((shares[1].ratio - 5.0).abs() < 1e-9 && shares[1].is_significant, "{shares:?}");
-        whole.clear();
-        assert_eq!((whole.rows(), whole.report()), (0, Report::default()));
-    }
-}
+mod tests;

@@ -3,13 +3,13 @@
 //! A verdict names the threat's evidence. Other readings of the same events count them otherwise, so an event is known again by its
 //! entity and its time. Must never guess what a line means.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde::{Deserialize, Serialize};
 
 use crate::core::sanitize::parse_time;
-use crate::core::types::{EntityKind, EventTime};
+use crate::core::types::{EntityKey, EntityKind, EventTime, MICROS_PER_DAY};
 use crate::error::{Error, Result};
 use crate::limits::{FEEDBACK_NAME_CHARS_MAX, STRING_CHARS_MAX};
 
@@ -143,6 +143,60 @@ impl Judgements {
         let judged = self.0.get(&time.0)?.iter().find(|judged| is_entity(&judged.entity))?;
         judged.met.store(true, Ordering::Relaxed);
         Some(judged.attack)
+    }
+}
+
+/// Whose row it is and when its event was, as verdicts know it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Whose {
+    pub entity: EntityKey,
+    pub time: EventTime,
+}
+
+impl Whose {
+    #[must_use]
+    pub fn of(kind: EntityKind, name: &str, time: EventTime) -> Self {
+        Self { entity: EntityKey::of_name(kind, name), time }
+    }
+}
+
+/// The verdicts that hold, for rows whose events are gone.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Told {
+    attacks: BTreeSet<Whose>,
+    benign: BTreeSet<Whose>,
+}
+
+impl Told {
+    /// An entity of which a threat was true teaches nothing for a day before and after: what is ordinary in it may be the attacker's.
+    #[must_use]
+    pub fn is_suspect(&self, whose: Whose) -> bool {
+        let at = |micros: i64| Whose { entity: whose.entity, time: EventTime(micros) };
+        let near = at(whose.time.0.saturating_sub(MICROS_PER_DAY))..=at(whose.time.0.saturating_add(MICROS_PER_DAY));
+        self.attacks.range(near).next().is_some()
+    }
+
+    /// Whether the event itself was found to be nothing.
+    #[must_use]
+    pub fn is_benign(&self, whose: Whose) -> bool {
+        self.benign.contains(&whose)
+    }
+}
+
+impl Judgements {
+    /// What they say of rows.
+    #[must_use]
+    pub fn told(&self) -> Told {
+        let mut told = Told::default();
+        for (micros, judged) in self.0.iter().flat_map(|(micros, all)| all.iter().map(move |judged| (*micros, judged))) {
+            let whose = Whose { entity: EntityKey::of_text(&judged.entity), time: EventTime(micros) };
+            if judged.attack {
+                told.attacks.insert(whose)
+            } else {
+                told.benign.insert(whose)
+            };
+        }
+        told
     }
 }
 

@@ -1,6 +1,6 @@
 //! What scores mean, learned again from recent benign rows, while the models stay: bounded, so that nobody teaches it an attack.
 //!
-//! Only rows of little surprise are kept, never those of threats or exempt entities, and the oldest leave first. A calibration is the trained one, its scores
+//! Only rows of little surprise are kept, never those of threats or exempt entities, but for what an analyst says; the oldest leave first. A calibration is the trained one, its scores
 //! stretched by how much ordinary ones have moved. The bound is on that factor, and so around what was trained and not around the
 //! calibration before: a ramp of many small steps leads no further than one large step. An alarm comes before the bound.
 
@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::bundle::Bundle;
+use super::feedback::Whose;
 use super::train::COMBINED;
 use crate::core::detect::index_of;
 use crate::core::engine::PARTS;
@@ -100,8 +101,9 @@ pub struct Recalibrated {
 #[derive(Clone, Debug)]
 pub struct Recent {
     settings: Settings,
-    /// Raw scores of each kept row; the oldest is at `next` once there are as many as are kept.
+    /// Raw scores of each kept row, and whose they are where that is known; the oldest is at `next` once there are as many as are kept.
     rows: Vec<[f32; PARTS]>,
+    whose: Vec<Option<Whose>>,
     next: usize,
     /// Rows since the last recalibration.
     seen: u64,
@@ -110,7 +112,7 @@ pub struct Recent {
 impl Recent {
     #[must_use]
     pub fn new(settings: Settings) -> Self {
-        Self { settings, rows: vec![], next: 0, seen: 0 }
+        Self { settings, rows: vec![], whose: vec![], next: 0, seen: 0 }
     }
 
     /// Takes a row's raw scores, unless it was a threat, its entity is exempt, or it was too surprising.
@@ -118,12 +120,29 @@ impl Recent {
         if is_threat || is_exempt || surprise.is_nan() || surprise > self.settings.surprise_max {
             return;
         }
+        self.take(raw, None);
+    }
+
+    /// Takes a row whatever it looks like: the caller knows that it is benign.
+    pub fn take(&mut self, raw: [f32; PARTS], whose: Option<Whose>) {
         self.seen += 1;
         if self.rows.len() < self.settings.capacity {
-            return self.rows.push(raw);
+            self.rows.push(raw);
+            return self.whose.push(whose);
         }
-        self.rows[self.next] = raw;
+        (self.rows[self.next], self.whose[self.next]) = (raw, whose);
         self.next = (self.next + 1) % self.rows.len();
+    }
+
+    /// Drops the rows that are no longer believed to be benign.
+    pub fn forget(&mut self, is_suspect: impl Fn(Whose) -> bool) {
+        self.rows.rotate_left(self.next);
+        self.whose.rotate_left(self.next);
+        self.next = 0;
+        let stays: Vec<bool> = self.whose.iter().map(|whose| !whose.is_some_and(&is_suspect)).collect();
+        let (mut of_rows, mut of_whose) = (stays.iter(), stays.iter());
+        self.rows.retain(|_| of_rows.next().is_none_or(|stays| *stays));
+        self.whose.retain(|_| of_whose.next().is_none_or(|stays| *stays));
     }
 
     /// Rows that are kept.
@@ -224,119 +243,4 @@ impl Recent {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::core::detect::NAMES;
-    use crate::core::features::row::Schema;
-    use crate::models::forest_fit::ForestParams;
-    use crate::models::random::Random;
-    use crate::models::train::{TrainOptions, Trainer};
-
-    const BEHAVIOR: usize = 1;
-
-    fn columns() -> Vec<Column> {
-        let weight = |name: &str| if name == NAMES[BEHAVIOR] { 1.0 } else { 0.0 };
-        NAMES.map(|name| Column { name: name.to_owned(), weight: weight(name), evidence: false }).to_vec()
-    }
-
-    /// Scores of ordinary traffic, in nats, `times` as large.
-    fn scores(random: &mut Random, times: f32) -> [f32; PARTS] {
-        let mut raw = [0.0; PARTS];
-        raw[BEHAVIOR] = -times * libm::logf(random.unit().max(1e-12) as f32);
-        raw
-    }
-
-    fn trained() -> Bundle {
-        let mut options = TrainOptions::new("network", Schema::Network, columns(), 1);
-        options.forest = ForestParams { trees: 4, sample: 32 };
-        let (mut trainer, mut random) = (Trainer::new(options), Random::new(2));
-        for event in 0..30_000 {
-            let raw = scores(&mut random, 1.0);
-            trainer.push(EventTime(event), &std::array::from_fn(|_| random.unit() as f32), &raw);
-        }
-        trainer.finish().unwrap()
-    }
-
-    fn surprise(bundle: &Bundle, raw: [f32; PARTS]) -> f32 {
-        let (mut parts, mut combined) = ([0.0; PARTS], [0.0]);
-        bundle.ensemble(&columns()).combine(&raw, &[], &mut parts, &mut combined);
-        combined[0]
-    }
-
-    /// Traffic whose scores grow by `step` each window, up to `most` times; what happened at which factor.
-    fn ramp(step: f32, most: f32, seed: u64) -> (Bundle, Option<f32>, usize) {
-        let trained = trained();
-        let (mut present, mut alarm, mut versions) = (trained.clone(), None, 0);
-        let (mut recent, mut random, mut times) = (Recent::new(Settings::default()), Random::new(seed), 1.0_f32);
-        while times < most {
-            while !recent.is_due() {
-                let raw = scores(&mut random, times);
-                let surprise = surprise(&present, raw);
-                recent.push(raw, surprise, surprise > 9.2, false);
-            }
-            let Recalibrated { bundle, shifts } = recent.recalibrate(&trained, &present, &columns(), EventTime(1));
-            if shifts.iter().any(|shift| shift.is_alarm) {
-                alarm.get_or_insert(times);
-            }
-            versions += usize::from(bundle.is_some());
-            present = bundle.unwrap_or(present);
-            times *= step;
-        }
-        (present, alarm, versions)
-    }
-
-    #[test]
-    fn a_slow_ramp_raises_an_alarm_long_before_it_is_threefold_and_teaches_no_more_than_the_bound() {
-        for step in [1.01, 1.03, 1.1, 1.4] {
-            let (present, alarm, versions) = ramp(step, 3.0, 5);
-            let alarm = alarm.unwrap();
-            assert!(alarm < 2.0, "step {step}: alarm at {alarm}");
-            assert!(versions > 0, "step {step}: small changes are followed");
-            // An event that was one in 100,000 is still hardly less surprising: the ramp did not make it ordinary.
-            let mut rare = [0.0; PARTS];
-            rare[BEHAVIOR] = 11.5;
-            let (before, after) = (surprise(&trained(), rare), surprise(&present, rare));
-            assert!(after > before / 1.8 && after > 6.0, "step {step}: {before} has become {after}");
-        }
-    }
-
-    #[test]
-    fn steady_traffic_raises_no_alarm_and_small_changes_are_followed() {
-        for seed in 0..5 {
-            let trained = trained();
-            let (mut recent, mut random) = (Recent::new(Settings::default()), Random::new(seed));
-            for _ in 0..20_000 {
-                recent.push(scores(&mut random, 1.0), 1.0, false, false);
-            }
-            let steady = recent.recalibrate(&trained, &trained, &columns(), EventTime(1));
-            assert!(steady.shifts.iter().all(|shift| !shift.is_alarm && !shift.is_refused), "{:?}", steady.shifts);
-            assert_eq!(steady.bundle, None, "chance alone makes no version");
-            for _ in 0..200_000 {
-                recent.push(scores(&mut random, 1.15), 1.0, false, false);
-            }
-            let followed = recent.recalibrate(&trained, &trained, &columns(), EventTime(1)).bundle.unwrap();
-            assert_ne!(followed.manifest.version, trained.manifest.version, "a version of its own");
-            let origin = followed.manifest.recalibrated.as_ref().unwrap();
-            assert_eq!((&origin.parent, origin.rows, origin.upto_micros), (&trained.manifest.version, 20_000, 1));
-            let again = recent.recalibrate(&trained, &followed, &columns(), EventTime(2));
-            assert_eq!(again.bundle, None, "what has been followed is not followed again: {:?}", again.shifts);
-            let beyond = (0..50_000).filter(|_| surprise(&followed, scores(&mut random, 1.15)) >= 4.605).count();
-            assert!((300..800).contains(&beyond), "1 % of 50,000: {beyond}");
-        }
-    }
-
-    #[test]
-    fn threats_exempt_and_surprising_rows_teach_nothing_and_few_rows_neither() {
-        let mut recent = Recent::new(Settings::default());
-        for _ in 0..30_000 {
-            recent.push([9.0; PARTS], 1.0, true, false);
-            recent.push([9.0; PARTS], 1.0, false, true);
-            recent.push([9.0; PARTS], 8.0, false, false);
-            recent.push([9.0; PARTS], f32::NAN, false, false);
-        }
-        assert!(recent.is_empty() && !recent.is_due());
-        let trained = trained();
-        recent.push([1.0; PARTS], 0.1, false, false);
-        assert_eq!(recent.recalibrate(&trained, &trained, &columns(), EventTime(1)), Recalibrated { bundle: None, shifts: vec![] });
-    }
-}
+mod tests;

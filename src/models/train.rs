@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use super::bundle::{Bundle, DetectorMetrics, FORMAT, Manifest, Origin, Training, summed};
-use super::drift::{Reference, References};
+use super::drift::References;
 use super::forest_fit::ForestParams;
 use super::prevalence_count::PrevalenceCounter;
 use super::random::Random;
@@ -211,7 +211,7 @@ impl Trainer {
         let (first, second): (Vec<usize>, Vec<usize>) = calibrate.iter().copied().partition(|place| stretch(*place) % 3 == 1);
         let halves = [first, second].map(|half| half.iter().map(|place| in_time[*place]).collect::<Vec<_>>());
         let halves = halves.map(|half| self.columns_of(&half, &raw, forest.as_ref()));
-        let learned = self.calibrate(halves);
+        let learned = self.calibrate(halves, &in_time);
         let (medians, deviations) = centres(&self.rows);
         let training = Training {
             seed: self.options.seed,
@@ -224,7 +224,7 @@ impl Trainer {
         };
         let manifest = self.manifest(training, learned.metrics.clone(), medians, deviations);
         let Learned { calibrations, combined, references, .. } = learned;
-        let references = Some(References { features: figures::features(&self.rows), detectors: references });
+        let references = Some(references);
         let Fitted { lstm, trees } = self.models.clone();
         let combined = Some(combined);
         let bundle = Bundle { manifest, forest, lstm, trees, calibrations, combined, prevalence, references };
@@ -327,33 +327,39 @@ impl Trainer {
             }
         }
         let unseen = chosen.iter().map(|i| self.held_out.get(*i).is_some_and(|held_out| *held_out)).collect();
-        Columns { rows: chosen.len(), raw, unseen }
+        let age_hours = self.compared_from();
+        let order = chosen.iter().map(|i| self.order[*i]).collect();
+        let compared = chosen.iter().map(|i| self.is_compared(*i, age_hours)).collect();
+        Columns { rows: chosen.len(), raw, unseen, order, compared }
     }
 
-    /// Calibrates each detector on all rows; and their sum on sums in which each half was judged by the other half's calibrations.
-    fn calibrate(&self, halves: [Columns; 2]) -> Learned {
+    /// Calibrates each detector on all rows, and their sum on what those calibrations say of the same rows.
+    ///
+    /// A row is among those that are at least as large as itself, as a new row is in `(1 + count) / (n + 1)`: so the sums of new rows are
+    /// distributed as these. Sums judged by calibrations without the row's stretch of time were tried: an hour in which one entity does what
+    /// nobody else does is then beyond everything, and so many alike rows leave no surprise for what really is.
+    fn calibrate(&self, halves: [Columns; 2], in_time: &[usize]) -> Learned {
         let columns = &self.options.columns;
         let all = Columns::joined(&halves, columns.len());
         let learned = self.learned_columns();
         let of_all = all.fit(columns, &learned);
-        let cross = halves.iter().all(|half| half.rows >= CROSS_ROWS_MIN);
-        let judged = if cross {
-            let fitted = halves.each_ref().map(|half| half.fit(columns, &learned));
-            let ensembles = fitted.map(|calibrations| Ensemble::declared(columns, &calibrations, None));
-            Columns::joined(&[halves[0].judged_by(&ensembles[1]), halves[1].judged_by(&ensembles[0])], columns.len())
-        } else {
-            all.judged_by(&Ensemble::declared(columns, &of_all, None))
-        };
-        let mut sums = vec![0.0; judged.rows];
-        Ensemble::declared(columns, &of_all, None).sums(&judged.raw, &mut sums);
-        let combined = Calibration::fit(&mut sums, Unit::Sum);
+        let ensemble = Ensemble::declared(columns, &of_all, None);
+        let mut sums = vec![0.0; all.rows];
+        ensemble.sums(&all.judged_by(&ensemble).raw, &mut sums);
+        let combined = Calibration::fit(&mut sums.clone(), Unit::Sum);
+        let mut surprises = vec![0.0; all.rows];
+        combined.surprises(&sums, &mut surprises);
+        let references = self.references(in_time, &all, &of_all, &surprises);
+        // Each half as the other half's calibrations see it: how far a detector's p-values can be trusted.
+        let crossed = halves.iter().all(|half| half.rows >= CROSS_ROWS_MIN).then(|| {
+            let [first, second] = halves.each_ref().map(|half| Ensemble::declared(columns, &half.fit(columns, &learned), None));
+            Columns::joined(&[halves[0].judged_by(&second), halves[1].judged_by(&first)], columns.len())
+        });
 
-        let mut references = BTreeMap::new();
         let mut metrics = BTreeMap::from([(COMBINED.to_owned(), figures::metrics(sums, &combined, None))]);
         for (index, column) in columns.iter().enumerate() {
             if let Some(calibration) = of_all.get(&column.name) {
-                let surprises = cross.then(|| judged.column(index));
-                references.extend(Reference::of(all.unseen_column(index, &column.name)).map(|reference| (column.name.clone(), reference)));
+                let surprises = crossed.as_ref().map(|crossed| crossed.column(index));
                 metrics.insert(column.name.clone(), figures::metrics(all.column(index).to_vec(), calibration, surprises));
             }
         }
@@ -365,10 +371,11 @@ struct Learned {
     calibrations: BTreeMap<String, Calibration>,
     combined: Calibration,
     metrics: BTreeMap<String, DetectorMetrics>,
-    references: BTreeMap<String, Reference>,
+    references: References,
 }
 
 mod columns;
 mod figures;
+mod past;
 #[cfg(test)]
 mod tests;

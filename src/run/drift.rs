@@ -7,6 +7,7 @@ use crate::core::engine::Engine;
 use crate::core::features::row::{CALENDAR, Signal};
 use crate::core::settings::DriftSettings;
 use crate::models::bundle::{Bundle, REFERENCES_FILE};
+use crate::models::drift::usual::PART_MIN;
 use crate::models::drift::{Report, Window};
 use crate::run::pipeline::Pipeline;
 use crate::run::telemetry::ModelMetrics;
@@ -20,6 +21,10 @@ const NAMED_MAX: usize = 5;
 pub struct Monitor {
     pipeline: String,
     settings: DriftSettings,
+    /// Rows that a window compares: at least as many as the shortest stretch that is known of what was learned from had.
+    rows: u64,
+    /// Rows of entities known for a shorter time are not compared.
+    age_hours: f32,
     /// Features among the columns.
     features: Vec<usize>,
     /// Detectors among the columns, by their place in the ensemble. All features come before them.
@@ -55,10 +60,13 @@ impl Monitor {
                 columns.push((name.clone(), reference.clone()));
             }
         }
-        let empty = Window::new(columns);
+        let settings = pipeline.file.drift;
+        let learned = bundle.manifest.created_from.events.max(1) as f64;
+        let rows = settings.rows.max((PART_MIN * learned) as u64 / SAMPLED_PART);
+        let empty = Window::new(columns, &references.shares, (rows * SAMPLED_PART) as f64 / learned);
         let shared = Mutex::new(Shared { window: empty.clone(), is_told: false });
-        let references = hash(bundle);
-        Some(Self { pipeline: pipeline.file.name.clone(), settings: pipeline.file.drift, features, detectors, empty, references, shared })
+        let (name, age_hours, references) = (pipeline.file.name.clone(), references.age_hours, hash(bundle));
+        Some(Self { pipeline: name, settings, rows, age_hours, features, detectors, empty, references, shared })
     }
 
     /// Whether the window may go on with this bundle: what it compares with is the same.
@@ -74,7 +82,7 @@ impl Monitor {
     /// Judges the window once it is full: metrics, and a line in the log when traffic moves away and when it comes back.
     pub fn show(&self, metrics: &ModelMetrics) -> Option<Report> {
         let mut shared = self.shared();
-        if shared.window.rows() < self.settings.rows {
+        if shared.window.rows() < self.rows {
             return None;
         }
         let report = shared.window.report();
@@ -97,8 +105,8 @@ impl Monitor {
         let DriftSettings { psi, ks, calibration, .. } = self.settings;
         let off = |ratio: f64| ratio >= calibration || ratio <= 1.0 / calibration;
         let all = [
-            ("psi", report.columns.iter().any(|column| column.psi >= psi)),
-            ("ks", report.columns.iter().any(|column| column.ks >= ks)),
+            ("psi", report.columns.iter().any(|column| column.passes_psi(psi))),
+            ("ks", report.columns.iter().any(|column| column.passes_ks(ks))),
             ("calibration", report.shares.iter().any(|share| share.is_significant && off(share.ratio))),
         ];
         all.into_iter().filter(|(_, is_passed)| *is_passed).map(|(name, _)| name).collect()
@@ -106,7 +114,8 @@ impl Monitor {
 
     /// The columns that have moved furthest.
     fn columns(&self, report: &Report) -> String {
-        let mut columns: Vec<_> = report.columns.iter().filter(|c| c.psi >= self.settings.psi || c.ks >= self.settings.ks).collect();
+        let mut columns: Vec<_> =
+            report.columns.iter().filter(|c| c.passes_psi(self.settings.psi) || c.passes_ks(self.settings.ks)).collect();
         columns.sort_by(|a, b| b.psi.total_cmp(&a.psi));
         let named = columns.iter().take(NAMED_MAX).map(|c| format!("{} (psi {:.2}, ks {:.2})", c.column, c.psi, c.ks));
         named.collect::<Vec<_>>().join(", ")
@@ -130,12 +139,13 @@ impl Watching {
         Self { window: monitor.empty.clone(), monitor, rows: 0 }
     }
 
-    /// Counts the rows that the engine has at hand, but for those of exempt entities, from which nothing was learned.
+    /// Counts the rows that the engine has at hand, but for those of exempt entities, from which nothing was learned, and of new ones.
     pub fn watch(&mut self, engine: &Engine) {
         let (rows, scores) = (engine.rows(), engine.scores());
         for verdict in &engine.effects().verdicts {
             let row = verdict.row as usize;
-            if rows.signals[row][Signal::Exempt as usize] != 0.0 {
+            let signals = &rows.signals[row];
+            if signals[Signal::Exempt as usize] != 0.0 || signals[Signal::AgeHours as usize] < self.monitor.age_hours {
                 continue;
             }
             self.window.surprise(verdict.surprise);

@@ -15,6 +15,7 @@ pub mod retrain;
 pub mod shadow;
 pub mod succession;
 pub mod training;
+pub mod verdicts;
 pub mod worker;
 
 pub mod logs;

@@ -1,8 +1,10 @@
 //! Learning again what ordinary scores are: each shard offers rows of little surprise, and whoever follows the registry judges them.
 //!
-//! Rows are taken by event time, one for each part of the window's span, so that neither a busy hour nor a flood fills the window. Must
+//! Rows are taken by event time, one for each part of the window's span, so that neither a busy hour nor a flood fills the window. Analysts'
+//! verdicts go over that: who was an attacker is forgotten, and a threat that was nothing is taken. Must
 //! never change what scores by itself: what comes of it is a version of the registry like any other.
 
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -15,11 +17,14 @@ use crate::core::features::row::Signal;
 use crate::core::settings::RecalibrationSettings;
 use crate::core::types::EventTime;
 use crate::models::bundle::Bundle;
+use crate::models::feedback::{Told, Whose};
 use crate::models::recalibrate::{Recalibrated, Recent, Settings, Shift};
 use crate::run::pipeline::Pipeline;
 
 /// Rows of entities that are known for less than this are no measure: what is learned of them has only begun.
 const AGE_HOURS_MIN: f32 = 24.0;
+/// Threats that are kept aside until an analyst may call them nothing.
+const ASIDE_MAX: usize = 4_096;
 
 /// What a judgement of the window came to, as one process saw it. Kept beside the bundles, for `model show`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -59,8 +64,22 @@ pub struct Rolling {
     shared: Mutex<Shared>,
 }
 
+/// A row that is offered.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Offered {
+    /// Event time by which the window goes on.
+    pub reached: EventTime,
+    pub raw: [f32; PARTS],
+    pub whose: Whose,
+    /// Only an analyst can make it ordinary.
+    pub is_threat: bool,
+}
+
 struct Shared {
     recent: Recent,
+    /// What analysts have said, and the newest threats, of which they may yet say something.
+    told: Arc<Told>,
+    aside: VecDeque<Offered>,
     present: Arc<Bundle>,
     /// Event time of the first row since the window began, and of the newest.
     first: EventTime,
@@ -74,7 +93,8 @@ impl Rolling {
     pub fn new(pipeline: &Pipeline, trained: Arc<Bundle>, present: Arc<Bundle>) -> Self {
         let (settings, of) = (pipeline.file.recalibration, Settings::of(&pipeline.file.recalibration));
         let (first, newest) = (EventTime(i64::MAX), EventTime(i64::MIN));
-        let shared = Shared { recent: Recent::new(of), present, first, newest, alarm_since: None };
+        let (told, aside) = (Arc::default(), VecDeque::new());
+        let shared = Shared { recent: Recent::new(of), told, aside, present, first, newest, alarm_since: None };
         let (columns, surprise_max) = (pipeline.columns(), of.surprise_max);
         Self { settings, columns, trained, surprise_max, shards: AtomicI64::new(0), shared: Mutex::new(shared) }
     }
@@ -83,6 +103,12 @@ impl Rolling {
     #[must_use]
     pub fn trained(&self) -> &str {
         &self.trained.manifest.version
+    }
+
+    /// Rows in the window.
+    #[must_use]
+    pub fn rows(&self) -> usize {
+        self.shared().recent.len()
     }
 
     /// Another calibration of the same models scores from now on.
@@ -94,13 +120,33 @@ impl Rolling {
         self.shared.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes ordinary rows: event time, raw scores, surprise.
-    pub(super) fn offer(&self, rows: impl Iterator<Item = (EventTime, [f32; PARTS], f32)>) {
+    /// Takes rows: ordinary ones whose entity nobody has called an attacker, and threats that an analyst has called nothing.
+    pub(super) fn offer(&self, rows: impl Iterator<Item = Offered>) {
         let mut shared = self.shared();
-        for (time, raw, surprise) in rows {
-            (shared.first, shared.newest) = (shared.first.min(time), shared.newest.max(time));
-            shared.recent.push(raw, surprise, false, false);
+        for row in rows {
+            if row.is_threat && !shared.told.is_benign(row.whose) {
+                if shared.aside.len() == ASIDE_MAX {
+                    shared.aside.pop_front();
+                }
+                shared.aside.push_back(row);
+            } else if row.is_threat || !shared.told.is_suspect(row.whose) {
+                shared.take(row);
+            }
         }
+    }
+
+    /// Hears what analysts say now: also of rows that were offered before.
+    pub fn hear(&self, told: &Arc<Told>) {
+        let mut shared = self.shared();
+        if shared.told == *told {
+            return;
+        }
+        shared.told = Arc::clone(told);
+        shared.recent.forget(|whose| told.is_suspect(whose) && !told.is_benign(whose));
+        let (benign, aside) = std::mem::take(&mut shared.aside).into_iter().partition(|row| told.is_benign(row.whose));
+        shared.aside = aside;
+        let benign: VecDeque<Offered> = benign;
+        benign.into_iter().for_each(|row| shared.take(row));
     }
 
     /// Judges the window where it is full and enough of it is new; otherwise `None`.
@@ -130,12 +176,19 @@ impl Rolling {
     }
 }
 
+impl Shared {
+    fn take(&mut self, row: Offered) {
+        (self.first, self.newest) = (self.first.min(row.reached), self.newest.max(row.reached));
+        self.recent.take(row.raw, Some(row.whose));
+    }
+}
+
 /// One shard's part.
 pub struct Feeding {
     rolling: Arc<Rolling>,
     /// Event time from which on the next row is taken.
     next: EventTime,
-    rows: Vec<(EventTime, [f32; PARTS], f32)>,
+    rows: Vec<Offered>,
 }
 
 impl Feeding {
@@ -151,20 +204,25 @@ impl Feeding {
         Arc::ptr_eq(&self.rolling, rolling)
     }
 
-    /// Offers what is due of the rows that the engine has at hand: no threats, nothing that is surprising, no exempt or new entities.
+    /// Offers what is due of the rows that the engine has at hand: nothing that is surprising, no exempt or new entities; and all threats,
+    /// to be kept aside.
     pub fn feed(&mut self, engine: &Engine, events: &[Event<'_>]) {
         let RecalibrationSettings { span, rows, .. } = self.rolling.settings;
         let spacing = span.micros / i64::try_from(rows).unwrap_or(i64::MAX).max(1) * self.rolling.shards.load(Ordering::Relaxed);
         for verdict in &engine.effects().verdicts {
-            let (row, time) = (verdict.row as usize, events[verdict.event as usize].reached);
-            let signals = &engine.rows().signals[row];
+            let (row, event) = (verdict.row as usize, &events[verdict.event as usize]);
+            let (signals, reached) = (&engine.rows().signals[row], event.reached);
             let is_known = signals[Signal::Exempt as usize] == 0.0 && signals[Signal::AgeHours as usize] >= AGE_HOURS_MIN;
-            let is_ordinary = verdict.severity.is_none() && verdict.surprise <= self.rolling.surprise_max;
-            if time < self.next || !is_ordinary || !is_known {
+            let is_threat = verdict.severity.is_some();
+            let is_due = reached >= self.next && verdict.surprise <= self.rolling.surprise_max;
+            if !is_known || !(is_threat || is_due) {
                 continue;
             }
-            self.next = EventTime(time.0.saturating_add(spacing));
-            self.rows.push((time, engine.scores().raw(row), verdict.surprise));
+            if !is_threat {
+                self.next = EventTime(reached.0.saturating_add(spacing));
+            }
+            let whose = Whose::of(event.entity.kind, event.entity.name, event.time);
+            self.rows.push(Offered { reached, raw: engine.scores().raw(row), whose, is_threat });
         }
         if !self.rows.is_empty() {
             self.rolling.offer(self.rows.drain(..));

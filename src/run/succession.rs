@@ -2,6 +2,7 @@
 //!
 //! What cannot be loaded is told once and changes nothing. Must never hold the pipeline back: it reads and loads on a thread of its own.
 
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -14,12 +15,14 @@ use crate::edge::clock;
 use crate::error::{Error, Result};
 use crate::models::bundle::Bundle;
 use crate::models::comparison::Compared;
+use crate::models::feedback::Told;
 use crate::models::registry_files::Shelf;
 use crate::run::learning::Learning;
 use crate::run::pipeline::Pipeline;
 use crate::run::recalibration::{Judged, RecalibrationRecord, Rolling};
 use crate::run::shadow::Shadow;
 use crate::run::telemetry::{CHAMPION, Metrics, SHADOW};
+use crate::run::verdicts;
 
 /// Between two looks at the registry.
 const LOOK: Duration = Duration::from_secs(2);
@@ -52,6 +55,12 @@ pub struct Follower {
     recorded: Instant,
     /// Recalibration is looked at by [`Self::recalibrate`] alone, and not at times of its own.
     is_told_when: bool,
+    /// Where analysts' verdicts are, what they said last, and what was wrong with them.
+    verdicts: Option<PathBuf>,
+    heard: Arc<Told>,
+    told_of_verdicts: String,
+    /// Bytes of the file when it was read: it is only ever appended to.
+    verdict_bytes: u64,
 }
 
 impl Follower {
@@ -67,7 +76,31 @@ impl Follower {
             told: String::new(),
             recorded: clock::now(),
             is_told_when: false,
+            verdicts: None,
+            heard: Arc::default(),
+            told_of_verdicts: String::new(),
+            verdict_bytes: 0,
         }
+    }
+
+    /// Recent rows are believed as analysts say in this file, which may come to be later.
+    pub fn hear_from(&mut self, verdicts: Option<PathBuf>) {
+        self.verdicts = verdicts;
+    }
+
+    /// What analysts say now; what they said before where the file cannot be read.
+    fn hear(&mut self, rolling: &Rolling) {
+        let bytes = self.verdicts.as_deref().and_then(|file| file.metadata().ok()).map_or(0, |file| file.len());
+        if let Some(file) = self.verdicts.as_deref().filter(|_| bytes != self.verdict_bytes) {
+            let read = verdicts::read(file);
+            self.told_of_verdicts = read.as_ref().err().map(ToString::to_string).unwrap_or_default();
+            self.verdict_bytes = bytes;
+            match read {
+                Ok(judgements) => self.heard = Arc::new(judgements.told()),
+                Err(error) => tracing::warn!(%error, "analysts' verdicts cannot be read; going on with those before"),
+            }
+        }
+        rolling.hear(&self.heard);
     }
 
     /// Leaves it to the caller when recent rows are judged: a run that must be repeatable does so at certain records.
@@ -114,6 +147,7 @@ impl Follower {
     /// another version has become that since: of several processes the first one wins, and the others follow it.
     pub fn recalibrate(&mut self) {
         let (Some(shelf), Some(rolling)) = (self.shelf.clone(), self.learning.rolling()) else { return };
+        self.hear(&rolling);
         let Some(Judged { record, is_raised, is_over, bundle }) = rolling.judge(&self.instance) else { return };
         let made = bundle.as_ref().map(|bundle| bundle.manifest.recalibrated.as_ref().map_or(0, |made| made.upto_micros));
         self.metrics.models.set_recalibration(&record.shifts, made);

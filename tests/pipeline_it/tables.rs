@@ -69,7 +69,16 @@ fn a_table_is_learned_measured_and_scored() {
     assert!(
         lines.iter().all(|line| line["pValue"].as_f64().is_some_and(|p| (0.0..=1.0).contains(&p)) && line["parts"]["density"].is_f64())
     );
+    run(&["score", "--model", &model, "--data", &data, "--out", &out, "--contributions", "2"]).ok();
+    let explained: Vec<Value> = std::fs::read_to_string(&out).unwrap().lines().map(json).collect();
+    for (line, before) in explained.iter().zip(&lines) {
+        assert_eq!((&line["score"], line["contributions"].is_array()), (&before["score"], before["alert"] == true), "{line}");
+    }
+    let loudest: Vec<f64> = explained.iter().filter_map(|line| line["contributions"][0]["logOdds"].as_f64()).collect();
+    let speak_for = loudest.iter().filter(|adds| **adds > 0.0).count();
+    assert!(loudest.len() > 100 && speak_for as f64 > 0.9 * loudest.len() as f64, "{speak_for} of {}", loudest.len());
     let csv = bench.text("scores.csv");
+    run(&["score", "--model", &model, "--data", &data, "--out", &csv, "--contributions", "2"]).fails(2, &["JSON Lines"]);
     run(&["score", "--model", &model, "--data", &data, "--out", &csv]).ok();
     let csv = std::fs::read_to_string(&csv).unwrap();
     assert!(csv.starts_with("row,score,p_value,alert,isolation_forest,density,dependence,boosted_trees\n") && csv.lines().count() == 1_501);

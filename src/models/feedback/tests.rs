@@ -47,3 +47,17 @@ fn lines_that_are_no_verdicts_are_named() {
     let long = Feedback { note: Some("x".repeat(STRING_CHARS_MAX + 1)), ..feedback("a", Finding::True, "ip:1.1.1.1", "t") };
     assert!(long.check().unwrap_err().to_string().contains("shorten"));
 }
+
+#[test]
+fn rows_are_told_by_whose_they_are_and_when() {
+    let lines = [
+        feedback("a", Finding::True, "user:eve", "1970-01-05T00:00:00Z"),
+        feedback("b", Finding::Benign, "user:bob", "1970-01-05T00:00:00Z"),
+    ];
+    let told = Judgements::parse(&lines.iter().map(Feedback::to_line).collect::<String>()).unwrap().told();
+    let day = 86_400_000_000;
+    let whose = |name: &str, micros: i64| Whose::of(EntityKind::User, name, EventTime(micros));
+    assert_eq!([3 * day, 4 * day, 5 * day].map(|at| told.is_suspect(whose("eve", at))), [true; 3], "a day before and after");
+    assert!(!told.is_suspect(whose("eve", 3 * day - 1)) && !told.is_suspect(whose("bob", 4 * day)));
+    assert!(told.is_benign(whose("bob", 4 * day)) && !told.is_benign(whose("bob", 4 * day + 1)) && !told.is_benign(whose("eve", 4 * day)));
+}

@@ -99,6 +99,16 @@ impl Members {
         self.all().iter().map(|member| member.scores(&views)).collect()
     }
 
+    /// What each encoded column adds to the log-odds that the trees give a row, by TreeSHAP; `None` without trees.
+    #[must_use]
+    pub fn contributions(&self, row: &[f32]) -> Option<Vec<f32>> {
+        let mut sums = vec![0.0; row.len()];
+        for trees in &self.boosted {
+            sums.iter_mut().zip(trees.contributions(row)).for_each(|(sum, adds)| *sum += adds / self.boosted.len() as f32);
+        }
+        (!self.boosted.is_empty()).then_some(sums)
+    }
+
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut out = Writer::default();

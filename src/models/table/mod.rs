@@ -5,6 +5,7 @@
 //! order while it learns from those before. Must never read a label when scoring.
 
 pub mod combine;
+pub mod contributions;
 pub mod dependence;
 pub mod frame;
 pub mod isolation;

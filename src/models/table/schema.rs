@@ -54,7 +54,7 @@ pub enum Kind {
 }
 
 impl Field {
-    fn width(&self) -> usize {
+    pub(super) fn width(&self) -> usize {
         match &self.kind {
             Kind::Number { missing } => 1 + usize::from(*missing),
             Kind::Words { words, own, .. } => own + usize::from(words.len() > *own),

@@ -15,6 +15,9 @@ pub(super) struct Columns {
     pub raw: Vec<f32>,
     /// Rows of entities that no model was fitted on.
     pub unseen: Vec<bool>,
+    /// When each row was seen, and whether drift is measured against it.
+    pub order: Vec<u64>,
+    pub compared: Vec<bool>,
 }
 
 impl Columns {
@@ -25,7 +28,9 @@ impl Columns {
     pub fn joined(halves: &[Self; 2], width: usize) -> Self {
         let raw = (0..width).flat_map(|c| halves.iter().flat_map(move |half| half.column(c))).copied().collect();
         let unseen = halves.iter().flat_map(|half| half.unseen.iter().copied()).collect();
-        Self { rows: halves.iter().map(|half| half.rows).sum(), raw, unseen }
+        let order = halves.iter().flat_map(|half| half.order.iter().copied()).collect();
+        let compared = halves.iter().flat_map(|half| half.compared.iter().copied()).collect();
+        Self { rows: halves.iter().map(|half| half.rows).sum(), raw, unseen, order, compared }
     }
 
     /// `learned` says which columns have something to calibrate.
@@ -54,10 +59,18 @@ impl Columns {
         if unseen.len() >= UNSEEN_MIN { unseen } else { self.column(index).to_vec() }
     }
 
+    /// The rows that drift is measured against, in order of time; of what trees say, those of entities that they were not fitted on.
+    pub fn compared(&self, name: &str) -> Vec<usize> {
+        let only_unseen = name == NAMES[BOOSTED_TREES] && self.unseen.iter().filter(|unseen| **unseen).count() >= UNSEEN_MIN;
+        let mut rows: Vec<usize> = (0..self.rows).filter(|row| self.compared[*row] && (!only_unseen || self.unseen[*row])).collect();
+        rows.sort_unstable_by_key(|row| self.order[*row]);
+        rows
+    }
+
     /// The surprises that an ensemble sees in these raw scores.
     pub fn judged_by(&self, ensemble: &Ensemble) -> Self {
         let mut parts = vec![0.0; self.raw.len()];
         ensemble.combine(&self.raw, &[], &mut parts, &mut vec![0.0; self.rows]);
-        Self { rows: self.rows, raw: parts, unseen: self.unseen.clone() }
+        Self { rows: self.rows, raw: parts, unseen: self.unseen.clone(), order: self.order.clone(), compared: self.compared.clone() }
     }
 }

@@ -23,9 +23,9 @@ pub(super) fn metrics(mut scores: Vec<f32>, calibration: &Calibration, surprises
     }
 }
 
-/// How each feature is distributed.
-pub(super) fn features(rows: &[ModelRow]) -> Vec<Reference> {
-    let column = |feature: usize| Reference::of(rows.iter().map(|row| row[feature]).collect());
+/// How each feature is distributed, of rows in order of time.
+pub(super) fn features(rows: &[&ModelRow]) -> Vec<Reference> {
+    let column = |feature: usize| Reference::in_time(&rows.iter().map(|row| row[feature]).collect::<Vec<f32>>());
     (0..MODEL_WIDTH).filter_map(column).collect()
 }
 

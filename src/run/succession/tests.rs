@@ -5,9 +5,12 @@ use crate::config::pipeline::PipelineFile;
 use crate::core::detect::NAMES;
 use crate::core::engine::PARTS;
 use crate::core::settings::Span;
+use crate::core::types::EntityKind;
 use crate::models::bundle::tests::{bundle, changed};
+use crate::models::feedback::{Finding, Whose, tests::feedback};
 use crate::models::random::Random;
 use crate::models::registry::Action;
+use crate::run::recalibration::Offered;
 
 #[test]
 fn roles_are_followed_and_what_is_damaged_changes_nothing() {
@@ -46,6 +49,11 @@ fn roles_are_followed_and_what_is_damaged_changes_nothing() {
     assert!(follower.told.contains("forest.bin"), "{}", follower.told);
 }
 
+fn row(micros: i64, raw: [f32; PARTS], is_threat: bool) -> Offered {
+    let reached = EventTime(micros);
+    Offered { reached, raw, whose: Whose::of(EntityKind::User, "bob", reached), is_threat }
+}
+
 /// A process that scores with the champion and follows it.
 struct Process {
     learning: Arc<Learning>,
@@ -80,7 +88,7 @@ impl Process {
                 let mut raw = [f32::NAN; PARTS];
                 raw[behavior] = -times * libm::log(self.random.unit().max(1e-12)) as f32;
                 self.now += 48 * HOUR / 20_000;
-                (EventTime(self.now), raw, 0.5)
+                row(self.now, raw, false)
             })
             .collect();
         self.learning.rolling().unwrap().offer(rows.into_iter());
@@ -179,4 +187,35 @@ fn scores_that_have_moved_too_far_raise_an_alarm_and_are_not_followed() {
     (0..8).for_each(|_| process.live(1.0));
     process.follower.recalibrate();
     assert_eq!(judgements(&shelf, &trained)[0].alarm_since_micros, None, "it is over");
+}
+
+#[test]
+fn what_analysts_say_goes_into_the_window_and_out_of_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let shelf = shelf_with_champion(&folder);
+    let file = folder.path().join("feedback.jsonl");
+    let say = |finding, micros: i64| {
+        let line = feedback(&micros.to_string(), finding, "user:bob", &EventTime(micros).to_string()).to_line();
+        let before = std::fs::read_to_string(&file).unwrap_or_default();
+        std::fs::write(&file, before + &line).unwrap();
+    };
+    let mut process = Process::start(&shelf, "one", 1);
+    process.follower.hear_from(Some(file.clone()));
+    let rolling = process.learning.rolling().unwrap();
+    let rows = || rolling.rows();
+    rolling.offer((0..100).map(|hour| row(hour * HOUR, [0.5; PARTS], hour % 50 == 7)));
+    process.follower.recalibrate();
+    assert_eq!(rows(), 98, "two were threats, and there is no file yet");
+    say(Finding::Benign, 7 * HOUR);
+    process.follower.recalibrate();
+    assert_eq!(rows(), 99, "one of them was nothing");
+    say(Finding::True, 57 * HOUR);
+    process.follower.recalibrate();
+    assert_eq!(rows(), 99 - 48, "a day before and after an attack nothing is learned of its entity");
+    rolling.offer([row(60 * HOUR, [0.5; PARTS], false), row(100 * HOUR, [0.5; PARTS], false)].into_iter());
+    assert_eq!(rows(), 99 - 48 + 1);
+    std::fs::write(&file, "no verdict").unwrap();
+    process.follower.recalibrate();
+    assert!(process.follower.told_of_verdicts.contains("line 1"), "{}", process.follower.told_of_verdicts);
+    assert_eq!(rows(), 99 - 48 + 1, "as it was");
 }

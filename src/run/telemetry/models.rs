@@ -69,7 +69,7 @@ impl ModelMetrics {
 
     /// A window of traffic beside what was learned, and the statistics of which a bound was passed.
     pub fn set_drift(&self, report: &Report, passed: &[&'static str]) {
-        for ColumnDrift { column, psi, ks } in &report.columns {
+        for ColumnDrift { column, psi, ks, .. } in &report.columns {
             self.drift.with_label_values(&[column.as_str(), "psi"]).set(*psi);
             self.drift.with_label_values(&[column.as_str(), "ks"]).set(*ks);
         }

@@ -58,7 +58,7 @@ fn a_batch_is_counted_once_and_conserved() {
 fn show_models(metrics: &Metrics) {
     metrics.models.set(CHAMPION, Some("0123456789abcdef"));
     metrics.models.set_compared(Some(&Compared { both: 3, ..Compared::default() }));
-    let columns = vec![ColumnDrift { column: "port".to_owned(), psi: 0.3, ks: 0.05 }];
+    let columns = vec![ColumnDrift { column: "port".to_owned(), psi: 0.3, ks: 0.05, usual_psi: 0.1, usual_ks: 0.1 }];
     let shares = vec![ShareError { nominal: 0.01, ratio: 1.5, is_significant: false }];
     metrics.models.set_drift(&Report { rows: 1_000, columns, shares }, &["psi"]);
     let shift = Shift { detector: "behavior".to_owned(), factor: 1.3, is_alarm: true, is_refused: false };
