@@ -215,4 +215,30 @@ mod tests {
         let (scores, attack): (Vec<f32>, Vec<bool>) = many.into_iter().unzip();
         assert!(accurate_threshold(&scores, &attack) > 3.0);
     }
+
+    #[test]
+    fn few_benign_rows_do_not_cost_the_attacks() {
+        // 250 benign rows, four of them above most of 5,000 attacks: 0.8 % are two.
+        let mut rows: Vec<(f32, bool)> = (0..246).map(|i| (i as f32 / 246.0, false)).collect();
+        rows.extend([(9.0, false); 4]);
+        rows.extend((0..5_000).map(|i| (if i < 1_000 { 10.0 } else { 5.0 }, true)));
+        let split = |rows: &[(f32, bool)]| -> (Vec<f32>, Vec<bool>) { rows.iter().copied().unzip() };
+        let (scores, attack) = split(&rows);
+        assert!(threshold(&scores, &attack, 0.008, 0.0) < 5.0 && threshold(&scores, &attack, 0.008, 1.0) < 5.0);
+        // As many again for each of them, and the rate is no guess any more.
+        let many: Vec<(f32, bool)> = (0..20).flat_map(|_| rows.clone()).collect();
+        let (scores, attack) = split(&many);
+        assert!(threshold(&scores, &attack, 0.008, 0.0) >= 9.0);
+    }
+
+    #[test]
+    fn accuracy_on_known_attacks_counts_where_anomaly_members_do_not() {
+        // Accuracy is best at 0.5; the nominal rate would allow 0.2.
+        let mut rows: Vec<(f32, bool)> = (0..100_000).map(|i| (0.25 - i as f32 * 1e-6, false)).collect();
+        rows.extend((0..1_000).map(|_| (1.0, true)));
+        let (scores, attack): (Vec<f32>, Vec<bool>) = rows.into_iter().unzip();
+        let at = |carrying| threshold(&scores, &attack, 0.008, carrying);
+        assert!(at(0.0) > at(0.5) && at(0.5) > at(1.0) && (at(1.0) - 0.2492).abs() < 1e-3);
+        assert!((threshold(&scores, &vec![false; scores.len()], 0.5, 1.0) - 0.2).abs() < 1e-2, "no attacks, no accuracy");
+    }
 }
