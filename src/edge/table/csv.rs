@@ -1,5 +1,5 @@
 //! Comma-separated values, RFC 4180, with the delimiter found out. A header line that comes again, as where files were put together,
-//! is no row. Must never lose count of the line it is in.
+//! is no row, nor is a line of nothing but delimiters, as spreadsheets leave them. Must never lose count of the line it is in.
 
 use std::borrow::Cow;
 
@@ -27,7 +27,8 @@ pub(super) fn read(text: &str, columns: Option<&[String]>, expected: Expected<'_
     let header: Vec<String> = if columns.is_some() { Vec::new() } else { names.clone() };
     let mut builders: Vec<Builder> = names.iter().map(|_| Builder::default()).collect();
     while let Some(line) = records.next(&mut cells)? {
-        if cells.iter().map(|cell| cell.trim()).eq(header.iter()) {
+        let is_blank = cells.len() > 1 && cells.iter().all(|cell| cell.trim().is_empty());
+        if is_blank || cells.iter().map(|cell| cell.trim()).eq(header.iter()) {
             continue;
         }
         if cells.len() != names.len() {

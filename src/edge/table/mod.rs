@@ -1,7 +1,8 @@
 //! Tables from files: CSV, JSON Lines or Parquet, each plain, gzip or zstd, told apart by their first bytes.
 //!
 //! Rules. A cell is missing where it is empty, `NA`, `N/A`, `NaN`, `null`, `None`, `?` or `-`. A column is one of numbers where every
-//! cell that is there is a number. A repeated name gets `.1`, `.2` and so on. Must never pad or cut a row that has another number
+//! cell that is there is a number. A repeated name gets `.1`, `.2` and so on. Text that is not UTF-8 is Latin-1. A line of nothing but
+//! delimiters is no row. Must never pad or cut a row that has another number
 //! of cells than the others.
 
 mod builder;
@@ -9,6 +10,7 @@ mod csv;
 mod jsonl;
 mod parquet;
 
+use std::borrow::Cow;
 use std::io::Read;
 use std::path::Path;
 
@@ -33,11 +35,10 @@ pub fn read(path: &Path, columns: Option<&[String]>, expected: Expected<'_>) -> 
     let frame = if bytes.starts_with(parquet::MAGIC) {
         parquet::read(bytes, expected)
     } else {
-        let text = std::str::from_utf8(bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes));
-        match text {
-            Err(error) => Err(Error::config("it is not UTF-8 text and not Parquet; convert it").because(error)),
-            Ok(text) if text.trim_start().starts_with('{') => jsonl::read(text, expected),
-            Ok(text) => csv::read(text, columns, expected),
+        match text(bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes)) {
+            Err(error) => Err(error),
+            Ok(text) if text.trim_start().starts_with('{') => jsonl::read(&text, expected),
+            Ok(text) => csv::read(&text, columns, expected),
         }
     };
     let frame = frame.map_err(named)?;
@@ -88,6 +89,15 @@ fn bytes(path: &Path) -> Result<Vec<u8>> {
         return Err(Error::config(format!("{name} has more than {TABLE_BYTES_MAX} bytes once decompressed; cut it up")));
     }
     Ok(bytes)
+}
+
+/// UTF-8, or else Latin-1, in which every byte is a character of its own, so that no two cells become one.
+fn text(bytes: &[u8]) -> Result<Cow<'_, str>> {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => Ok(Cow::Borrowed(text)),
+        Err(error) if bytes.contains(&0) => Err(Error::config("it is neither text nor Parquet; convert it").because(error)),
+        Err(_) => Ok(Cow::Owned(bytes.iter().map(|byte| char::from(*byte)).collect())),
+    }
 }
 
 /// Makes repeated names differ.

@@ -47,6 +47,16 @@ fn a_header_line_that_comes_again_is_no_row_and_numbers_may_be_hexadecimal() {
 }
 
 #[test]
+fn blank_lines_of_delimiters_are_no_rows_and_latin_text_keeps_its_words_apart() {
+    let frame = table(b"a,b,label\n1,2,XSS\n,,\n , ,\n3,,XSS\n").unwrap();
+    assert_eq!((frame.rows(), frame.columns()[1].cells.text(1)), (2, None));
+    assert_eq!(table(b"a\n1\n2\n").unwrap().rows(), 2);
+    let frame = table(b"a,label\n1,Web Attack \x96 XSS\n2,Web Attack \x97 XSS\n").unwrap();
+    let words: Vec<String> = (0..2).filter_map(|row| frame.columns()[1].cells.text(row)).collect();
+    assert_eq!(words, ["Web Attack \u{96} XSS", "Web Attack \u{97} XSS"]);
+}
+
+#[test]
 fn delimiters_are_found_out_and_names_may_be_given() {
     for delimiter in [",", ";", "\t", "|"] {
         let text = format!("a{delimiter}b\n1{delimiter}x y\n2{delimiter}\"p,q;r|s\"\n");
@@ -122,7 +132,7 @@ fn what_is_no_table_is_refused_by_name() {
     refused(b"a,b\n1,2\n3\n", "line 3 has 1 cells, the first line has 2");
     refused(b"a,b\n1,\"x\n", "never ends");
     refused(b"a,b\n1,\"x\"y\n", "closing quote");
-    refused(b"\xff\xfe\x00", "not UTF-8");
+    refused(b"\xff\xfe\x00", "neither text nor Parquet");
     assert!(read(Path::new("/nowhere/t.csv"), None, &|_| None).unwrap_err().to_string().contains("does not exist"));
     assert!(read(Path::new("/"), None, &|_| None).unwrap_err().to_string().contains("folder"));
 }

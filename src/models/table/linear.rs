@@ -3,6 +3,8 @@
 
 use crate::models::matrix::Matrix;
 
+const LANES: usize = 8;
+
 /// All columns, or those with the largest mean square where there are too many.
 pub(super) fn widest(rows: &Matrix, width_max: usize) -> Vec<u32> {
     let mut columns: Vec<u32> = (0..rows.width() as u32).collect();
@@ -95,6 +97,20 @@ pub(super) fn inverted(lower: &[f64], width: usize) -> Vec<f64> {
         }
     }
     inverse
+}
+
+/// The square of the distance of two rows of one width.
+pub(super) fn squared_distance(a: &[f32], b: &[f32]) -> f32 {
+    let mut sums = [0.0_f32; LANES];
+    let (a_whole, a_rest) = a.as_chunks::<LANES>();
+    let (b_whole, b_rest) = b.as_chunks::<LANES>();
+    for (a, b) in a_whole.iter().zip(b_whole) {
+        for lane in 0..LANES {
+            sums[lane] += (a[lane] - b[lane]) * (a[lane] - b[lane]);
+        }
+    }
+    let rest: f32 = a_rest.iter().zip(b_rest).map(|(a, b)| (a - b) * (a - b)).sum();
+    sums.iter().sum::<f32>() + rest
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use super::dependence::Dependence;
 use super::isolation::{SAMPLE, TREES, WideForest};
 use super::mixture::Mixtures;
+use super::nearness::{Distances, Known};
 use super::normal::NormalScores;
 use super::wire::{Reader, Writer};
 use crate::core::detect::trees::Trees;
@@ -42,12 +43,22 @@ pub struct Members {
     dependence: Dependence,
     /// Empty where there were no labels.
     boosted: Vec<Trees>,
+    /// What the trees have seen; absent with them.
+    known: Option<Known>,
+}
+
+/// What the members say of rows.
+#[derive(Clone, Debug, Default)]
+pub struct Raw {
+    /// Scores, member after member.
+    pub scores: Vec<Vec<f32>>,
+    pub distances: Distances,
 }
 
 /// Steps that [`Members::fit`] reports.
 #[must_use]
 pub fn steps(supervised: bool) -> usize {
-    BOOSTED + if supervised { BOOSTERS } else { 0 }
+    BOOSTED + if supervised { BOOSTERS + 1 } else { 0 }
 }
 
 impl Members {
@@ -65,15 +76,17 @@ impl Members {
         done();
         let dependence = Dependence::fit(&scored);
         done();
-        let mut boosted = Vec::new();
+        let (mut boosted, mut known) = (Vec::new(), None);
         if attack.contains(&true) {
             let labels: Vec<f32> = attack.iter().map(|attack| f32::from(u8::from(*attack))).collect();
             for settings in settings() {
                 boosted.push(trees_fit::fit(rows, &labels, None, &settings, seed, &mut |_, _| ())?);
                 done();
             }
+            known = Some(Known::fit(rows, attack, seed));
+            done();
         }
-        Ok(Self { normal, forest, density, dependence, boosted })
+        Ok(Self { normal, forest, density, dependence, boosted, known })
     }
 
     #[must_use]
@@ -92,11 +105,19 @@ impl Members {
         all
     }
 
-    /// The scores of every member, member after member.
+    /// The scores of every member and, where they are asked for, the distances to what is known.
     #[must_use]
-    pub fn scores(&self, encoded: Matrix) -> Vec<Vec<f32>> {
+    pub fn scores(&self, encoded: Matrix, with_distances: bool) -> Raw {
+        let known = self.known.as_ref().filter(|_| with_distances);
+        let distances = known.map_or_else(Distances::default, |known| known.distances(&encoded));
         let views = self.views(encoded);
-        self.all().iter().map(|member| member.scores(&views)).collect()
+        Raw { scores: self.all().iter().map(|member| member.scores(&views)).collect(), distances }
+    }
+
+    /// Whether distances to known rows can be told.
+    #[must_use]
+    pub fn knows(&self) -> bool {
+        self.known.is_some()
     }
 
     /// What each encoded column adds to the log-odds that the trees give a row, by TreeSHAP; `None` without trees.
@@ -118,6 +139,7 @@ impl Members {
         self.dependence.write(&mut out);
         out.word(self.boosted.len() as u32);
         self.boosted.iter().for_each(|trees| out.bytes(&trees.to_bytes()));
+        self.known.iter().for_each(|known| known.write(&mut out));
         out.finish()
     }
 
@@ -131,12 +153,14 @@ impl Members {
         let dependence = Dependence::read(&mut from)?;
         let count = from.word()?;
         let boosted = (0..count).map(|_| Trees::from_bytes(from.bytes()?)).collect::<Result<Vec<_>>>()?;
+        let known = if boosted.is_empty() { None } else { Some(Known::read(&mut from)?) };
         let fits = normal.is_sound(width)
             && forest.width() == width
             && density.width() == width
             && dependence.width() == width
-            && boosted.iter().all(|trees| trees.width() == width);
-        if fits && from.is_at_end() { Ok(Self { normal, forest, density, dependence, boosted }) } else { Err(damaged()) }
+            && boosted.iter().all(|trees| trees.width() == width)
+            && known.iter().all(|known| known.width() == width);
+        if fits && from.is_at_end() { Ok(Self { normal, forest, density, dependence, boosted, known }) } else { Err(damaged()) }
     }
 }
 

@@ -4,7 +4,7 @@
 //! deciding alone. Several mixtures with different numbers of clusters are averaged. Must never meet a matrix that has no root:
 //! the ridge prevents it.
 
-use super::linear;
+use super::linear::{self, squared_distance};
 use super::wire::{Reader, Writer};
 use crate::error::{Error, Result};
 use crate::models::matrix::Matrix;
@@ -125,19 +125,6 @@ fn fit(rows: &Matrix, clusters: usize, random: &mut Random) -> Vec<Gaussian> {
         }
     }
     if mixture.is_empty() { vec![gaussian(rows, &(0..rows.rows()).collect::<Vec<_>>())] } else { mixture }
-}
-
-fn squared_distance(a: &[f32], b: &[f32]) -> f32 {
-    let mut sums = [0.0_f32; LANES];
-    let (a_whole, a_rest) = a.as_chunks::<LANES>();
-    let (b_whole, b_rest) = b.as_chunks::<LANES>();
-    for (a, b) in a_whole.iter().zip(b_whole) {
-        for lane in 0..LANES {
-            sums[lane] += (a[lane] - b[lane]) * (a[lane] - b[lane]);
-        }
-    }
-    let rest: f32 = a_rest.iter().zip(b_rest).map(|(a, b)| (a - b) * (a - b)).sum();
-    sums.iter().sum::<f32>() + rest
 }
 
 fn nearest(centres: &Matrix, row: &[f32]) -> usize {

@@ -13,6 +13,7 @@ pub mod leak;
 pub mod members;
 pub mod mixture;
 pub mod model;
+pub mod nearness;
 pub mod normal;
 pub mod plan;
 pub mod report;

@@ -6,15 +6,17 @@ use serde::{Deserialize, Serialize};
 
 use super::combine::{self, Combination};
 use super::frame::Frame;
-use super::members::{Members, NAMES};
+use super::members::{Members, NAMES, Raw};
+use super::nearness::Nearness;
+use super::plan::near;
 use super::schema::TableSchema;
 use crate::core::ensemble::Calibration;
 use crate::error::{Error, Result};
 use crate::models::bundle::MANIFEST_FILE;
 use crate::models::sealed::{self, hash, parse};
 
-/// Layout of the parts. Others are refused: before 2 there was no dependence.
-const FORMAT: u32 = 2;
+/// Layout of the parts. Others are refused: before 2 there was no dependence, before 3 no known rows.
+const FORMAT: u32 = 3;
 const KIND: &str = "table";
 const MEMBERS_FILE: &str = "members.bin";
 const TABLE_FILE: &str = "table.json";
@@ -28,6 +30,8 @@ pub struct TableModel {
     pub members: Members,
     /// One a member, on held-out benign rows.
     pub calibrations: Vec<Calibration>,
+    /// What distances to known rows mean; absent without labels.
+    pub nearness: Option<Nearness>,
     pub combination: Combination,
     /// Of the score, on the same rows.
     pub combined: Calibration,
@@ -88,6 +92,7 @@ pub struct Manifest {
 struct TablePart {
     schema: TableSchema,
     calibrations: Vec<Calibration>,
+    nearness: Option<Nearness>,
     combination: Combination,
     combined: Calibration,
     thresholds: Vec<f32>,
@@ -107,14 +112,16 @@ impl TableModel {
         let chunk = CHUNK_VALUES.div_ceil(self.schema.width());
         for at in (0..frame.rows()).step_by(chunk) {
             let some = at..frame.rows().min(at + chunk);
-            let raw = self.members.scores(self.schema.encode_some(frame, some.clone()));
+            // Where the anomaly members have no say, nobody asks how near anything is.
+            let Raw { scores: raw, distances } =
+                self.members.scores(self.schema.encode_some(frame, some.clone()), self.combination.carrying > 0.0);
             let mut parts = vec![0.0; members];
             for row in 0..some.len() {
                 for ((calibration, raw), (part, all)) in self.calibrations.iter().zip(&raw).zip(parts.iter_mut().zip(&mut scored.parts)) {
                     *part = combine::surprise(calibration, raw[row]);
                     all.push(*part);
                 }
-                let score = self.combination.score(&parts);
+                let score = self.combination.score(&parts, near(self.nearness.as_ref(), &distances, row));
                 scored.scores.push(score);
                 scored.p_values.push(libm::exp(-f64::from(self.combined.surprise(score))));
             }
@@ -135,6 +142,7 @@ impl TableModel {
         let table = TablePart {
             schema: self.schema.clone(),
             calibrations: self.calibrations.clone(),
+            nearness: self.nearness.clone(),
             combination: self.combination.clone(),
             combined: self.combined.clone(),
             thresholds: self.thresholds.clone(),
@@ -175,12 +183,18 @@ impl TableModel {
         let table: TablePart = parse(TABLE_FILE, &part(TABLE_FILE)?)?;
         let members = Members::from_bytes(&part(MEMBERS_FILE)?, table.schema.width())?;
         let count = members.all().len();
-        let fits = table.calibrations.len() == count && table.thresholds.len() == count && table.combination.is_sound(count);
+        let fits = table.calibrations.len() == count
+            && table.thresholds.len() == count
+            && table.nearness.is_some() == members.knows()
+            && table.combination.is_sound(count);
         if !fits || !table.threshold.is_finite() {
             return Err(Error::config(format!("{TABLE_FILE} does not fit the members; train the model again")));
         }
-        let TablePart { schema, calibrations, combination, combined, thresholds, threshold } = table;
-        Ok((Self { schema, members, calibrations, combination, combined, thresholds, threshold, facts: manifest.facts }, manifest))
+        let TablePart { schema, calibrations, nearness, combination, combined, thresholds, threshold } = table;
+        Ok((
+            Self { schema, members, calibrations, nearness, combination, combined, thresholds, threshold, facts: manifest.facts },
+            manifest,
+        ))
     }
 }
 

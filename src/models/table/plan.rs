@@ -9,8 +9,9 @@ use std::collections::BTreeMap;
 use super::combine::{self, Combination};
 use super::frame::{Column, Frame};
 use super::learned;
-use super::members::{self, Members};
+use super::members::{self, Members, Raw};
 use super::model::{Facts, TableModel};
+use super::nearness::{Distances, Near, Nearness};
 use super::report::Truth;
 use super::schema::TableSchema;
 use crate::core::ensemble::{Calibration, Unit};
@@ -60,10 +61,10 @@ pub struct Plan {
 /// What came of a job.
 #[derive(Debug)]
 pub enum Done {
-    /// Scores of the fold's rows, member after member.
+    /// What the others' members say of the fold's rows.
     Fold {
         fold: u8,
-        scores: Vec<Vec<f32>>,
+        raw: Raw,
     },
     Members(Box<Members>),
 }
@@ -121,8 +122,8 @@ impl Plan {
             return Err(Error::config("all benign rows or all attacks are in one group; use a finer --group, or none"));
         }
         let members = Members::fit(&self.rows.select(others), &attack, self.options.seed, done)?;
-        let scores = members.scores(self.rows.select(self.of(job as u8)));
-        Ok(Done::Fold { fold: job as u8, scores })
+        let raw = members.scores(self.rows.select(self.of(job as u8)), true);
+        Ok(Done::Fold { fold: job as u8, raw })
     }
 
     /// Puts the jobs' results together, in whatever order they come.
@@ -130,16 +131,16 @@ impl Plan {
     /// # Errors
     /// `Bug`: a job is missing.
     pub fn finish(self, done: Vec<Done>) -> Result<TableModel> {
-        let mut held_out: Vec<Vec<f32>> = Vec::new();
+        let mut held_out = Raw::default();
         let (mut kept, mut folds) = (None, 0);
         for result in done {
             match result {
                 Done::Members(members) => kept = Some(*members),
-                Done::Fold { fold, scores } => {
-                    held_out.resize_with(scores.len(), || vec![0.0_f32; self.rows.rows()]);
-                    for (all, part) in held_out.iter_mut().zip(&scores) {
-                        self.of(fold).zip(part).for_each(|(row, score)| all[row] = *score);
-                    }
+                Done::Fold { fold, raw } => {
+                    held_out.scores.resize_with(raw.scores.len(), || vec![0.0_f32; self.rows.rows()]);
+                    held_out.scores.iter_mut().zip(&raw.scores).for_each(|(all, part)| self.put(fold, part, all));
+                    self.put(fold, &raw.distances.attacks, &mut held_out.distances.attacks);
+                    self.put(fold, &raw.distances.benign, &mut held_out.distances.benign);
                     folds += 1;
                 }
             }
@@ -150,7 +151,8 @@ impl Plan {
         }
     }
 
-    fn assembled(self, members: Members, held_out: &[Vec<f32>]) -> TableModel {
+    fn assembled(self, members: Members, held_out: &Raw) -> TableModel {
+        let Raw { scores: held_out, distances } = held_out;
         let benign = |scores: &[f32]| -> Vec<f32> {
             scores.iter().zip(&self.attack).filter(|(_, attack)| !**attack).map(|(score, _)| *score).collect()
         };
@@ -158,10 +160,11 @@ impl Plan {
             held_out.iter().enumerate().map(|(member, scores)| combine::calibration(member, &benign(scores))).collect();
         let parts = parts(held_out, &calibrations);
         let combination = self.combination(&parts, held_out.len());
-        let scores: Vec<f32> = parts.chunks_exact(held_out.len()).map(|parts| combination.score(parts)).collect();
-        let nominal = combine::nominal_threshold(&benign(&scores), self.options.nominal);
         let supervised = self.attack.contains(&true);
-        let threshold = if supervised { nominal.max(combine::accurate_threshold(&scores, &self.attack)) } else { nominal };
+        let nearness = supervised.then(|| Nearness::learn(distances, &self.attack));
+        let scored = |(row, parts): (usize, &[f32])| combination.score(parts, near(nearness.as_ref(), distances, row));
+        let scores: Vec<f32> = parts.chunks_exact(held_out.len()).enumerate().map(scored).collect();
+        let threshold = combine::threshold(&scores, &self.attack, self.options.nominal, combination.carrying);
         let thresholds = held_out.iter().map(|scores| combine::nominal_threshold(&benign(scores), self.options.nominal)).collect();
         let facts = Facts {
             rows: self.table_rows as u64,
@@ -171,7 +174,7 @@ impl Plan {
             nominal: self.options.nominal,
         };
         let combined = Calibration::fit(&mut benign(&scores), Unit::Sum);
-        TableModel { schema: self.schema, members, calibrations, combination, combined, thresholds, threshold, facts }
+        TableModel { schema: self.schema, members, calibrations, nearness, combination, combined, thresholds, threshold, facts }
     }
 
     /// How far the anomaly members carry, and the weights for where they do not.
@@ -190,6 +193,14 @@ impl Plan {
         Combination { carrying, seen_by_anomaly: Some(seen), learned: learned.unwrap_or_else(trees) }
     }
 
+    /// Puts what is said of a fold's rows in their places.
+    fn put(&self, fold: u8, part: &[f32], all: &mut Vec<f32>) {
+        if !part.is_empty() {
+            all.resize(self.rows.rows(), 0.0);
+            self.of(fold).zip(part).for_each(|(row, value)| all[row] = *value);
+        }
+    }
+
     fn of(&self, fold: u8) -> impl Iterator<Item = usize> + '_ {
         (0..self.fold.len()).filter(move |row| self.fold[*row] == fold)
     }
@@ -198,6 +209,12 @@ impl Plan {
 /// Weights by which the trees decide.
 fn trees_alone() -> Vec<f32> {
     (0..members::NAMES.len()).map(|member| f32::from(u8::from(member == members::BOOSTED))).collect()
+}
+
+/// How near known rows are to a row; far where nothing is known of that.
+pub(super) fn near(nearness: Option<&Nearness>, distances: &Distances, row: usize) -> Near {
+    let known = nearness.zip(distances.attacks.get(row).zip(distances.benign.get(row)));
+    known.map_or_else(Near::default, |(nearness, (attacks, benign))| nearness.of(*attacks, *benign))
 }
 
 /// The members' surprises, row after row.

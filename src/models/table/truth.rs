@@ -4,8 +4,28 @@ use super::frame::{Cells, Column};
 use super::report::Truth;
 use crate::error::{Error, Result};
 
-/// What benign rows are called where nothing else is said, in any case and with or without a full stop.
-pub const BENIGN: [&str; 9] = ["normal", "benign", "0", "false", "legitimate", "background", "clean", "good", "no"];
+/// What benign rows are called where nothing else is said, in any case, with or without a full stop, and of any traffic.
+pub const BENIGN: [&str; 17] = [
+    "normal",
+    "benign",
+    "0",
+    "false",
+    "legitimate",
+    "background",
+    "clean",
+    "good",
+    "no",
+    "legit",
+    "safe",
+    "ham",
+    "goodware",
+    "harmless",
+    "nonmalicious",
+    "nonattack",
+    "noattack",
+];
+/// Ends that say nothing of what a row is.
+const ENDS: [&str; 3] = ["traffic", "flow", "activity"];
 /// Values named in an error.
 const SHOWN: usize = 8;
 
@@ -15,11 +35,14 @@ const SHOWN: usize = 8;
 /// `Config`: a row has no label, or it is not clear which value is benign.
 pub fn read(column: &Column, benign: Option<&str>) -> Result<(Truth, String)> {
     let (class, classes) = classes(column)?;
+    let found = benign.is_none();
     let benign = match benign {
         Some(value) => value.to_owned(),
         None => found_out(&column.name, &classes)?,
     };
-    let is_benign: Vec<bool> = classes.iter().map(|class| same(class, &benign)).collect();
+    // What was found out may be written in several ways, as where files were put together.
+    let spelt = |class: &String| is_usual(class) && simplified(class) == simplified(&benign);
+    let is_benign: Vec<bool> = classes.iter().map(|class| same(class, &benign) || (found && spelt(class))).collect();
     let attack = class.iter().map(|class| !is_benign[*class as usize]).collect();
     Ok((Truth { attack, class, classes }, benign))
 }
@@ -71,10 +94,24 @@ fn same(class: &str, benign: &str) -> bool {
     plain(class) == plain(benign) || numbers.is_some_and(|(a, b)| a.total_cmp(&b).is_eq())
 }
 
+/// A label without case, spaces, signs between words and what says nothing.
+fn simplified(class: &str) -> String {
+    let plain: String = class.trim().trim_end_matches('.').to_lowercase().chars().filter(|c| !matches!(c, ' ' | '_' | '-')).collect();
+    let end = ENDS.iter().find_map(|end| plain.strip_suffix(end)).filter(|rest| !rest.is_empty());
+    end.map_or_else(|| plain.clone(), str::to_owned)
+}
+
+fn is_usual(class: &str) -> bool {
+    let plain = simplified(class);
+    BENIGN.iter().any(|benign| plain == *benign || same(class, benign))
+}
+
 fn found_out(name: &str, classes: &[String]) -> Result<String> {
-    let mut candidates = classes.iter().filter(|class| BENIGN.iter().any(|benign| same(&class.to_lowercase(), benign)));
-    match (candidates.next(), candidates.next()) {
-        (Some(only), None) => Ok(only.clone()),
+    let mut candidates: Vec<&String> = classes.iter().filter(|class| is_usual(class)).collect();
+    candidates.sort_by_key(|class| simplified(class));
+    candidates.dedup_by_key(|class| simplified(class));
+    match candidates.as_slice() {
+        [only] => Ok((*only).clone()),
         _ => Err(Error::config(format!("which label of column '{name}' is benign? It has {}; name it with --benign", shown(classes)))),
     }
 }
@@ -108,6 +145,19 @@ mod tests {
         let numbers = Column { name: "l".into(), cells: Cells::Numbers(vec![1.0, 0.0, 1.0]) };
         assert_eq!(read(&numbers, Some("0.0")).unwrap().0.attack, [true, false, true]);
         assert_eq!(read(&numbers, None).unwrap().1, "0");
+    }
+
+    #[test]
+    fn benign_rows_have_many_names() {
+        for name in ["BENIGN", " Normal", "Benign Traffic", "BenignTraffic", "benign_traffic", "0.0", "Legit", "Non-Malicious", "normal."] {
+            let (truth, benign) = read(&words(&[0, 1], &[name, "DDoS"]), None).unwrap();
+            assert!(benign == name && truth.attack == [false, true], "{name}");
+        }
+        let (truth, _) = read(&words(&[0, 1, 2], &["Benign", "BENIGN", "Bot"]), None).unwrap();
+        assert_eq!(truth.attack, [false, false, true], "written in two ways");
+        let (truth, _) = read(&words(&[0, 1], &["Benign", "BENIGN"]), Some("Benign")).unwrap();
+        assert_eq!(truth.attack, [false, true], "what is named is taken to the letter");
+        assert!(read(&words(&[0, 1], &["1", "-1"]), None).is_err() && read(&words(&[0, 1], &["traffic", "flow"]), None).is_err());
     }
 
     #[test]
