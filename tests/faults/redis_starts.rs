@@ -9,14 +9,16 @@ use crate::fleet::{Fleet, Recoveries, now, readiness};
 use crate::judge::judge;
 use crate::process::{Running, finish};
 use crate::proxy::{Mode, Proxy};
+use crate::redis_state;
 
+const EVENTS: u64 = 30_000;
 /// Far less than anybody waits who thinks that it starts.
 const AT_ONCE: Duration = Duration::from_secs(10);
 
 #[test]
 fn workers_start_while_redis_takes_seconds_to_answer() {
     let test = "redis-late";
-    let Some(mut deployment) = Deployment::new(test, &Plan { partitions: 4, events: 30_000, ..Plan::default() }) else { return };
+    let Some(mut deployment) = Deployment::new(test, &Plan { partitions: 4, events: EVENTS, ..Plan::default() }) else { return };
     let proxy = Proxy::to(&format!("127.0.0.1:{}", deployment.redis.port()));
     deployment.services.redis = format!("redis://127.0.0.1:{}/0", proxy.port);
     let follower = deployment.follow();
@@ -49,6 +51,8 @@ fn workers_start_while_redis_takes_seconds_to_answer() {
     fleet.await_ready();
     feed.finish(Duration::from_secs(120));
     fleet.consume_all();
+    // What was slow is still being caught up with; a stop would cut that short.
+    redis_state::await_checkpoints(&deployment.redis, &deployment.raw, EVENTS, Duration::from_secs(120));
     fleet.stop();
     println!("{test}: killed while Redis was slow, {recoveries}");
     judge(&deployment, follower).check(test);

@@ -1,9 +1,11 @@
 //! What a Redis holds of a pipeline's partitions, to be compared with what another one holds.
 
 use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
 use redis::{Commands, Connection};
 
+use crate::deployment::pause;
 use crate::support::redis_server::RedisServer;
 
 /// Of a partition's meta: who wrote it, in which life of the state and in how many pieces is different each time; the count of its
@@ -50,15 +52,35 @@ pub fn uncounted(server: &RedisServer, topic: &str) -> usize {
     prefixes.map(of).sum()
 }
 
+/// Waits until the stored checkpoints of all partitions together have come as far as `events`.
+///
+/// # Panics
+/// When they have not after `wait`.
+pub fn await_checkpoints(server: &RedisServer, topic: &str, events: u64, wait: Duration) {
+    let until = Instant::now() + wait;
+    loop {
+        let state = dump(server, topic);
+        let of = |fields: &BTreeMap<String, Vec<u8>>| String::from_utf8_lossy(fields.get("R")?).parse::<u64>().ok();
+        let stored: u64 = state.iter().filter(|(key, _)| key.ends_with(":meta")).filter_map(|(_, fields)| of(fields)).sum();
+        if stored >= events {
+            return;
+        }
+        assert!(Instant::now() < until, "{topic}: checkpoints have stopped at {stored} of {events} events");
+        pause(Duration::from_millis(200));
+    }
+}
+
 /// In how many keys they differ, and the first of them.
 pub fn differences(whole: &State, found: &State) -> (usize, String) {
     let keys: std::collections::BTreeSet<&String> = whole.keys().chain(found.keys()).collect();
-    let mut differing = keys.iter().filter(|key| whole.get(**key) != found.get(**key)).peekable();
-    let first = differing.peek().map_or_else(String::new, |key| {
-        let of = |state: &State| state.get(**key).map_or_else(|| "nothing".to_owned(), shown);
-        format!("{key}: {} where undisturbed, {} here", of(whole), of(found))
+    let differing: Vec<_> = keys.into_iter().filter(|key| whole.get(*key) != found.get(*key)).collect();
+    let first = differing.first().map_or_else(String::new, |key| {
+        let of = |state: &State| state.get(*key).map_or_else(|| "nothing".to_owned(), shown);
+        let absent = |state: &State| differing.iter().filter(|key| !state.contains_key(**key)).count();
+        let count = format!("{} of {} keys are missing, {} too many", absent(found), whole.len(), absent(whole));
+        format!("{count}; {key}: {} where undisturbed, {} here", of(whole), of(found))
     });
-    (differing.count(), first)
+    (differing.len(), first)
 }
 
 fn shown(fields: &BTreeMap<String, Vec<u8>>) -> String {

@@ -68,9 +68,9 @@ mod tests {
     #[test]
     fn transactions_grow_only_while_there_is_a_backlog() {
         let mut pace = Pace::new(ms(50));
-        pace.note(Partition(0), 1_000, 7_900);
+        pace.note(Partition(0), 1_000, 6_000);
         assert_eq!([20, 50, 60].map(|open| pace.left(ms(open))), [ms(30), ms(0), ms(0)]);
-        pace.note(Partition(1), 0, 200);
+        pace.note(Partition(1), 0, 2_100);
         assert_eq!([20, 50, 120, 200, 300].map(|open| pace.left(ms(open))), [ms(30), ms(150), ms(80), ms(0), ms(0)]);
         pace.forget(Partition(1));
         assert_eq!(pace.left(ms(50)), ms(0));

@@ -1,3 +1,4 @@
+//! Nearness of rows to known ones: what counts as near, and what of it is kept.
 use super::*;
 
 fn cloud(rows: usize, width: usize, seed: u64) -> Matrix {
