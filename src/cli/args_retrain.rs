@@ -7,6 +7,7 @@ use clap::Args;
 
 use super::args::codecs;
 use super::args_explain::ThreatFlags;
+use super::args_table::TableShape;
 use crate::core::settings::Span;
 use crate::run::retrain::{BY_ENTITIES, BY_TIME};
 
@@ -87,15 +88,8 @@ pub struct RetrainTableFlags {
     /// Table to learn from: CSV, JSON Lines or Parquet; plain, gzip or zstd
     #[arg(long, value_name = "FILE", requires = "model")]
     pub data: Option<PathBuf>,
-    /// Columns that are not looked at
-    #[arg(long, value_name = "A,B", value_delimiter = ',', requires = "data")]
-    pub drop: Vec<String>,
-    /// Column of the entity: its rows are held out together
-    #[arg(long, value_name = "COLUMN", requires = "data")]
-    pub group: Option<String>,
-    /// Names for a CSV file without a header line: a list, or a file
-    #[arg(long, value_name = "LIST|FILE", requires = "data")]
-    pub columns: Option<String>,
+    #[command(flatten)]
+    pub shape: TableShape,
 }
 
 fn seconds(text: &str) -> Result<u64, String> {

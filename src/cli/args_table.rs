@@ -17,6 +17,17 @@ pub struct TableFlags {
     /// The label of benign rows; found out for the usual names
     #[arg(long, value_name = "VALUE", requires = "label")]
     pub benign: Option<String>,
+    #[command(flatten)]
+    pub shape: TableShape,
+    /// The same seed gives the same model
+    #[arg(long, value_name = "NUMBER", default_value_t = 42)]
+    pub seed: u64,
+}
+
+/// What the columns of a table to learn from are.
+#[derive(Clone, Debug, Default, Args)]
+#[command(next_help_heading = "A model of a table")]
+pub struct TableShape {
     /// Columns that are not looked at
     #[arg(long, value_name = "A,B", value_delimiter = ',', requires = "data")]
     pub drop: Vec<String>,
@@ -26,9 +37,6 @@ pub struct TableFlags {
     /// Names for a CSV file without a header line: a list, or a file
     #[arg(long, value_name = "LIST|FILE", requires = "data")]
     pub columns: Option<String>,
-    /// The same seed gives the same model
-    #[arg(long, value_name = "NUMBER", default_value_t = 42)]
-    pub seed: u64,
 }
 
 /// Measure a model of a table on labelled rows

@@ -24,7 +24,7 @@ pub(super) fn run(args: &RetrainArgs, folder: &Path, data: &Path) -> Result<Outc
         benign: args.benign.clone().or(manifest.label.benign.clone()),
     };
     let seed = args.seed.unwrap_or(champion.facts.seed);
-    let names = args.table.columns.as_deref().map(table::names).transpose()?;
+    let names = args.table.shape.columns.as_deref().map(table::names).transpose()?;
     let frame = table::read(data, names.as_deref(), &|_| None)?;
     let (learned, held_out, said) = split(&frame, args)?;
     let (candidate, benign) = candidate(frame.select(&learned), args, &rule, seed)?;
@@ -33,7 +33,7 @@ pub(super) fn run(args: &RetrainArgs, folder: &Path, data: &Path) -> Result<Outc
 
     // Each model reads the cells as it was taught to.
     let scored = |model: &TableModel| -> Result<Scored> {
-        let frame = evaluate::read(model, data, args.table.columns.as_deref())?.select(&held_out);
+        let frame = evaluate::read(model, data, args.table.shape.columns.as_deref())?.select(&held_out);
         let scored = model.score(&frame)?;
         let surprise = scored.p_values.iter().map(|p| -libm::log(p.max(f64::MIN_POSITIVE)) as f32).collect();
         Ok(Scored { surprise, threat: scored.scores.iter().map(|score| *score > model.threshold).collect() })
@@ -61,7 +61,8 @@ fn split(frame: &Frame, args: &RetrainArgs) -> Result<(Vec<usize>, Vec<usize>, S
         let first = (rows as f64 * (1.0 - share)) as usize;
         return Ok(((0..first).collect(), (first..rows).collect(), format!("the last {} of {rows} rows", rows - first)));
     }
-    let group = args.table.group.as_deref().ok_or_else(|| Error::config("to hold out whole entities, name their column with --group"))?;
+    let group =
+        args.table.shape.group.as_deref().ok_or_else(|| Error::config("to hold out whole entities, name their column with --group"))?;
     let column = frame.column(group).ok_or_else(|| frame.absent(group))?;
     let is_held_out = |row: &usize| {
         let digits = sealed::hash(column.cells.text(*row).unwrap_or_default().as_bytes());
@@ -74,8 +75,8 @@ fn split(frame: &Frame, args: &RetrainArgs) -> Result<(Vec<usize>, Vec<usize>, S
 /// The model of the rows that are learned from, and what benign rows are called among them.
 fn candidate(mut frame: Frame, args: &RetrainArgs, rule: &LabelRule, seed: u64) -> Result<(TableModel, Option<String>)> {
     let label = rule.column.as_deref().map(|label| labelled(&mut frame, label, rule.benign.as_deref())).transpose()?;
-    let group = args.table.group.as_deref().map(|group| frame.take(group)).transpose()?;
-    for name in &args.table.drop {
+    let group = args.table.shape.group.as_deref().map(|group| frame.take(group)).transpose()?;
+    for name in &args.table.shape.drop {
         frame.take(name)?;
     }
     let (truth, benign) = label.unzip();
@@ -91,7 +92,7 @@ fn truths(mut frame: Frame, args: &RetrainArgs, rule: &LabelRule) -> Result<Trut
         Some(label) => labelled(&mut frame, label, rule.benign.as_deref())?.0.attack.into_iter().map(Some).collect(),
         None => vec![None; rows],
     };
-    let cluster = match args.table.group.as_deref() {
+    let cluster = match args.table.shape.group.as_deref() {
         Some(group) => numbers(&frame.take(group)?),
         None => (0..rows as u32).collect(),
     };

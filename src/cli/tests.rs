@@ -35,7 +35,7 @@ fn the_verbs_take_the_flags_of_the_contract() {
     assert_eq!((run.input.as_deref(), run.codec.as_deref()), (Some(Path::new("-")), Some("zeek")));
     parse::<TrainArgs>("--pipeline p --input i --codec syslog --out o").unwrap();
     let train: TrainArgs = parse("--data d.csv --label l --benign normal --drop a,b --group g --columns n --out o").unwrap();
-    assert_eq!(train.table.drop, ["a", "b"]);
+    assert_eq!(train.table.shape.drop, ["a", "b"]);
     parse::<ReplayArgs>("--input i --brokers k:1 --rate 1000 --topic t").unwrap();
     parse::<DemoArgs>("--plain --seed 7 --scenario small --output o").unwrap();
     parse::<TestArgs>("a.yaml b.yaml --only scan").unwrap();

@@ -16,13 +16,13 @@ use crate::models::table::truth;
 
 pub(super) fn run(flags: &TableFlags, data: &Path, out: &Path) -> Result<Outcome> {
     bundle_files::check(out)?;
-    let names = flags.columns.as_deref().map(table::names).transpose()?;
+    let names = flags.shape.columns.as_deref().map(table::names).transpose()?;
     let mut frame = table::read(data, names.as_deref(), &|_| None)?;
     let (rows, columns) = (frame.rows(), frame.columns().len());
     output::notice(&format!("read {rows} rows of {columns} columns from {}", data.display()));
     let label = flags.label.as_deref().map(|label| labelled(&mut frame, label, flags.benign.as_deref())).transpose()?;
-    let group = flags.group.as_deref().map(|group| frame.take(group)).transpose()?;
-    for name in &flags.drop {
+    let group = flags.shape.group.as_deref().map(|group| frame.take(group)).transpose()?;
+    for name in &flags.shape.drop {
         frame.take(name)?;
     }
     let (truth, benign) = label.unzip();
