@@ -59,6 +59,7 @@ fn run() -> Result<(), String> {
         ("events", "6000000"),
         ("sources", "100000"),
         ("rounds", "3"),
+        ("warm-up-rounds", "3"),
         ("shards", "0"),
         ("linger-ms", "5"),
         ("delivery", "exactly_once"),
@@ -83,6 +84,8 @@ fn run() -> Result<(), String> {
 struct Run {
     events_per_second: f64,
     cpu_seconds_per_million: f64,
+    /// Of everything that runs on this machine: the broker's too, where it is one of those.
+    machine_seconds_per_million: f64,
 }
 
 struct Bench<'b> {
@@ -124,20 +127,24 @@ impl<'b> Bench<'b> {
         );
         let mut runs = [const { Vec::new() }; VARIANTS.len()];
         let mut last = None;
-        // The first round warms up: a broker that has just started compiles itself on the cores that are measured.
-        for round in 0..=self.arguments.number("rounds")?.max(1) {
+        // The first rounds warm up: a broker that has just started compiles itself on the cores that are measured, and until it has
+        // it takes more than a second of them for a million events, later a third of that.
+        let warm_up = self.arguments.number("warm-up-rounds")?;
+        for round in 0..warm_up + self.arguments.number("rounds")?.max(1) {
             for (index, (name, _, verdicts, _)) in VARIANTS.iter().enumerate() {
                 let only = self.arguments.text("only");
                 if !only.is_empty() && !only.split(',').any(|wanted| wanted == *name) {
                     continue;
                 }
                 let run = self.once(&input, name, round, *verdicts, &mut last)?;
-                let is_counted = round > 0;
+                let is_counted = round >= warm_up;
                 eprintln!(
-                    "round {round}{}: {name}: {:.0} events/s, {:.2} CPU s per million",
+                    "round {}{}: {name}: {:.0} events/s, {:.2} CPU s per million, {:.2} with the broker and all else",
+                    round + 1,
                     if is_counted { "" } else { " (warm-up)" },
                     run.events_per_second,
-                    run.cpu_seconds_per_million
+                    run.cpu_seconds_per_million,
+                    run.machine_seconds_per_million
                 );
                 if is_counted {
                     runs[index].push(run);
@@ -158,14 +165,14 @@ impl<'b> Bench<'b> {
 
     fn once(&self, input: &str, name: &str, round: u64, verdicts: Option<Verdicts>, last: &mut Option<Summary>) -> Result<Run, String> {
         let run = format!("{}-{name}-{round}", self.stem);
-        let before = cpu_seconds();
+        let before = (cpu_seconds(), machine_seconds());
         let Some(verdicts) = verdicts else {
             let to = format!("{run}-copy");
             streaming::make_topic(self.services, &to).map_err(text)?;
             let elapsed = copy::copy(&self.services.kafka, input, &to, &run, PARTITIONS, self.events)?;
-            let cpu = cpu_seconds() - before;
+            let run = self.figures(elapsed, before);
             self.services.delete_topics(&[&to])?;
-            return Ok(self.figures(elapsed, cpu));
+            return Ok(run);
         };
         let case = Case {
             input,
@@ -180,12 +187,11 @@ impl<'b> Bench<'b> {
             stop: None,
         };
         let summary = self.ready.run(self.services, &case).map_err(text)?;
-        let cpu = cpu_seconds() - before;
+        let figures = self.figures(Duration::from_secs_f64(summary.elapsed_seconds), before);
         self.ready.tidy(self.services, &run)?;
         if summary.received != self.events {
             return Err(format!("{name}: {} events were received, {} written", summary.received, self.events));
         }
-        let figures = self.figures(Duration::from_secs_f64(summary.elapsed_seconds), cpu);
         *last = Some(summary);
         Ok(figures)
     }
@@ -196,8 +202,13 @@ impl<'b> Bench<'b> {
         Ok(Some(self.arguments.number("shards")? as usize).filter(|shards| *shards > 0).unwrap_or(cores))
     }
 
-    fn figures(&self, elapsed: Duration, cpu: f64) -> Run {
-        Run { events_per_second: self.events as f64 / elapsed.as_secs_f64(), cpu_seconds_per_million: cpu * 1e6 / self.events as f64 }
+    fn figures(&self, elapsed: Duration, (cpu, machine): (f64, f64)) -> Run {
+        let millions = self.events as f64 / 1e6;
+        Run {
+            events_per_second: self.events as f64 / elapsed.as_secs_f64(),
+            cpu_seconds_per_million: (cpu_seconds() - cpu) / millions,
+            machine_seconds_per_million: (machine_seconds() - machine) / millions,
+        }
     }
 
     /// From a record read to its outputs delivered, while events arrive at an even pace. What comes first meets states that are being
@@ -286,10 +297,11 @@ fn table(runs: &[Vec<Run>; VARIANTS.len()], last: Option<&Summary>) -> [Run; VAR
     println!();
     println!("{:<44} {:>10} {:>19} {:>7} {:>14} {:>8}", "medians", "events/s", "range", "ratio", "bar", "CPU s/M");
     let medians = runs.each_ref().map(|runs| median(runs));
+    let copies = &runs[0];
     for (((_, what, _, bar), median), runs) in VARIANTS.iter().zip(&medians).zip(runs) {
         let rates = || runs.iter().map(|run| run.events_per_second);
         let range = format!("{:.0}-{:.0}", rates().fold(f64::INFINITY, f64::min), rates().fold(0.0, f64::max));
-        let ratio = median.events_per_second / medians[0].events_per_second;
+        let ratio = ratio(runs, copies);
         let bar = bar.map_or(String::new(), |bar| format!(">= {bar} {}", if ratio >= bar { "met" } else { "MISSED" }));
         println!(
             "{what:<44} {:>10.0} {range:>19} {ratio:>7.2} {bar:>14} {:>8.2}",
@@ -304,22 +316,44 @@ fn table(runs: &[Vec<Run>; VARIANTS.len()], last: Option<&Summary>) -> [Run; VAR
     medians
 }
 
-fn median(runs: &[Run]) -> Run {
-    let middle = |figure: fn(&Run) -> f64| {
-        let mut figures: Vec<f64> = runs.iter().map(figure).collect();
-        figures.sort_by(f64::total_cmp);
-        figures.get(figures.len() / 2).copied().unwrap_or(0.0)
-    };
-    Run { events_per_second: middle(|run| run.events_per_second), cpu_seconds_per_million: middle(|run| run.cpu_seconds_per_million) }
+/// Median of the ratios to the copy of the same round: what the machine is worth changes from minute to minute.
+fn ratio(runs: &[Run], copies: &[Run]) -> f64 {
+    middle(runs.iter().zip(copies).map(|(run, copy)| run.events_per_second / copy.events_per_second).collect())
 }
+
+/// The median; of an even number of figures the mean of the two in the middle.
+fn middle(mut figures: Vec<f64>) -> f64 {
+    figures.sort_by(f64::total_cmp);
+    let at = |index: usize| figures.get(index).copied().unwrap_or(0.0);
+    f64::midpoint(at(figures.len().saturating_sub(1) / 2), at(figures.len() / 2))
+}
+
+fn median(runs: &[Run]) -> Run {
+    let middle = |figure: fn(&Run) -> f64| middle(runs.iter().map(figure).collect());
+    Run {
+        events_per_second: middle(|run| run.events_per_second),
+        cpu_seconds_per_million: middle(|run| run.cpu_seconds_per_million),
+        machine_seconds_per_million: middle(|run| run.machine_seconds_per_million),
+    }
+}
+
+/// Linux reports in this unit on every architecture.
+const TICKS_PER_SECOND: f64 = 100.0;
 
 /// User and system time of this process with all its threads.
 fn cpu_seconds() -> f64 {
-    /// Linux reports in this unit on every architecture.
-    const TICKS_PER_SECOND: f64 = 100.0;
     let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
     // The name in parentheses may hold anything; user and system time are the 12th and 13th figure after it.
     let after = stat.rsplit_once(')').map_or("", |(_, after)| after);
     let ticks = |index: usize| after.split_whitespace().nth(index).and_then(|ticks| ticks.parse::<f64>().ok()).unwrap_or(0.0);
     (ticks(11) + ticks(12)) / TICKS_PER_SECOND
+}
+
+/// Time that all cores together were not idle.
+fn machine_seconds() -> f64 {
+    let stat = std::fs::read_to_string("/proc/stat").unwrap_or_default();
+    // User, nice, system, idle, waiting for disks, interrupts, soft interrupts.
+    let ticks = stat.lines().next().unwrap_or_default().split_whitespace().skip(1).take(7).enumerate();
+    let busy = ticks.filter(|(index, _)| !matches!(index, 3 | 4)).filter_map(|(_, ticks)| ticks.parse::<f64>().ok());
+    busy.sum::<f64>() / TICKS_PER_SECOND
 }
