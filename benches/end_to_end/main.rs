@@ -56,10 +56,10 @@ fn run() -> Result<(), String> {
     let defaults = [
         ("brokers", ""),
         ("redis", ""),
-        ("events", "6000000"),
+        ("events", "12000000"),
         ("sources", "100000"),
         ("rounds", "3"),
-        ("warm-up-rounds", "3"),
+        ("warm-up-rounds", "2"),
         ("shards", "0"),
         ("linger-ms", "5"),
         ("delivery", "exactly_once"),

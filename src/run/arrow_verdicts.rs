@@ -86,9 +86,10 @@ fn version_number(version: Option<ModelsVersion>) -> u64 {
 }
 
 fn features(engine: &Engine, verdicts: &[Verdict]) -> Result<FixedSizeListArray> {
-    let values = Float32Array::from_iter_values(verdicts.iter().flat_map(|v| engine.rows().model[v.row as usize]));
+    let mut values: Vec<f32> = Vec::with_capacity(verdicts.len() * MODEL_WIDTH);
+    verdicts.iter().for_each(|v| values.extend_from_slice(&engine.rows().model[v.row as usize]));
     let item = Arc::new(Field::new("item", DataType::Float32, false));
-    FixedSizeListArray::try_new(item, MODEL_WIDTH as i32, Arc::new(values), None).map_err(arrow_bug)
+    FixedSizeListArray::try_new(item, MODEL_WIDTH as i32, Arc::new(Float32Array::from(values)), None).map_err(arrow_bug)
 }
 
 fn schema() -> SchemaRef {
