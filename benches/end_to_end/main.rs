@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use serde_json::json;
 use streaming::{Case, PARTITIONS, Ready};
-use support::Arguments;
+use support::{Arguments, Spread};
 use threatguard::config::service::Verdicts;
 use threatguard::edge::clock;
 use threatguard::run::summary::{Percentiles, Summary};
@@ -318,18 +318,11 @@ fn table(runs: &[Vec<Run>; VARIANTS.len()], last: Option<&Summary>) -> [Run; VAR
 
 /// Median of the ratios to the copy of the same round: what the machine is worth changes from minute to minute.
 fn ratio(runs: &[Run], copies: &[Run]) -> f64 {
-    middle(runs.iter().zip(copies).map(|(run, copy)| run.events_per_second / copy.events_per_second).collect())
-}
-
-/// The median; of an even number of figures the mean of the two in the middle.
-fn middle(mut figures: Vec<f64>) -> f64 {
-    figures.sort_by(f64::total_cmp);
-    let at = |index: usize| figures.get(index).copied().unwrap_or(0.0);
-    f64::midpoint(at(figures.len().saturating_sub(1) / 2), at(figures.len() / 2))
+    Spread::of(runs.iter().zip(copies).map(|(run, copy)| run.events_per_second / copy.events_per_second).collect()).median
 }
 
 fn median(runs: &[Run]) -> Run {
-    let middle = |figure: fn(&Run) -> f64| middle(runs.iter().map(figure).collect());
+    let middle = |figure: fn(&Run) -> f64| Spread::of(runs.iter().map(figure).collect()).median;
     Run {
         events_per_second: middle(|run| run.events_per_second),
         cpu_seconds_per_million: middle(|run| run.cpu_seconds_per_million),

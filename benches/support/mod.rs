@@ -67,7 +67,9 @@ pub struct Spread {
 impl Spread {
     pub fn of(mut figures: Vec<f64>) -> Self {
         figures.sort_by(f64::total_cmp);
-        let median = figures.get(figures.len() / 2).copied().unwrap_or(0.0);
+        let at = |index: usize| figures.get(index).copied().unwrap_or(0.0);
+        // Of an even number of figures the mean of the two in the middle.
+        let median = f64::midpoint(at(figures.len().saturating_sub(1) / 2), at(figures.len() / 2));
         Self { median, best: figures.first().copied().unwrap_or(0.0) }
     }
 }

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::bounded;
+use crossbeam_channel::{Receiver, Sender, bounded};
 use rdkafka::TopicPartitionList;
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
@@ -246,17 +246,25 @@ impl KafkaTransactions {
         self.refused.check()
     }
 
-    /// Adds the offsets and commits, on a thread of its own: the client has been seen to wait for ever for a group coordinator that
-    /// is gone, whatever time it was given. Then it is left to itself, and a new one takes its name.
-    fn end(&self, commits: &[Commit], member: &Member) -> Result<()> {
+    /// Adds the offsets while records are still on their way, which saves a round trip, and commits once it is told that they have
+    /// arrived. On a thread of its own: the client has been seen to wait for ever for a group coordinator that is gone, whatever
+    /// time it was given. Then it is left to itself, and a new one takes its name.
+    fn begin_end(&self, commits: &[Commit], member: &Member) -> Result<Ending> {
         let client = self.client.as_ref().map(Arc::clone).ok_or_else(|| Error::transient("no transaction can end: renew first"))?;
         let list = if commits.is_empty() { None } else { Some(offsets(&self.input, commits)?) };
         let (member, timeout) = (member.clone(), self.timeout());
+        let (arrived, wait) = bounded(1);
         let (send, ended) = bounded(1);
-        let work = move || drop(send.send(end(client.producer(), list.as_ref(), &member, timeout)));
+        let work = move || drop(send.send(end(client.producer(), list.as_ref(), &member, &wait, timeout)));
         let thread = std::thread::Builder::new().name("kafka-commit".to_owned()).spawn(work);
         thread.map_err(|error| Error::transient("cannot start a thread").because(error))?;
-        match ended.recv_timeout(timeout + PATIENCE) {
+        Ok(Ending { arrived, ended })
+    }
+
+    fn end(&self, ending: &Ending) -> Result<()> {
+        // A thread that has failed does not listen any more, and has said why.
+        let _is_heard = ending.arrived.send(()).is_ok();
+        match ending.ended.recv_timeout(self.timeout() + PATIENCE) {
             Ok(Ok(())) => Ok(()),
             Ok(Err((what, error))) => Err(self.failed(what, &error)),
             Err(_) => Err(Error::transient("the client did not come to an end of its transaction in time")),
@@ -264,15 +272,28 @@ impl KafkaTransactions {
     }
 }
 
+type Ended = std::result::Result<(), (&'static str, KafkaError)>;
+
+/// The end of a transaction, under way. Dropped untold, it commits nothing.
+struct Ending {
+    /// Told that all records have arrived.
+    arrived: Sender<()>,
+    ended: Receiver<Ended>,
+}
+
 fn end(
     producer: &ThreadedProducer<Watch>,
     offsets: Option<&TopicPartitionList>,
     member: &Member,
+    arrived: &Receiver<()>,
     timeout: Duration,
-) -> std::result::Result<(), (&'static str, KafkaError)> {
+) -> Ended {
     if let Some(offsets) = offsets {
         let member = member.0.downcast_ref::<ConsumerGroupMetadata>().expect("a membership of Kafka's own");
         producer.send_offsets_to_transaction(offsets, member, timeout).map_err(|error| ("offsets were not accepted", error))?;
+    }
+    if arrived.recv().is_err() {
+        return Ok(());
     }
     producer.commit_transaction(timeout).map_err(|error| ("the outcome of a transaction is not known", error))
 }
@@ -309,9 +330,10 @@ impl Transactions for KafkaTransactions {
 
     fn commit(&mut self, commits: &[Commit], member: &Member) -> Result<()> {
         self.begin()?;
-        self.drain()?;
         let begun = clock::now();
-        self.end(commits, member)?;
+        let ending = self.begin_end(commits, member)?;
+        self.drain()?;
+        self.end(&ending)?;
         self.open = false;
         tracing::trace!(micros = begun.elapsed().as_micros() as u64, "committed");
         Ok(())
