@@ -121,8 +121,8 @@ pub fn nominal_threshold(benign: &[f32], rate: f64) -> f32 {
 /// may well be the cause of are let through where that makes fewer errors: the rate itself would be a guess, and a costly one where
 /// nearly all rows are attacks.
 const ALERTS_MIN: f64 = 10.0;
-/// Standard errors that the rate may well be the cause of: nineteen times in twenty there are fewer.
-const ERRORS_MAX: f64 = 1.64;
+/// Standard errors that the rate may well be the cause of: 99 times in a hundred there are fewer.
+const ERRORS_MAX: f64 = 2.33;
 
 /// The share of the nominal rate that is kept free where anomaly members carry: they are relied on for other days, on which benign rows
 /// lie farther out than those that were held out of the same days.
