@@ -121,22 +121,28 @@ pub fn nominal_threshold(benign: &[f32], rate: f64) -> f32 {
 /// may well be the cause of are let through where that makes fewer errors: the rate itself would be a guess, and a costly one where
 /// nearly all rows are attacks.
 const ALERTS_MIN: f64 = 10.0;
-/// Standard errors that the rate may well be the cause of: nineteen times in twenty there are fewer.
-const ERRORS_MAX: f64 = 1.64;
+/// Standard errors that the rate may well be the cause of: 99 times in a hundred there are fewer.
+const ERRORS_MAX: f64 = 2.33;
 
-/// The threshold by held-out rows: of the nominal rate, or higher where more rows are told right there. The more is left to anomaly
-/// members the less that counts: they are relied on for what is not in these rows.
+/// The share of the nominal rate that is kept free where anomaly members carry: they are relied on for other days, on which benign rows
+/// lie farther out than those that were held out of the same days.
+const OTHER_DAYS: f64 = 0.2;
+
+/// The threshold by held-out rows: of the nominal rate, or higher where more rows are told right there, in the middle of all that are as
+/// good. The more is left to anomaly members the less that counts: they are relied on for what is not in these rows.
 #[must_use]
 pub fn threshold(scores: &[f32], attack: &[bool], rate: f64, carrying: f32) -> f32 {
     let benign: Vec<f32> = scores.iter().zip(attack).filter(|(_, attack)| !**attack).map(|(score, _)| *score).collect();
-    let nominal = nominal_threshold(&benign, rate);
     if !attack.contains(&true) {
-        return nominal;
+        return nominal_threshold(&benign, rate);
     }
+    let rate = rate * (1.0 - OTHER_DAYS * f64::from(carrying));
+    let nominal = nominal_threshold(&benign, rate);
     let expected = rate * benign.len() as f64;
     let few = expected < ALERTS_MIN && expected > 0.0;
     let most = if few { rate * (1.0 + ERRORS_MAX / libm::sqrt(expected)) } else { rate };
-    let accurate = nominal_threshold(&benign, most).max(accurate_threshold(scores, attack));
+    let (lowest, highest) = accurate_thresholds(scores, attack);
+    let accurate = nominal_threshold(&benign, most).max(lowest.midpoint(highest));
     let low = nominal.min(accurate);
     low + (1.0 - carrying) * (accurate - low)
 }
@@ -144,6 +150,12 @@ pub fn threshold(scores: &[f32], attack: &[bool], rate: f64, carrying: f32) -> f
 /// The highest threshold whose accuracy on these rows is not worse than the best by more than one standard error.
 #[must_use]
 pub fn accurate_threshold(scores: &[f32], attack: &[bool]) -> f32 {
+    accurate_thresholds(scores, attack).1
+}
+
+/// The highest threshold of that kind and, before it, the lowest from which on all up to it are. Where the best one lies between them is
+/// chance.
+fn accurate_thresholds(scores: &[f32], attack: &[bool]) -> (f32, f32) {
     let mut order: Vec<usize> = (0..scores.len()).collect();
     order.sort_unstable_by(|a, b| scores[*b].total_cmp(&scores[*a]));
     let mut right = attack.iter().filter(|attack| !**attack).count() as i64;
@@ -158,7 +170,10 @@ pub fn accurate_threshold(scores: &[f32], attack: &[bool]) -> f32 {
     }
     let best = points.iter().map(|point| point.1).max().unwrap_or(0);
     let error = libm::sqrt((scores.len() as i64 - best).max(0) as f64);
-    points.iter().find(|point| point.1 as f64 >= best as f64 - error).map_or(f32::MAX, |point| point.0)
+    let is_as_good = |point: &&(f32, i64)| point.1 as f64 >= best as f64 - error;
+    let mut as_good = points.iter().skip_while(|point| !is_as_good(point)).take_while(is_as_good).map(|point| point.0);
+    let high = as_good.next().unwrap_or(f32::MAX);
+    (as_good.last().unwrap_or(high), high)
 }
 
 #[cfg(test)]
@@ -214,6 +229,7 @@ mod tests {
         many.extend([(1.0, true); 100]);
         let (scores, attack): (Vec<f32>, Vec<bool>) = many.into_iter().unzip();
         assert!(accurate_threshold(&scores, &attack) > 3.0);
+        assert!((threshold(&scores, &attack, 0.008, 0.0) - 3.0).abs() < 1e-6, "the middle of those that are as good");
     }
 
     #[test]
@@ -238,7 +254,8 @@ mod tests {
         rows.extend((0..1_000).map(|_| (1.0, true)));
         let (scores, attack): (Vec<f32>, Vec<bool>) = rows.into_iter().unzip();
         let at = |carrying| threshold(&scores, &attack, 0.008, carrying);
-        assert!(at(0.0) > at(0.5) && at(0.5) > at(1.0) && (at(1.0) - 0.2492).abs() < 1e-3);
+        assert!(at(0.0) > at(0.5) && at(0.5) > at(1.0));
+        assert!((at(1.0) - 0.24936).abs() < 1e-5, "a fifth of the rate is left for other days");
         assert!((threshold(&scores, &vec![false; scores.len()], 0.5, 1.0) - 0.2).abs() < 1e-2, "no attacks, no accuracy");
     }
 }

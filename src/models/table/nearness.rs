@@ -18,10 +18,10 @@ const VALUES_MAX: usize = 1 << 20;
 const SPREAD_MIN: f64 = 1e-12;
 
 /// A row is near where as many held-out rows of the kind lie as far out: from the first share of them not at all, from the second fully.
-const ATTACKS_FROM: f32 = 0.05;
-const ATTACKS_FULL: f32 = 0.15;
-const BENIGN_FROM: f32 = 0.05;
-const BENIGN_FULL: f32 = 0.2;
+const ATTACKS_FROM: f32 = 0.045;
+const ATTACKS_FULL: f32 = 0.07;
+const BENIGN_FROM: f32 = 0.02;
+const BENIGN_FULL: f32 = 0.03;
 
 /// Known rows of both kinds.
 #[derive(Clone, Debug, PartialEq)]
