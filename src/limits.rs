@@ -27,6 +27,8 @@ pub const EVENT_TIME_MIN_MICROS: i64 = 631_152_000_000_000;
 pub const EVENT_TIME_MAX_MICROS: i64 = 4_102_444_800_000_000;
 /// An event may be this much ahead of its record's own timestamp; more is clamped to it.
 pub const EVENT_AHEAD_OF_RECORD_MICROS_MAX: i64 = 24 * 3_600 * 1_000_000;
+/// An event that lasted is late by its end; no more than this is believed of how long it lasted.
+pub const EVENT_LASTS_SECONDS_MAX: f64 = 30.0 * 86_400.0;
 
 /// Files of a folder that are read side by side.
 pub const FILES_OPEN_MAX: usize = 256;
