@@ -53,6 +53,9 @@ pub const CORRELATED_IDS_MAX: usize = 256;
 pub const CORRELATED_TYPES_MAX: usize = 16;
 pub const CORRELATED_SHOWN_MAX: usize = 12;
 
+/// Partitions of inputs that correlation keeps apart.
+pub const CORRELATED_SOURCES_MAX: usize = 4_096;
+
 /// One published record. Larger outputs are truncated with a flag, so that a batch can never fail for ever.
 pub const OUTPUT_BYTES_MAX: usize = 900 * 1024;
 
