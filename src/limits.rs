@@ -94,6 +94,8 @@ pub const FEEDBACK_BYTES_MAX: u64 = 64 * 1024 * 1024;
 pub const FEEDBACK_NAME_CHARS_MAX: usize = 100;
 /// The file that says who has which role, or how far a job is.
 pub const REGISTRY_FILE_BYTES_MAX: u64 = 1024 * 1024;
+/// A window of recent rows that outlives its process: 61 bytes a row, of which there are 200,000 at most.
+pub const RECALIBRATION_WINDOW_BYTES_MAX: u64 = 16 * 1024 * 1024;
 /// Rows kept for training, out of any number seen.
 pub const TRAINING_ROWS_MAX: usize = 1_000_000;
 /// Rows of one table that a model is fitted to or that are scored at once.
