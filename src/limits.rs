@@ -27,6 +27,8 @@ pub const EVENT_TIME_MIN_MICROS: i64 = 631_152_000_000_000;
 pub const EVENT_TIME_MAX_MICROS: i64 = 4_102_444_800_000_000;
 /// An event may be this much ahead of its record's own timestamp; more is clamped to it.
 pub const EVENT_AHEAD_OF_RECORD_MICROS_MAX: i64 = 24 * 3_600 * 1_000_000;
+/// An event that lasted is late by its end; no more than this is believed of how long it lasted.
+pub const EVENT_LASTS_SECONDS_MAX: f64 = 30.0 * 86_400.0;
 
 /// Files of a folder that are read side by side.
 pub const FILES_OPEN_MAX: usize = 256;
@@ -50,6 +52,9 @@ pub const CORRELATED_THREATS_MAX: usize = 32;
 pub const CORRELATED_IDS_MAX: usize = 256;
 pub const CORRELATED_TYPES_MAX: usize = 16;
 pub const CORRELATED_SHOWN_MAX: usize = 12;
+
+/// Partitions of inputs that correlation keeps apart.
+pub const CORRELATED_SOURCES_MAX: usize = 4_096;
 
 /// One published record. Larger outputs are truncated with a flag, so that a batch can never fail for ever.
 pub const OUTPUT_BYTES_MAX: usize = 900 * 1024;
@@ -89,6 +94,8 @@ pub const FEEDBACK_BYTES_MAX: u64 = 64 * 1024 * 1024;
 pub const FEEDBACK_NAME_CHARS_MAX: usize = 100;
 /// The file that says who has which role, or how far a job is.
 pub const REGISTRY_FILE_BYTES_MAX: u64 = 1024 * 1024;
+/// A window of recent rows that outlives its process: 61 bytes a row, of which there are 200,000 at most.
+pub const RECALIBRATION_WINDOW_BYTES_MAX: u64 = 16 * 1024 * 1024;
 /// Rows kept for training, out of any number seen.
 pub const TRAINING_ROWS_MAX: usize = 1_000_000;
 /// Rows of one table that a model is fitted to or that are scored at once.

@@ -47,7 +47,7 @@ pub fn report(seeds: u64, epochs: usize, threads: usize) -> Result<Value, String
         let (held_out, train): (Vec<_>, Vec<_>) = traces.train.iter().enumerate().partition(|(index, _)| index % 10 == 0);
         let plain = |list: Vec<(usize, &Vec<u32>)>| -> Vec<Vec<u32>> { list.into_iter().map(|(_, trace)| trace.clone()).collect() };
         let settings = Settings { epochs, threads, ..Settings::symbols() };
-        let (network, took) = timed(|| fit_symbols(&plain(train), &plain(held_out), traces.alphabet, &settings, seed, &mut |_, _| ()));
+        let (network, took) = timed(|| fit_symbols(&plain(train), &plain(held_out), traces.alphabet, &settings, seed, &mut |_, _| Ok(())));
         let network = network.map_err(|error| error.to_string())?;
         println!("  LSTM, seed {seed}: fitted in {:.0} s on {threads} threads", took.as_secs_f64());
         lines.push(judged(&traces, &format!("LSTM, seed {seed}, mean -ln p"), |trace| {

@@ -123,7 +123,7 @@ fn fitted(rows: &[ModelRow], labels: &[f32]) -> threatguard::error::Result<Fitte
         (0..rows.len() / SEQUENCE).map(|sequence| matrix.select(sequence * SEQUENCE..(sequence + 1) * SEQUENCE)).collect();
     let (validation, train) = sequences.split_at(sequences.len() / 8);
     let settings = lstm_fit::Settings { epochs: EPOCHS, ..lstm_fit::Settings::default() };
-    let network = lstm_fit::fit_rows(train, validation, &settings, 1, &mut |_, _| ())?;
-    let trees = trees_fit::fit(&matrix, labels, None, &trees_fit::Settings::for_streams(), 1, &mut |_, _| ())?;
+    let network = lstm_fit::fit_rows(train, validation, &settings, 1, &mut |_, _| Ok(()))?;
+    let trees = trees_fit::fit(&matrix, labels, None, &trees_fit::Settings::for_streams(), 1, &mut |_, _| Ok(()))?;
     Ok(Fitted { lstm: Some(Arc::new(network)), trees: Some(Arc::new(trees)) })
 }

@@ -105,7 +105,8 @@ impl ServiceFlags {
 /// Run pipelines: from Kafka and Redis, or embedded on files
 ///
 /// With --brokers (or brokers in the configuration) events come from Kafka, state is kept in Redis and results go to Kafka.
-/// With --input the same engine reads files and writes threats.jsonl, alerts.jsonl, analytics.jsonl and dead-letters.jsonl.
+/// With --input the same engine reads files and writes threats.jsonl, alerts.jsonl, analytics.jsonl and dead-letters.jsonl,
+/// in place of those of an earlier run.
 #[derive(Clone, Debug, Args)]
 #[command(after_long_help = "\
 Examples:

@@ -2,7 +2,8 @@
 
 use std::net::IpAddr;
 
-use super::types::{EntityKey, EntityKind, EventTime, Position};
+use super::types::{EntityKey, EntityKind, EventTime, MICROS_PER_SECOND, Position};
+use crate::limits::EVENT_LASTS_SECONDS_MAX;
 
 /// One record of the log, borrowed from the batch's buffers.
 #[derive(Clone, Copy, Debug)]
@@ -267,6 +268,13 @@ pub struct Event<'b> {
 }
 
 impl<'b> Event<'b> {
+    /// When it was over: its time and what it says that it lasted, of which no more than [`EVENT_LASTS_SECONDS_MAX`] is believed.
+    #[must_use]
+    pub fn ended(&self) -> EventTime {
+        let seconds = f64::from(self.flow.duration).min(EVENT_LASTS_SECONDS_MAX);
+        EventTime(self.time.0.saturating_add((seconds * MICROS_PER_SECOND as f64) as i64))
+    }
+
     /// An event of which nothing but its record is known.
     #[must_use]
     pub fn blank(record: &Record<'b>) -> Self {

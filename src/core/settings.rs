@@ -94,7 +94,7 @@ pub enum KeyPart {
 #[cfg_attr(feature = "app", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct WindowSettings {
-    /// An event this much older than the newest of its own entity is counted as late and not scored.
+    /// An event that was over this much before the newest of its own entity began is counted as late and not scored.
     pub allowed_lateness: Span,
     /// Length of the tumbling windows of `analytics.update`.
     pub analytics: Span,

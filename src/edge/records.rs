@@ -98,6 +98,11 @@ impl Records {
         let index = self.entries.binary_search_by_key(&offset.0, |entry| entry.offset).ok()?;
         self.get(index)
     }
+    /// How many records lie at or past `offset`.
+    #[must_use]
+    pub fn count_from(&self, offset: Offset) -> u64 {
+        (self.entries.len() - self.entries.partition_point(|entry| entry.offset < offset.0)) as u64
+    }
     #[must_use]
     pub fn get(&self, index: usize) -> Option<RecordRef<'_>> {
         self.entries.get(index).map(|entry| self.view(entry))

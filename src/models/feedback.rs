@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use serde::{Deserialize, Serialize};
 
 use crate::core::sanitize::parse_time;
+use crate::core::state::persist::Persist;
 use crate::core::types::{EntityKey, EntityKind, EventTime, MICROS_PER_DAY};
 use crate::error::{Error, Result};
 use crate::limits::{FEEDBACK_NAME_CHARS_MAX, STRING_CHARS_MAX};
@@ -147,7 +148,7 @@ impl Judgements {
 }
 
 /// Whose row it is and when its event was, as verdicts know it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Whose {
     pub entity: EntityKey,
     pub time: EventTime,
@@ -157,6 +158,21 @@ impl Whose {
     #[must_use]
     pub fn of(kind: EntityKind, name: &str, time: EventTime) -> Self {
         Self { entity: EntityKey::of_name(kind, name), time }
+    }
+}
+
+impl Persist for Whose {
+    fn write(&self, out: &mut Vec<u8>) {
+        ((self.entity.0 >> 64) as u64).write(out);
+        (self.entity.0 as u64).write(out);
+        self.time.0.write(out);
+    }
+    fn read(&mut self, input: &mut &[u8]) -> Option<()> {
+        let (mut high, mut low) = (0u64, 0u64);
+        high.read(input)?;
+        low.read(input)?;
+        self.entity = EntityKey(u128::from(high) << 64 | u128::from(low));
+        self.time.0.read(input)
     }
 }
 

@@ -15,6 +15,7 @@ use crate::core::detect::index_of;
 use crate::core::engine::PARTS;
 use crate::core::ensemble::{Calibration, Column, Ensemble};
 use crate::core::settings::RecalibrationSettings;
+use crate::core::state::persist::Persist;
 use crate::core::types::EventTime;
 
 /// The scores of one recent row in ten are above the one that is compared: what is rarer may be an attack, or was left out as one.
@@ -190,6 +191,33 @@ impl Recent {
             bundle.sealed()
         });
         Recalibrated { bundle, shifts }
+    }
+
+    /// Rows since the last recalibration, and all that are kept, the oldest first.
+    pub fn write(&self, out: &mut Vec<u8>) {
+        self.seen.write(out);
+        (self.rows.len() as u32).write(out);
+        for place in (self.next..self.rows.len()).chain(0..self.next) {
+            self.rows[place].write(out);
+            u8::from(self.whose[place].is_some()).write(out);
+            self.whose[place].unwrap_or_default().write(out);
+        }
+    }
+
+    /// Takes what [`Self::write`] wrote, of which the newest are kept; `None` where it is something else.
+    pub fn read(&mut self, input: &mut &[u8]) -> Option<()> {
+        let (mut seen, mut count) = (0u64, 0u32);
+        seen.read(input)?;
+        count.read(input)?;
+        for _ in 0..count {
+            let (mut raw, mut is_known, mut whose) = ([0f32; PARTS], 0u8, Whose::default());
+            raw.read(input)?;
+            is_known.read(input)?;
+            whose.read(input)?;
+            self.take(raw, (is_known != 0).then_some(whose));
+        }
+        self.seen = seen;
+        input.is_empty().then_some(())
     }
 
     fn is_step(&self, factor: f32) -> bool {

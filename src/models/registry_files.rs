@@ -102,6 +102,13 @@ impl Shelf {
     pub fn note(&self, name: &str) -> Result<Option<Vec<u8>>> {
         Ok(self.read(&[name])?.map(|(bytes, _)| bytes))
     }
+    /// [`Self::note`] of at most so many bytes.
+    ///
+    /// # Errors
+    /// As for that.
+    pub fn large_note(&self, name: &str, bytes_max: u64) -> Result<Option<Vec<u8>>> {
+        Ok(self.depot.read(&self.within(&[name]), bytes_max)?.map(|(bytes, _)| bytes))
+    }
     /// Keeps a small file beside the bundles.
     ///
     /// # Errors

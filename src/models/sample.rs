@@ -122,17 +122,17 @@ impl Sample {
         self.seen
     }
 
-    /// The models for which there is enough. `progress` is told the part that is done, of how many.
+    /// The models for which there is enough. `progress` is told the part that is done, of how many, and may end it.
     ///
     /// # Errors
-    /// Training went astray.
-    pub fn fit(&self, threads: usize, seed: u64, progress: &mut dyn FnMut(&'static str, usize, usize)) -> Result<Fitted> {
+    /// Training went astray, or `progress` ended it.
+    pub fn fit(&self, threads: usize, seed: u64, progress: &mut dyn FnMut(&'static str, usize, usize) -> Result<()>) -> Result<Fitted> {
         let lstm = self.fit_network(threads, seed, &mut |done, of| progress("lstm_autoencoder", done, of))?;
         let trees = self.fit_trees(seed, &mut |done, of| progress("boosted_trees", done, of))?;
         Ok(Fitted { lstm: lstm.map(Arc::new), trees: trees.map(Arc::new) })
     }
 
-    fn fit_network(&self, threads: usize, seed: u64, progress: &mut dyn FnMut(usize, usize)) -> Result<Option<Network>> {
+    fn fit_network(&self, threads: usize, seed: u64, progress: &mut dyn FnMut(usize, usize) -> Result<()>) -> Result<Option<Network>> {
         let benign: Vec<Matrix> = self.sequences.values().map(Sequence::benign).filter(|rows| rows.rows() > 1).collect();
         if benign.iter().map(Matrix::rows).sum::<usize>() < NETWORK_ROWS_MIN {
             return Ok(None);
@@ -142,7 +142,7 @@ impl Sample {
         lstm_fit::fit_rows(&train, &validation, &settings, seed, progress).map(Some)
     }
 
-    fn fit_trees(&self, seed: u64, progress: &mut dyn FnMut(usize, usize)) -> Result<Option<Trees>> {
+    fn fit_trees(&self, seed: u64, progress: &mut dyn FnMut(usize, usize) -> Result<()>) -> Result<Option<Trees>> {
         let mut tries = [false, true].map(|all| self.labelled(all)).into_iter();
         let Some((rows, labels)) = tries.find(|(_, labels)| are_enough(labels)) else { return Ok(None) };
         trees_fit::fit(&rows, &labels, None, &trees_fit::Settings::for_streams(), seed, progress).map(Some)
@@ -207,7 +207,7 @@ mod tests {
 
     #[test]
     fn both_models_are_fitted_where_labels_are_and_find_what_jumps() {
-        let fitted = sample(40, 200, true).fit(1, 1, &mut |_, _, _| {}).unwrap();
+        let fitted = sample(40, 200, true).fit(1, 1, &mut |_, _, _| Ok(())).unwrap();
         let (network, trees) = (fitted.lstm.unwrap(), fitted.trees.unwrap());
         let (mut memory, mut errors) = (crate::core::detect::lstm::State::default(), vec![]);
         for step in 0..40 {
@@ -222,8 +222,8 @@ mod tests {
         rows[1][0] = 9.0;
         trees.margins(rows.as_flattened(), &mut margins);
         assert!(margins[0] < -2.0 && margins[1] > 2.0, "{margins:?}");
-        assert!(sample(40, 200, false).fit(1, 1, &mut |_, _, _| {}).unwrap().trees.is_none(), "without labels there are no trees");
-        assert!(sample(4, 100, true).fit(1, 1, &mut |_, _, _| {}).unwrap().lstm.is_none(), "too few rows");
+        assert!(sample(40, 200, false).fit(1, 1, &mut |_, _, _| Ok(())).unwrap().trees.is_none(), "without labels there are no trees");
+        assert!(sample(4, 100, true).fit(1, 1, &mut |_, _, _| Ok(())).unwrap().lstm.is_none(), "too few rows");
     }
 
     #[test]
@@ -237,6 +237,6 @@ mod tests {
         let (all, others) = (labelled.labelled(true).1.len(), labelled.labelled(false).1.len());
         assert!(all == 8_000 && others < all, "{others}");
         labelled.sequences.retain(|key, _| key.is_multiple_of(HELD_OUT_PART));
-        assert!(labelled.fit(1, 1, &mut |_, _, _| {}).unwrap().trees.is_some(), "where there are no others, all are taken");
+        assert!(labelled.fit(1, 1, &mut |_, _, _| Ok(())).unwrap().trees.is_some(), "where there are no others, all are taken");
     }
 }

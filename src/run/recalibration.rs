@@ -4,6 +4,8 @@
 //! verdicts go over that: who was an attacker is forgotten, and a threat that was nothing is taken. Must
 //! never change what scores by itself: what comes of it is a version of the registry like any other.
 
+mod kept;
+
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -30,6 +30,8 @@ const LOOK: Duration = Duration::from_secs(2);
 const STEP: Duration = Duration::from_millis(50);
 /// Between two records of a comparison in the registry.
 const RECORD: Duration = Duration::from_secs(30);
+/// Between two times that recent rows are kept there.
+const KEEP: Duration = Duration::from_secs(300);
 
 /// How a shadow compares with a champion, as one process saw it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -53,6 +55,7 @@ pub struct Follower {
     /// What was told last, so that it is told once.
     told: String,
     recorded: Instant,
+    kept: Instant,
     /// Recalibration is looked at by [`Self::recalibrate`] alone, and not at times of its own.
     is_told_when: bool,
     /// Where analysts' verdicts are, what they said last, and what was wrong with them.
@@ -75,6 +78,7 @@ impl Follower {
             instance: instance.chars().map(|c| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' }).collect(),
             told: String::new(),
             recorded: clock::now(),
+            kept: clock::now(),
             is_told_when: false,
             verdicts: None,
             heard: Arc::default(),
@@ -125,6 +129,10 @@ impl Follower {
             }
             if clock::since(self.recorded) >= RECORD {
                 self.record();
+            }
+            if clock::since(self.kept) >= KEEP {
+                self.kept = clock::now();
+                self.keep_window();
             }
         }
         self.look_at_drift();
@@ -193,8 +201,20 @@ impl Follower {
             return Ok(());
         }
         let parent = if trained == present.manifest.version { present.clone() } else { shelf.load(&trained)? };
-        self.learning.set_rolling(Some(Arc::new(Rolling::new(&self.pipeline, Arc::new(parent), Arc::new(present)))));
+        let rolling = Rolling::new(&self.pipeline, Arc::new(parent), Arc::new(present));
+        // A run that is repeatable begins with none.
+        if !self.is_told_when {
+            rolling.take_up(shelf, &self.instance);
+        }
+        self.learning.set_rolling(Some(Arc::new(rolling)));
         Ok(())
+    }
+
+    /// Keeps the window for the next process of this name.
+    fn keep_window(&self) {
+        if let (Some(shelf), Some(rolling), false) = (&self.shelf, self.learning.rolling(), self.is_told_when) {
+            rolling.keep(shelf, &self.instance);
+        }
     }
 
     fn look_at_drift(&self) {
@@ -347,6 +367,7 @@ impl Following {
         self.thread.join().map_err(|_| Error::bug("the thread that follows models panicked; its message is in the log"))?;
         let follower = locked(&self.follower);
         follower.record();
+        follower.keep_window();
         follower.look_at_drift();
         Ok(follower.compared())
     }

@@ -18,6 +18,8 @@ pub struct Summary {
     pub scored: u64,
     pub late: u64,
     pub dead_lettered: u64,
+    /// Delivered again although their results were committed; not part of `received`.
+    pub replayed: u64,
     pub threats: u64,
     pub alerts: u64,
     pub elapsed_seconds: f64,
@@ -46,6 +48,7 @@ impl Summary {
             scored: counts.scored,
             late: counts.late,
             dead_lettered: counts.dead_lettered,
+            replayed: counts.replayed,
             threats: counts.threats,
             alerts,
             elapsed_seconds: seconds,
@@ -74,6 +77,7 @@ impl Summary {
             scored: self.scored + other.scored,
             late: self.late + other.late,
             dead_lettered: self.dead_lettered + other.dead_lettered,
+            replayed: self.replayed + other.replayed,
             threats: self.threats + other.threats,
             alerts: self.alerts + other.alerts,
             elapsed_seconds,
@@ -100,6 +104,10 @@ impl Summary {
             p50 as f64 / 1_000.0,
             p99 as f64 / 1_000.0
         );
+        if self.replayed > 0 {
+            let records = self.replayed;
+            text.push_str(&format!("{records} records were read again whose results were committed before; they only made states anew\n"));
+        }
         for ShadowRecord { champion, shadow, compared, .. } in &self.shadows {
             text.push_str(&format!(
                 "shadow {shadow} beside {champion}: {} rows; threats of both {}, of the champion alone {}, of the shadow alone {}; difference of surprise mean {:.2}, median {:.2}, 1 % {:.2}, 99 % {:.2} nats\n",
@@ -175,14 +183,14 @@ mod tests {
         other.add(50_000, 1);
         other.add(0, 0);
         latencies.merge(&other);
-        let counts = Counts { received: 1_000, scored: 990, late: 4, dead_lettered: 6, threats: 3, ..Counts::default() };
+        let counts = Counts { received: 1_000, scored: 990, late: 4, dead_lettered: 6, threats: 3, replayed: 5 };
         let summary = Summary::new(counts, 1, Duration::from_millis(500), &latencies);
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("summary.json");
         summary.write(&file).unwrap();
         let read: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(&file).unwrap()).unwrap();
         let expected = serde_json::json!({
-            "received": 1_000, "scored": 990, "late": 4, "deadLettered": 6, "threats": 3, "alerts": 1,
+            "received": 1_000, "scored": 990, "late": 4, "deadLettered": 6, "replayed": 5, "threats": 3, "alerts": 1,
             "elapsedSeconds": 0.5, "eventsPerSecond": 2_000.0,
             "latencyMicros": { "p50": 100, "p99": 2_000, "p999": 2_000, "max": read["latencyMicros"]["max"] },
         });

@@ -74,6 +74,8 @@ impl Stage {
 pub struct Delta {
     /// Of the engine: what was received and what became of it.
     pub counts: Counts,
+    /// As many records as [`Metrics::take`] was told of for this batch: they are in flight no more.
+    pub taken: u64,
     /// Threats, by [`Severity`].
     pub threats: [u64; Severity::ALL.len()],
     pub alerts: u64,
@@ -96,6 +98,24 @@ impl Delta {
     pub fn clear(&mut self) {
         *self = Self::default();
     }
+    /// What is left of it when its results will never be published: the records come again, and the time was spent.
+    #[must_use]
+    pub fn given_back(self) -> Self {
+        let counts = Counts { replayed: self.counts.replayed, ..Counts::default() };
+        Self { counts, taken: self.taken, stages: self.stages, ..Self::default() }
+    }
+    pub fn merge(&mut self, other: &Self) {
+        self.counts.add(other.counts);
+        self.taken += other.taken;
+        self.alerts += other.alerts;
+        self.resolved += other.resolved;
+        let Self { threats, fired, reasons, .. } = self;
+        let counters = [(&mut threats[..], &other.threats[..]), (fired, &other.fired), (reasons, &other.reasons)];
+        counters.into_iter().for_each(|(into, from)| into.iter_mut().zip(from).for_each(|(sum, more)| *sum += more));
+        self.surprise_nats.iter_mut().zip(other.surprise_nats).for_each(|(sum, more)| *sum += more);
+        self.stages.iter_mut().zip(other.stages).for_each(|(sum, more)| *sum += more);
+        self.latency.merge(&other.latency);
+    }
 }
 
 /// What one shard holds at this moment.
@@ -113,7 +133,7 @@ pub struct Held {
 struct Whole {
     shards: BTreeMap<usize, Held>,
     /// Records counted as received before the delta that says what became of them.
-    ahead: u64,
+    in_flight: u64,
     /// Records counted as received that were given back; as many that come later are not counted again.
     credit: u64,
 }
@@ -213,10 +233,10 @@ impl Metrics {
     pub fn add(&self, delta: &Delta) {
         let mut whole = locked(&self.whole);
         let counts = delta.counts;
-        let counted = counts.received.min(whole.ahead);
-        whole.ahead -= counted;
-        self.received.inc_by(counts.received - counted);
-        self.in_flight.set(gauge_of(whole.ahead));
+        whole.in_flight = whole.in_flight.saturating_sub(delta.taken);
+        whole.credit += delta.taken.saturating_sub(counts.received);
+        self.received.inc_by(counts.received.saturating_sub(delta.taken));
+        self.in_flight.set(gauge_of(whole.in_flight));
         self.scored.inc_by(counts.scored);
         self.late.inc_by(counts.late);
         self.replayed.inc_by(counts.replayed);
@@ -249,19 +269,16 @@ impl Metrics {
         self.entities.set(sum(|held| held.entities));
     }
 
-    /// Records of the pipeline that were consumed and wait to be scored: read by its source, not given to [`Metrics::add`] yet.
-    ///
-    /// They count as received from now on, and leave by themselves with the delta that says what became of them. Fewer than before
-    /// without such a delta means that they were given back, as with a lost partition. A figure that is a moment old corrects itself
-    /// with the next one.
-    pub fn set_in_flight(&self, records: u64) {
+    /// Records that a lane has begun to work on. They count as received from now on, and are in flight until a delta that has them as
+    /// `taken` says what became of them. One that says less means that they were given back, as after an abort or with a lost
+    /// partition: as many that come later were counted already.
+    pub fn take(&self, records: u64) {
         let mut whole = locked(&self.whole);
-        let more = records.saturating_sub(whole.ahead);
-        let again = more.min(whole.credit);
-        whole.credit = whole.credit - again + whole.ahead.saturating_sub(records);
-        whole.ahead = records;
-        self.received.inc_by(more - again);
-        self.in_flight.set(gauge_of(records));
+        let again = records.min(whole.credit);
+        whole.credit -= again;
+        whole.in_flight += records;
+        self.received.inc_by(records - again);
+        self.in_flight.set(gauge_of(whole.in_flight));
     }
 
     /// Share of the learning that is done; 1 with a bundle.

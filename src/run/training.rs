@@ -126,17 +126,12 @@ fn fit_models(source: &Source<'_>, labels: &Labels, watch: &mut dyn Watch) -> Re
     let sample = |pipeline: &Pipeline| Learning::sampling(pipeline, labels.clone());
     let Passed { pipeline, learning, .. } = pass(source, Stage::Sequences, watch, sample, &mut Quiet)?;
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    let mut ended = Ok(());
     let mut fitted = learning.take_sample().fit(threads, file.learning.seed, &mut |what, done, of| {
         let share = done as f64 / of.max(1) as f64;
         let is_network = what == "lstm_autoencoder";
         let share = if is_network { NETWORK_SHARE * share } else { NETWORK_SHARE + (1.0 - NETWORK_SHARE) * share };
-        // Fitting cannot be left midway; what was said then holds after it.
-        if ended.is_ok() {
-            ended = watch.reached(Stage::Fitting, share);
-        }
+        watch.reached(Stage::Fitting, share)
     })?;
-    ended?;
     let detectors = &pipeline.settings.detectors;
     fitted.lstm.take_if(|_| !detectors.lstm_autoencoder.enabled);
     fitted.trees.take_if(|_| !detectors.boosted_trees.enabled);

@@ -1,6 +1,6 @@
 //! Scenario: the same events through the embedded run and through Kafka and Redis, cut in every way a log can be cut, and with the
 //! process killed on the way.
-//! Guarantees: the same verdicts and threats whatever the batches, partitions and shards; with the same partitions the same bytes,
+//! Guarantees: the same verdicts, threats and alerts whatever the batches, partitions and shards; with the same partitions the same bytes,
 //! ids included; after kill -9 nothing missing, and what is delivered twice is identical.
 
 use std::collections::BTreeSet;
@@ -80,6 +80,15 @@ fn threat(line: &str) -> Option<String> {
     (record["type"] == "threat.detected").then(|| record.to_string())
 }
 
+/// An alert apart from its id, which is the place of its first threat in the threats log, and from those of its threats.
+fn alert(line: &str) -> String {
+    let mut record = json(line);
+    let data = record["data"].as_object_mut().unwrap();
+    data.remove("id").unwrap();
+    data["threats"] = data["threats"].as_array().unwrap().len().into();
+    record.to_string()
+}
+
 fn dead_letter(line: &str) -> String {
     let record = json(line);
     format!("{} {} {}", record["reason"], record["detail"], record["raw"])
@@ -103,13 +112,15 @@ fn assert_same(what: &str, mut left: Vec<String>, mut right: Vec<String>) {
 
 #[track_caller]
 fn assert_same_results(what: &str, left: &Found, right: &Found) {
-    for name in ["received", "scored", "late", "deadLettered", "threats"] {
+    for name in ["received", "scored", "late", "deadLettered", "threats", "alerts"] {
         assert_eq!(left.count(name), right.count(name), "{what}: {name}");
     }
     let verdicts = |found: &Found| found.verdicts.iter().map(|line| verdict(line)).collect();
     assert_same(&format!("{what}, verdicts"), verdicts(left), verdicts(right));
     let threats = |found: &Found| found.threats.iter().filter_map(|line| threat(line)).collect();
     assert_same(&format!("{what}, threats"), threats(left), threats(right));
+    let alerts = |found: &Found| found.alerts.iter().map(|line| alert(line)).collect();
+    assert_same(&format!("{what}, alerts"), alerts(left), alerts(right));
     let dead = |found: &Found| found.dead_letters.iter().map(|line| dead_letter(line)).collect();
     assert_same(&format!("{what}, dead letters"), dead(left), dead(right));
 }
@@ -130,9 +141,10 @@ fn check(test: &str, database: u8, case: impl FnOnce() -> Option<Case>) {
         let found = case.streamed(&services, &raw, &raw, partitions, &[&["--shards", shards], more].concat());
         assert_same_results(&format!("{partitions} partitions, {shards} shards"), &whole, &found);
         println!(
-            "{test}: {} events, {} threats: equal on {partitions} partitions, {shards} shards {more:?}",
+            "{test}: {} events, {} threats, {} alerts: equal on {partitions} partitions, {shards} shards {more:?}",
             found.count("received"),
-            found.count("threats")
+            found.count("threats"),
+            found.count("alerts")
         );
     }
 }

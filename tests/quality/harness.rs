@@ -154,7 +154,7 @@ impl Lane {
     /// The models that look at sequences, of what was collected for them.
     #[must_use]
     pub fn fitted(&self) -> Fitted {
-        self.learning.take_sample().fit(2, self.pipeline.file.learning.seed, &mut |_, _, _| {}).unwrap()
+        self.learning.take_sample().fit(2, self.pipeline.file.learning.seed, &mut |_, _, _| Ok(())).unwrap()
     }
 
     pub fn use_bundle(&mut self, bundle: &Bundle) {

@@ -138,6 +138,13 @@ fn every_seed_ends_as_an_undisturbed_run() {
     let sum = |of: &dyn Fn(&Outcome) -> u64| sums.outcomes.iter().map(|(_, outcome)| of(outcome)).sum::<u64>();
     assert!(sum(&|o| o.stats.barriers) > sums.outcomes.len() as u64, "models could change");
     assert_eq!(sum(&|o| o.stats.crossed), 0, "nothing before a barrier comes after it");
+    for (seed, Outcome { counted, records, balance, .. }) in &sums.outcomes {
+        assert_eq!(*balance, 0, "seed {seed}: received = scored + late + dead letters + in flight");
+        assert!(counted <= records, "seed {seed}: {counted} records were counted of {records}");
+    }
+    let (counted, records) = (sum(&|o| o.counted), sum(&|o| o.records));
+    println!("{counted} of {records} records were counted, those of crashes and of at-least-once were not");
+    assert!(counted > records / 2);
 }
 
 #[test]

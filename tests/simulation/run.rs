@@ -38,6 +38,11 @@ pub struct Outcome {
     pub rebalances: u64,
     pub expelled: u64,
     pub outputs: u64,
+    /// Records there were, and how many were counted as settled.
+    pub records: u64,
+    pub counted: u64,
+    /// 0 where received = scored + late + dead letters + in flight.
+    pub balance: i64,
 }
 
 /// What can be asked of a run.
@@ -81,6 +86,8 @@ fn whole(seed: u64, ask: Ask, metrics: &Arc<Metrics>) -> Outcome {
         })
         .collect();
     let reference = Reference::of(&scene, &whole);
+    let records = whole.iter().map(|log| log.read(0, u64::MAX).0.len() as u64).sum();
+    let counted = settled(metrics);
     let setup = Setup {
         partitions,
         lanes: rng.between(1, 2) as usize,
@@ -120,7 +127,17 @@ fn whole(seed: u64, ask: Ask, metrics: &Arc<Metrics>) -> Outcome {
         differences = reference.extra(&lock(&sim.world), exactly_once);
     }
     differences.extend(problems);
-    outcome(&sim, differences, reference.outputs() as u64)
+    let outcome = outcome(&sim, differences, reference.outputs() as u64);
+    let counted = if exactly_once { settled(metrics) - counted } else { 0 };
+    Outcome { records, counted, balance: metrics.conservation(), ..outcome }
+}
+
+/// Records that the metrics say something became of.
+fn settled(metrics: &Metrics) -> u64 {
+    let text = metrics.to_text().expect("metrics can be written");
+    let is_meant =
+        |line: &&str| ["scored", "late", "dead_lettered"].iter().any(|what| line.starts_with(&format!("threatguard_events_{what}_total")));
+    text.lines().filter(is_meant).filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).sum()
 }
 
 fn outcome(sim: &Sim, differences: Vec<String>, outputs: u64) -> Outcome {
@@ -138,6 +155,7 @@ fn outcome(sim: &Sim, differences: Vec<String>, outputs: u64) -> Outcome {
         rebalances: broker.group.rebalances,
         expelled: broker.group.expelled,
         outputs,
+        ..Outcome::default()
     }
 }
 

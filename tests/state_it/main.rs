@@ -4,6 +4,7 @@
 #![allow(clippy::print_stdout)] // what is skipped is said
 #![allow(dead_code)] // the helpers are shared with other tests, which use the rest of them
 
+mod alerts;
 mod damage;
 mod deployment;
 #[path = "../pipeline_it/kafka_log.rs"]

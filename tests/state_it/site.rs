@@ -2,14 +2,18 @@
 
 use std::path::PathBuf;
 use std::sync::LazyLock;
+use std::time::Duration;
 
+use rdkafka::ClientConfig;
+use rdkafka::TopicPartitionList;
+use rdkafka::consumer::{BaseConsumer, Consumer};
 use serde_json::Value;
 
 use crate::kafka_log;
 use crate::process::{Done, finish, json, lines, summary, threatguard};
 use crate::support;
 use crate::support::redis_server::RedisServer;
-use crate::workbench::{Services, Workbench};
+use crate::workbench::{Found, Services, Workbench};
 
 pub const PARTITIONS: u32 = 2;
 const PIECE_EVENTS: usize = 1_500;
@@ -61,7 +65,16 @@ impl Site {
 
     /// Sends this piece of the events to the log.
     pub fn send(&self, piece: usize) {
-        let events = &MADE.events[piece * PIECE_EVENTS..(piece + 1) * PIECE_EVENTS];
+        self.send_these(&MADE.events[piece * PIECE_EVENTS..(piece + 1) * PIECE_EVENTS]);
+    }
+
+    /// Sends all of them, attacks included, and says how many there are.
+    pub fn send_all(&self) -> usize {
+        self.send_these(&MADE.events);
+        MADE.events.len()
+    }
+
+    fn send_these(&self, events: &[String]) {
         let file = self.bench.write("piece.jsonl", events.join("\n"));
         self.services.replay(&self.pipeline, &file, "threatguard", &self.raw, PARTITIONS);
     }
@@ -80,8 +93,24 @@ impl Site {
         (done, summary(&file))
     }
 
+    /// Everything that was published.
+    pub fn found(&self) -> Found {
+        kafka_log::found(&self.services.brokers, &self.group, Value::Null)
+    }
+
+    /// Where the correlation stands in the threats log, all partitions together.
+    pub fn correlated(&self) -> u64 {
+        let group = format!("{}.correlate", self.group);
+        let consumer: BaseConsumer =
+            ClientConfig::new().set("bootstrap.servers", &self.services.brokers).set("group.id", &group).create().unwrap();
+        let mut partitions = TopicPartitionList::new();
+        partitions.add_partition_range(&format!("{}.threats", self.group), 0, PARTITIONS as i32 - 1);
+        let committed = consumer.committed_offsets(partitions, Duration::from_secs(30)).unwrap();
+        committed.elements().iter().filter_map(|element| element.offset().to_raw()).map(|offset| offset.max(0).unsigned_abs()).sum()
+    }
+
     pub fn verdicts(&self) -> Vec<String> {
-        let mut found = kafka_log::found(&self.services.brokers, &self.group, Value::Null).verdicts;
+        let mut found = self.found().verdicts;
         found.sort_unstable();
         found
     }

@@ -67,6 +67,9 @@ pub(super) struct Entity {
     #[serde(default)]
     pub(super) accounts: Vec<String>,
     pub(super) threats: Vec<Stub>,
+    /// The source of its latest threat that was new.
+    #[serde(default)]
+    pub(super) source: String,
     /// Place of its first signal in the threats log (partition, offset): what its alert id comes from.
     first: (u32, u64),
     pub(super) first_seen: i64,
@@ -100,6 +103,7 @@ impl Entity {
             recommendations: Vec::new(),
             accounts: Vec::new(),
             threats: Vec::new(),
+            source: String::new(),
             first: (signal.position.partition.0, signal.position.offset.0),
             first_seen: signal.time.0,
             worst: signal.severity,

@@ -10,7 +10,8 @@
 //! - Risk is the sum over threat types; within a type every further threat adds less. More ATT&CK tactics weigh more.
 //! - One alert for an entity while its risk lasts: `alert.created` with revision 1 when the risk reaches `alert_risk`; again,
 //!   with the same id and the next revision, only when its severity rises (so at most four times).
-//! - A threat so old that its risk had decayed by the last tick is resolved at once and makes no alert.
+//! - Time is each source's own: what one partition of an input has come to resolves nothing of another that is behind.
+//! - A threat that is published again, and so old that its risk had decayed by the last tick, is resolved at once and makes no alert.
 //! - All threats of the entity are resolved together when its risk has decayed to `resolve_risk`, or when the entity has to
 //!   make room for another one.
 
@@ -18,6 +19,7 @@ mod entity;
 mod records;
 mod settings;
 mod signal;
+mod sources;
 #[cfg(test)]
 mod tests;
 
@@ -30,6 +32,7 @@ pub use self::settings::CorrelationSettings;
 pub use self::signal::ThreatSignal;
 
 use self::entity::{Entity, Taken};
+use self::sources::Sources;
 use crate::core::output::{AlertRecord, Envelope, ThreatRecord};
 use crate::core::types::{EventTime, Offset};
 use crate::error::{Error, Result};
@@ -95,7 +98,7 @@ pub struct Correlator {
     resolved_until: EventTime,
     entities: BTreeMap<Arc<str>, Entity>,
     /// Entities by when they resolve, and by their latest signal.
-    by_deadline: BTreeSet<(EventTime, Arc<str>)>,
+    sources: Sources,
     by_time: BTreeSet<(EventTime, Arc<str>)>,
     counts: CorrelationCounts,
 }
@@ -104,10 +107,12 @@ const STATE_VERSION: u32 = 1;
 
 /// What a state value holds; indexes are made again.
 #[derive(Serialize, Deserialize)]
-struct StateValue<E> {
+struct StateValue<E, S: Default> {
     version: u32,
     next: u64,
     resolved_until: i64,
+    #[serde(default)]
+    sources: S,
     entities: E,
 }
 
@@ -122,7 +127,7 @@ impl Correlator {
             next: Offset(0),
             resolved_until: EventTime(i64::MIN),
             entities: BTreeMap::new(),
-            by_deadline: BTreeSet::new(),
+            sources: Sources::default(),
             by_time: BTreeSet::new(),
             counts: CorrelationCounts::default(),
         }
@@ -136,7 +141,14 @@ impl Correlator {
         }
         self.next = signal.position.offset.next();
         self.counts.signals += 1;
+        let source = self.sources.name(signal);
+        let is_new = self.sources.hear(&source, signal, self.newest());
         let (key, mut entity) = self.open(signal, out);
+        let is_open = entity.count > 0;
+        if is_new || !is_open {
+            entity.source = source;
+        }
+        let until = if is_new || is_open { self.sources.until(&entity.source, self.resolved_until) } else { self.resolved_until };
         let taken = entity.take(signal, &self.settings);
         match taken {
             Taken::Duplicate => self.counts.duplicates += 1,
@@ -144,14 +156,14 @@ impl Correlator {
             Taken::Counted => {}
         }
         let deadline = entity.resolves_at(&self.settings);
-        if deadline <= self.resolved_until {
+        if deadline <= until {
             self.resolve(&key, &entity, deadline, Resolution::Decayed, out);
             return;
         }
         if taken != Taken::Duplicate {
             self.alert(&key, &mut entity, out);
         }
-        self.by_deadline.insert((deadline, key.clone()));
+        self.sources.insert(&entity.source, (deadline, key.clone()));
         self.by_time.insert((EventTime(entity.time), key.clone()));
         self.entities.insert(key, entity);
     }
@@ -187,7 +199,7 @@ impl Correlator {
     #[must_use]
     pub fn is_due(&self, now: EventTime) -> bool {
         let until = EventTime(now.0.saturating_sub(self.settings.allowed_lateness.micros));
-        self.by_deadline.first().is_some_and(|(deadline, _)| *deadline <= until)
+        self.sources.first_decayed(until).is_some()
     }
 
     /// The time of the last tick.
@@ -198,9 +210,7 @@ impl Correlator {
     }
 
     fn resolve_first_until(&mut self, until: EventTime, out: &mut Vec<Correlated>) -> bool {
-        let Some((deadline, key)) = self.by_deadline.first().filter(|(deadline, _)| *deadline <= until).cloned() else {
-            return false;
-        };
+        let Some((deadline, key)) = self.sources.first_decayed(until) else { return false };
         let entity = self.entities.remove(&key).expect("indexed entities exist");
         self.unindex(&key, &entity);
         self.resolve(&key, &entity, deadline, Resolution::Decayed, out);
@@ -222,7 +232,7 @@ impl Correlator {
     }
 
     fn unindex(&mut self, key: &Arc<str>, entity: &Entity) {
-        let by_deadline = self.by_deadline.remove(&(entity.resolves_at(&self.settings), key.clone()));
+        let by_deadline = self.sources.remove(&entity.source, &(entity.resolves_at(&self.settings), key.clone()));
         let by_time = self.by_time.remove(&(EventTime(entity.time), key.clone()));
         assert!(by_deadline && by_time, "every entity is indexed by what it holds");
     }
@@ -285,7 +295,8 @@ impl Correlator {
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
         let entities: BTreeMap<&str, &Entity> = self.entities.iter().map(|(key, entity)| (&**key, entity)).collect();
-        serde_json::to_vec(&StateValue { version: STATE_VERSION, next: self.next.0, resolved_until: self.resolved_until.0, entities })
+        let (next, resolved_until, sources) = (self.next.0, self.resolved_until.0, &self.sources);
+        serde_json::to_vec(&StateValue { version: STATE_VERSION, next, resolved_until, sources: Some(sources), entities })
             .expect("the state is plain data")
     }
 
@@ -294,7 +305,7 @@ impl Correlator {
     /// # Errors
     /// `Permanent` when the bytes are no state of this version.
     pub fn from_bytes(name: &str, topic: &str, settings: CorrelationSettings, bytes: &[u8]) -> Result<Self> {
-        let state: StateValue<BTreeMap<String, Entity>> =
+        let state: StateValue<BTreeMap<String, Entity>, Sources> =
             serde_json::from_slice(bytes).map_err(|error| Error::permanent("the correlation state cannot be read").because(error))?;
         if state.version != STATE_VERSION {
             return Err(Error::permanent(format!(
@@ -305,9 +316,10 @@ impl Correlator {
         let mut correlator = Self::new(name, topic, settings);
         correlator.next = Offset(state.next);
         correlator.resolved_until = EventTime(state.resolved_until);
+        correlator.sources = state.sources;
         for (key, entity) in state.entities {
             let key: Arc<str> = Arc::from(key);
-            correlator.by_deadline.insert((entity.resolves_at(&correlator.settings), key.clone()));
+            correlator.sources.insert(&entity.source, (entity.resolves_at(&correlator.settings), key.clone()));
             correlator.by_time.insert((EventTime(entity.time), key.clone()));
             correlator.entities.insert(key, entity);
         }

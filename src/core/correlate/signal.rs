@@ -1,6 +1,7 @@
 //! What correlation reads of a threat. A record of the threats log that is no new threat is none.
 
 use crate::core::event::FieldId;
+use crate::core::output::number::quantised;
 use crate::core::output::{Envelope, EvidenceRecord, MitreRecord, Severity, ThreatRecord};
 use crate::core::types::{EventTime, Position};
 
@@ -28,6 +29,7 @@ pub struct ThreatSignal {
 }
 
 impl ThreatSignal {
+    /// What anybody reads of the record in the log: its figures as they are written there.
     #[must_use]
     pub fn new(position: Position, record: ThreatRecord) -> Self {
         let account = record.metadata.get("event").and_then(|event| event[FieldId::NAMES[FieldId::UserId as usize]].as_str());
@@ -39,9 +41,9 @@ impl ThreatSignal {
             entity: record.entity,
             threat_type: record.threat_type,
             severity: record.severity,
-            score: record.threat_score,
-            risk: record.risk_score,
-            confidence: record.confidence,
+            score: quantised(record.threat_score),
+            risk: quantised(record.risk_score),
+            confidence: quantised(record.confidence),
             source: record.source,
             target: record.target,
             mitre: record.mitre,

@@ -59,7 +59,8 @@ fn shown(output: &Correlated) -> String {
     }
 }
 
-/// A step a line: `minutes entity type target severity risk`, or `tick minutes`. `id N` at the end repeats threat N.
+/// A step a line: `minutes entity type target severity risk`, or `tick minutes`. `id N` at the end repeats threat N, `of N` is one of
+/// partition N.
 fn run(settings: CorrelationSettings, steps: &str) -> Vec<Correlated> {
     let mut correlator = Correlator::new("test", "security.threats", settings);
     let mut out = Vec::new();
@@ -73,7 +74,11 @@ fn run(settings: CorrelationSettings, steps: &str) -> Vec<Correlated> {
         let mut signal =
             signal(offset as u64 + 1, words[0].parse().unwrap(), words[1], words[2], words[3], severity, words[5].parse().unwrap());
         if let Some(["id", again]) = words.get(6..8) {
-            signal.id = format!("{:032x}", again.parse::<u64>().unwrap());
+            signal.evidence.offset = again.parse().unwrap();
+            signal.id = format!("{:032x}", signal.evidence.offset);
+        }
+        if let Some(["of", partition]) = words.get(6..8) {
+            signal.evidence.partition = partition.parse().unwrap();
         }
         correlator.apply(&signal, &mut out);
         // A state that went through bytes is the same state.
@@ -179,6 +184,26 @@ fn risks_decay_and_resolve() {
 }
 
 #[test]
+fn a_partition_that_is_behind_has_a_time_of_its_own() {
+    check(
+        "two days behind, and slowly on",
+        "0 ip:a port_scan t low 4.2\ntick 0\n2880 ip:a port_scan t low 4.2\ntick 2880\n\
+         0 ip:b port_scan t low 4.2 of 1\ntick 2880\n60 ip:b beaconing u low 4.2 of 1\ntick 2880\n\
+         2000 ip:b brute_force t high 8 of 1\ntick 2880\n2880 ip:c port_scan t low 1 of 1\ntick 5760\ntick 5770",
+        &[
+            "ip:a resolved 1 at 12:25:20 risk_decayed",
+            "ip:b r1 low risk 9.9 n2 s0 port_scan+beaconing",
+            "ip:b resolved 5 at 20:52:06 risk_decayed",
+            "ip:b resolved 7 at 20:52:06 risk_decayed",
+            "ip:b r1 high risk 8.0 n1 s0 brute_force",
+            "ip:c resolved b at 00:00:00 risk_decayed",
+            "ip:b resolved 9 at 03:20:00 risk_decayed",
+            "ip:a resolved 3 at 12:25:20 risk_decayed",
+        ],
+    );
+}
+
+#[test]
 fn a_full_table_resolves_the_decayed_and_then_the_quiet_first() {
     let settings = CorrelationSettings { max_entities: 2, ..CorrelationSettings::default() };
     let found = run(
@@ -225,7 +250,11 @@ fn records_are_read_and_fit_their_schemas() {
         if let Envelope::ThreatResolved(threat) = envelope {
             assert_eq!(ThreatSignal::parse(position, &Envelope::ThreatResolved(threat.clone()).to_json()), Ok(None));
             let signal = ThreatSignal::parse(position, &Envelope::ThreatDetected(threat.clone()).to_json()).unwrap().unwrap();
-            assert_eq!((signal.id, signal.entity, signal.time), (threat.id, threat.entity, threat.timestamp));
+            assert_eq!((&signal.id, &signal.entity, signal.time), (&threat.id, &threat.entity, threat.timestamp));
+            let odd = ThreatRecord { risk_score: 10.0 / 3.0, threat_score: 200.0 / 3.0, confidence: 2.0 / 3.0, ..threat };
+            let written = Envelope::ThreatDetected(odd.clone()).to_json();
+            let read = ThreatSignal::parse(position, &written).unwrap();
+            assert_eq!(read, Some(ThreatSignal::new(position, odd)), "the same from memory and from the log");
         }
     }
     assert!(ThreatSignal::parse(Position::default(), b"{}").is_err());
@@ -278,7 +307,43 @@ fn by_entity(mut outputs: Vec<Correlated>) -> Vec<String> {
     outputs.into_iter().map(|output| String::from_utf8(output.into_envelope().to_json()).unwrap()).collect()
 }
 
+/// What comes of signals one after the other, each followed by the time that any of them has reached, as people see it.
+fn one_after_the_other<'s>(signals: impl Iterator<Item = &'s ThreatSignal>) -> Vec<String> {
+    let (mut correlator, mut out, mut latest) = (Correlator::new("c", "t", CorrelationSettings::default()), vec![], EventTime(i64::MIN));
+    for (offset, signal) in signals.enumerate() {
+        let position = Position { partition: Partition(0), offset: Offset(offset as u64) };
+        correlator.apply(&ThreatSignal { position, ..signal.clone() }, &mut out);
+        latest = latest.max(signal.time);
+        correlator.tick(latest, &mut out);
+    }
+    correlator.tick(EventTime(1 << 60), &mut out);
+    out.sort_by(|a, b| a.entity().cmp(b.entity()));
+    out.iter().map(shown).collect()
+}
+
 proptest! {
+    #[test]
+    fn it_does_not_matter_which_partition_is_read_first(first in some_signals(), second in some_signals()) {
+        // What is published again comes behind its time, and is told as such.
+        let [first, second] = [first, second].map(|mut signals| {
+            let mut seen = BTreeSet::new();
+            signals.retain(|signal| seen.insert(signal.id.clone()));
+            signals
+        });
+        let of_second = |signal: &ThreatSignal| {
+            let mut signal = ThreatSignal { entity: format!("{}2", signal.entity), id: format!("2{}", signal.id), ..signal.clone() };
+            signal.evidence.partition = 2;
+            signal
+        };
+        let second: Vec<ThreatSignal> = second.iter().map(of_second).collect();
+        let found = one_after_the_other(first.iter().chain(&second));
+        prop_assert_eq!(&found, &one_after_the_other(second.iter().chain(&first)));
+        let mut apart = [one_after_the_other(first.iter()), one_after_the_other(second.iter())].concat();
+        let by_entity = |line: &String| line.split(' ').next().unwrap_or_default().to_owned();
+        apart.sort_by_key(by_entity);
+        prop_assert_eq!(found, apart);
+    }
+
     #[test]
     fn ticks_and_restarts_change_nothing(signals in some_signals(), every in 1usize..6, cut in 0usize..60) {
         let settings = CorrelationSettings::default();

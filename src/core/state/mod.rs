@@ -110,7 +110,7 @@ const _: () = assert!(size_of::<EntityState>() <= 960);
 pub enum Observed {
     /// Applied; the rarity of its port and action goes into the model row.
     Applied(Rarity),
-    /// Older than its entity's newest event by more than the allowed lateness; the state did not change.
+    /// Over before its entity's newest event by more than the allowed lateness; the state did not change.
     Late,
     /// Seen before: its outputs were durable before this state was stored.
     Replayed,
@@ -150,7 +150,7 @@ impl EntityState {
         if event.at.offset.0 < self.next_offset {
             return Observed::Replayed;
         }
-        if self.events > 0 && event.time.0 < self.newest_micros - limits.allowed_micros {
+        if self.events > 0 && limits.is_late(event, self.newest_micros) {
             self.next_offset = event.at.offset.0 + 1;
             return Observed::Late;
         }
@@ -240,4 +240,14 @@ impl EntityState {
 pub struct Lateness {
     pub allowed_micros: i64,
     pub expire_micros: i64,
+}
+
+impl Lateness {
+    /// Sensors write what lasts when it is over and date it by its beginning. So what counts is its end; the end moves no time, because
+    /// other logs are in the order of beginnings, and because nobody may make the events of others late by a duration.
+    #[inline]
+    fn is_late(&self, event: &Event<'_>, newest_micros: i64) -> bool {
+        let oldest = newest_micros - self.allowed_micros;
+        event.time.0 < oldest && event.ended().0 < oldest
+    }
 }

@@ -76,6 +76,44 @@ fn replayed_and_late_events_change_nothing_but_the_offset() {
 }
 
 #[test]
+fn what_lasted_is_late_by_its_end_and_moves_time_by_its_beginning() {
+    let lasted = |offset: u64, second: i64, seconds: f32| {
+        let mut event = event(offset, 1, second);
+        event.flow.duration = seconds;
+        event
+    };
+    let mut state = EntityState::default();
+    feed(&mut state, [lasted(0, 0, 86_400.0), lasted(1, 7_200, 1.0)]);
+    let mut observed = |event: Event<'_>| state.observe(&event, PLACE, &LIMITS, false, &mut [0.0; SIGNAL_WIDTH]);
+    assert_eq!(observed(lasted(2, 100, 6_499.0)), Observed::Late, "over eleven minutes before the newest begins");
+    assert!(matches!(observed(lasted(3, 100, 6_501.0)), Observed::Applied(_)));
+    assert!(matches!(observed(lasted(4, 7_200 - 600, 0.0)), Observed::Applied(_)), "the newest is not the end of what lasted longest");
+    assert_eq!(observed(lasted(5, 7_200 - 30 * 86_400 - 601, f32::MAX)), Observed::Late, "nothing is believed to last for ever");
+}
+
+#[test]
+fn a_long_connection_that_is_over_is_no_interval() {
+    let beacon = |with_long: bool| {
+        let mut state = EntityState::default();
+        let mut offset = 0..;
+        let mut next = || offset.next().unwrap_or_default();
+        for minute in 0..120 {
+            feed(&mut state, [event(next(), 1, minute * 60)]);
+            if with_long && minute == 100 {
+                let mut long = event(next(), 1, 30);
+                long.flow.duration = 5_970.0;
+                feed(&mut state, [long]);
+            }
+        }
+        feed(&mut state, [event(next(), 1, 7_200)])
+    };
+    let (with, without) = (beacon(true), beacon(false));
+    for signal in [Signal::Period, Signal::PeriodJitter, Signal::PeriodCount] {
+        assert_eq!(at(&with, signal), at(&without, signal));
+    }
+}
+
+#[test]
 fn failures_are_counted_and_fade() {
     let mut state = EntityState::default();
     let failure = |i: u64, second: i64| {

@@ -17,7 +17,7 @@ const _: () = assert!(OUTPUT_BYTES_MAX > BUFFER_BYTES, "the buffer's bound is on
 /// What happens to a file of an earlier run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Existing {
-    /// It is emptied.
+    /// It is emptied; one that this run does not write goes, because what it says is of another run than what lies beside it.
     Replace,
     /// New lines follow its last whole one.
     Append,
@@ -73,12 +73,17 @@ impl JsonlSink {
         std::fs::create_dir_all(folder)
             .map_err(|error| Error::config(format!("cannot make the folder {}", folder.display())).because(error))?;
         let mut files = [const { None }; ROLES];
-        for role in roles {
-            let Some(name) = role.file_name() else { continue };
-            let path = folder.join(name);
+        for role in TopicRole::ALL {
+            let Some(path) = role.file_name().map(|name| folder.join(name)) else { continue };
+            if !roles.contains(&role) {
+                if existing == Existing::Replace {
+                    remove(&path).map_err(|error| Error::config(format!("cannot remove {}", path.display())).because(error))?;
+                }
+                continue;
+            }
             let (file, len) =
                 open(&path, existing).map_err(|error| Error::config(format!("cannot write {}", path.display())).because(error))?;
-            files[*role as usize] = Some(Output::new(path, Box::new(file), len));
+            files[role as usize] = Some(Output::new(path, Box::new(file), len));
         }
         Ok(Self { state: Mutex::new(State { files, produced: 0, failure: None }) })
     }
@@ -101,6 +106,14 @@ impl JsonlSink {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Takes away what an earlier run wrote. A pipe or a folder of that name was made by somebody else.
+fn remove(path: &Path) -> io::Result<()> {
+    match path.symlink_metadata() {
+        Ok(found) if found.is_file() || found.is_symlink() => std::fs::remove_file(path),
+        _ => Ok(()),
     }
 }
 
@@ -261,6 +274,36 @@ mod tests {
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "{\"a\":1}\n{\"b\":2}\n");
         JsonlSink::create(&out, &[TopicRole::Threats], Existing::Replace).unwrap();
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "");
+    }
+
+    #[test]
+    fn what_an_earlier_run_wrote_and_this_one_does_not_goes() {
+        let folder = tempfile::tempdir().unwrap();
+        let out = folder.path();
+        JsonlSink::create(out, &TopicRole::ALL, Existing::Replace).unwrap();
+        std::fs::write(out.join("verdicts.jsonl"), "{}\n").unwrap();
+        std::fs::write(out.join("notes.jsonl"), "{}\n").unwrap();
+        std::fs::remove_file(out.join("alerts.jsonl")).unwrap();
+        std::fs::create_dir(out.join("alerts.jsonl")).unwrap();
+        let files = || {
+            let mut names: Vec<String> =
+                std::fs::read_dir(out).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+            names.sort();
+            names.join(" ")
+        };
+        let roles = [TopicRole::Threats, TopicRole::Analytics];
+        JsonlSink::create(out, &roles, Existing::Append).unwrap();
+        assert_eq!(files(), "alerts.jsonl analytics.jsonl dead-letters.jsonl notes.jsonl threats.jsonl verdicts.jsonl");
+        JsonlSink::create(out, &roles, Existing::Replace).unwrap();
+        assert_eq!(files(), "alerts.jsonl analytics.jsonl notes.jsonl threats.jsonl", "what is not ours stays");
+        #[cfg(unix)]
+        {
+            let kept = folder.path().join("kept");
+            std::fs::write(&kept, "{}\n").unwrap();
+            std::os::unix::fs::symlink(&kept, out.join("verdicts.jsonl")).unwrap();
+            JsonlSink::create(out, &roles, Existing::Replace).unwrap();
+            assert!(kept.exists() && !out.join("verdicts.jsonl").exists(), "the link goes and not what it points to");
+        }
     }
 
     #[test]

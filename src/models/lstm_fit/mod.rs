@@ -88,14 +88,14 @@ impl Settings {
 
 /// Fits the autoencoder to sequences of rows, one matrix an entity, in order of time. Missing values count as ordinary.
 ///
-/// `validation` are other benign sequences: they end the training and set what an ordinary error is. `progress` is told of each
-/// epoch. An error where there is nothing to learn from.
+/// `validation` are other benign sequences: they end the training and set what an ordinary error is. `progress` is told how
+/// much is done, of how much at most, and may end it. An error where there is nothing to learn from.
 pub fn fit_rows(
     sequences: &[Matrix],
     validation: &[Matrix],
     settings: &Settings,
     seed: u64,
-    progress: &mut dyn FnMut(usize, usize),
+    progress: &mut dyn FnMut(usize, usize) -> Result<()>,
 ) -> Result<Network> {
     settings.check()?;
     let width = sequences.first().map_or(0, Matrix::width);
@@ -120,7 +120,7 @@ pub fn fit_symbols(
     alphabet: usize,
     settings: &Settings,
     seed: u64,
-    progress: &mut dyn FnMut(usize, usize),
+    progress: &mut dyn FnMut(usize, usize) -> Result<()>,
 ) -> Result<SymbolNetwork> {
     settings.check()?;
     if settings.code != 0 {
@@ -139,7 +139,7 @@ fn train_layers(
     held_out: &Data,
     settings: &Settings,
     seed: u64,
-    progress: &mut dyn FnMut(usize, usize),
+    progress: &mut dyn FnMut(usize, usize) -> Result<()>,
 ) -> Result<Layers> {
     if train.elements() < 2 || held_out.elements() < 2 {
         return Err(Error::config(format!(
@@ -153,14 +153,15 @@ fn train_layers(
     let mut descent = Descent::new(shape.parameters(), settings);
     let (mut best, mut best_loss, mut idle) = (layers.parameters.clone(), f64::INFINITY, 0);
     for epoch in 0..settings.epochs {
-        for group in train.groups(settings.batch, Some(&mut random)) {
-            descent.learn(&mut layers, train, &group);
+        let groups = train.groups(settings.batch, Some(&mut random));
+        for (number, group) in groups.iter().enumerate() {
+            descent.learn(&mut layers, train, group);
+            progress(epoch * groups.len() + number + 1, settings.epochs * groups.len())?;
         }
         let loss = descent.loss(&layers, held_out, &held_out.groups(settings.batch, None));
         if !loss.is_finite() {
             return Err(Error::permanent("LSTM training went astray: the loss is not a number; try a lower learning rate"));
         }
-        progress(epoch + 1, settings.epochs);
         if loss < best_loss * (1.0 - 1e-4) {
             (best_loss, idle) = (loss, 0);
             best.copy_from_slice(&layers.parameters);

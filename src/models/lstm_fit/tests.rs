@@ -31,8 +31,8 @@ fn features_that_are_left_out_change_no_score_and_explain_nothing() {
         matrix
     };
     let (train, held_out) = (vec![rows(&mut random), rows(&mut random)], vec![rows(&mut random)]);
-    let network = fit_rows(&train, &held_out, &Settings { ignored: 0b100, ..quick() }, 3, &mut |_, _| {}).unwrap();
-    let all = fit_rows(&train, &held_out, &quick(), 3, &mut |_, _| {}).unwrap();
+    let network = fit_rows(&train, &held_out, &Settings { ignored: 0b100, ..quick() }, 3, &mut |_, _| Ok(())).unwrap();
+    let all = fit_rows(&train, &held_out, &quick(), 3, &mut |_, _| Ok(())).unwrap();
     let step = |network: &Network, last: f32| network.step(&mut State::default(), &[1.0, 0.5, last]);
     assert_eq!(step(&network, 2.0).to_bits(), step(&network, 6.0).to_bits());
     assert!(step(&all, 6.0) > step(&all, 2.0) + 1.0, "what never varied is odd when it does");
@@ -147,7 +147,7 @@ fn quick() -> Settings {
 
 #[test]
 fn what_breaks_with_an_entitys_past_is_an_error() {
-    let network = fit_rows(&followers(40, 120, 1), &followers(8, 120, 2), &quick(), 5, &mut |_, _| {}).unwrap();
+    let network = fit_rows(&followers(40, 120, 1), &followers(8, 120, 2), &quick(), 5, &mut |_, _| Ok(())).unwrap();
     let (mut ordinary, mut broken, mut count) = (0.0, 0.0, 0.0);
     for entity in followers(8, 120, 3) {
         let mut state = State::default();
@@ -172,7 +172,7 @@ fn threads_change_nothing_and_seeds_do() {
     let (train, held_out) = (followers(12, 50, 1), followers(4, 50, 2));
     let fit = |threads, seed| {
         let settings = Settings { epochs: 2, threads, ..Settings::default() };
-        fit_rows(&train, &held_out, &settings, seed, &mut |_, _| {}).unwrap().weights().clone()
+        fit_rows(&train, &held_out, &settings, seed, &mut |_, _| Ok(())).unwrap().weights().clone()
     };
     assert_eq!(fit(1, 5), fit(3, 5));
     assert_ne!(fit(1, 5).layers, fit(1, 6).layers);
@@ -184,14 +184,18 @@ fn symbols_that_follow_a_rule_are_learned() {
         |start: usize, length: usize| -> Vec<u32> { [1, 2, 1, 3, 1, 4, 1, 5].into_iter().cycle().skip(start).take(length).collect() };
     let traces: Vec<_> = (0..60).map(|i| trace(i, 30 + i)).collect();
     let settings = Settings { hidden: 24, epochs: 40, batch: 8, learning_rate: 1e-2, ..Settings::symbols() };
-    let mut epochs = 0;
-    let network = fit_symbols(&traces, &traces[..6], 8, &settings, 1, &mut |_, _| epochs += 1).unwrap();
+    let mut said = vec![];
+    let mut hear = |done, of| {
+        said.push((done, of));
+        Ok(())
+    };
+    let network = fit_symbols(&traces, &traces[..6], 8, &settings, 1, &mut hear).unwrap();
     let mean = |trace: &[u32]| network.surprises(trace).iter().skip(10).sum::<f32>() / (trace.len() - 10) as f32;
     let mut wrong = trace(3, 50);
     wrong[20..].reverse();
     assert!(mean(&trace(3, 50)) < 0.3 && mean(&wrong) > 1.0, "{} and {}", mean(&trace(3, 50)), mean(&wrong));
     assert!(network.surprises(&[9_999, u32::MAX]).iter().all(|surprise| surprise.is_finite()));
-    assert!(epochs <= 40);
+    assert!(said.iter().enumerate().all(|(number, (done, of))| *done == number + 1 && done <= of), "each part once, in order");
 }
 
 #[test]
@@ -199,22 +203,38 @@ fn training_ends_when_held_out_sequences_gain_nothing() {
     let mut random = Random::new(1);
     let mut noise = || -> Vec<Vec<u32>> { (0..10).map(|_| (0..40).map(|_| 1 + random.below(5) as u32).collect()).collect() };
     let (train, held_out) = (noise(), noise());
-    let mut epochs = 0;
+    let mut share = 0.0;
     let settings = Settings { hidden: 32, epochs: 200, patience: 3, ..Settings::symbols() };
-    fit_symbols(&train, &held_out, 6, &settings, 1, &mut |_, _| epochs += 1).unwrap();
-    assert!(epochs < 100, "{epochs} epochs on noise");
+    let mut hear = |done: usize, of: usize| {
+        share = done as f64 / of as f64;
+        Ok(())
+    };
+    fit_symbols(&train, &held_out, 6, &settings, 1, &mut hear).unwrap();
+    assert!(share < 0.5, "{share} of the epochs on noise");
+}
+
+#[test]
+fn whoever_hears_of_the_progress_may_end_it() {
+    let mut heard = 0;
+    let mut end = |done: usize, of: usize| {
+        heard = done;
+        if 2 * done > of { Err(Error::permanent("enough")) } else { Ok(()) }
+    };
+    let settings = Settings { epochs: 1, batch: 4, ..quick() };
+    let ended = fit_rows(&followers(40, 120, 1), &followers(8, 120, 2), &settings, 5, &mut end);
+    assert!(ended.unwrap_err().to_string().contains("enough") && heard == 6, "in the middle of the first epoch: {heard}");
 }
 
 #[test]
 fn what_cannot_be_learned_from_is_refused() {
     let say = |result: Result<Network>| result.unwrap_err().to_string();
     let some = followers(2, 20, 1);
-    assert!(say(fit_rows(&[], &some, &quick(), 1, &mut |_, _| {})).contains("one width"));
-    assert!(say(fit_rows(&some, &[], &quick(), 1, &mut |_, _| {})).contains("others to hold out"));
-    assert!(say(fit_rows(&some, &some, &Settings { hidden: 16, ..quick() }, 1, &mut |_, _| {})).contains("16 cells"));
-    assert!(say(fit_rows(&some, &some, &Settings { learning_rate: f32::NAN, ..quick() }, 1, &mut |_, _| {})).contains("above 0"));
+    assert!(say(fit_rows(&[], &some, &quick(), 1, &mut |_, _| Ok(()))).contains("one width"));
+    assert!(say(fit_rows(&some, &[], &quick(), 1, &mut |_, _| Ok(()))).contains("others to hold out"));
+    assert!(say(fit_rows(&some, &some, &Settings { hidden: 16, ..quick() }, 1, &mut |_, _| Ok(()))).contains("16 cells"));
+    assert!(say(fit_rows(&some, &some, &Settings { learning_rate: f32::NAN, ..quick() }, 1, &mut |_, _| Ok(()))).contains("above 0"));
     let mut missing = Matrix::new(3);
     (0..30).for_each(|_| missing.push(&[f32::NAN, 1.0, f32::INFINITY]));
-    let network = fit_rows(&[missing.clone()], &[missing], &quick(), 1, &mut |_, _| {}).unwrap();
+    let network = fit_rows(&[missing.clone()], &[missing], &quick(), 1, &mut |_, _| Ok(())).unwrap();
     assert!(network.step(&mut State::default(), &[f32::NAN, 1.0, f32::NEG_INFINITY]).is_finite());
 }

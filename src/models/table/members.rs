@@ -80,7 +80,7 @@ impl Members {
         if attack.contains(&true) {
             let labels: Vec<f32> = attack.iter().map(|attack| f32::from(u8::from(*attack))).collect();
             for settings in settings() {
-                boosted.push(trees_fit::fit(rows, &labels, None, &settings, seed, &mut |_, _| ())?);
+                boosted.push(trees_fit::fit(rows, &labels, None, &settings, seed, &mut |_, _| Ok(()))?);
                 done();
             }
             known = Some(Known::fit(rows, attack, seed));

@@ -132,17 +132,17 @@ impl Settings {
 
 /// Fits trees to `labels`, 0 or 1 for each row (a share in between is possible), weighted where weights are given.
 ///
-/// `progress` is told the trees so far and at most.
+/// `progress` is told the trees so far and at most, and may end it.
 ///
 /// # Errors
-/// Of the kind `Config`: settings out of range, no row, labels or weights that do not fit the rows, one class only.
+/// Of the kind `Config`: settings out of range, no row, labels or weights that do not fit the rows, one class only. That of `progress`.
 pub fn fit(
     rows: &Matrix,
     labels: &[f32],
     weights: Option<&[f32]>,
     settings: &Settings,
     seed: u64,
-    progress: &mut dyn FnMut(usize, usize),
+    progress: &mut dyn FnMut(usize, usize) -> Result<()>,
 ) -> Result<Trees> {
     settings.check()?;
     check_rows(rows, labels, weights)?;
@@ -153,7 +153,7 @@ pub fn fit(
     let of = settings.trees as usize;
     while fit.sketch.len() < of {
         let goes_on = fit.round();
-        progress(fit.sketch.len(), of);
+        progress(fit.sketch.len(), of)?;
         if !goes_on {
             break;
         }

@@ -17,7 +17,7 @@ fn sample(seed: u64, count: usize) -> (Matrix, Vec<f32>) {
 }
 
 fn fitted(rows: &Matrix, labels: &[f32], settings: &Settings, seed: u64) -> Trees {
-    fit(rows, labels, None, settings, seed, &mut |_, _| {}).unwrap()
+    fit(rows, labels, None, settings, seed, &mut |_, _| Ok(())).unwrap()
 }
 
 fn error_share(trees: &Trees, rows: &Matrix, labels: &[f32]) -> f64 {
@@ -107,7 +107,7 @@ fn weights_count_as_copies_of_rows() {
         let share = copied_labels.len() as f64 / 800.0;
         let settings = Settings { trees: 10, ..settings };
         let scaled = Settings { l2: settings.l2 / share, child_hessian_min: settings.child_hessian_min / share, ..settings.clone() };
-        let weighted = fit(&rows, &labels, Some(&weights), &scaled, 1, &mut |_, _| {}).unwrap();
+        let weighted = fit(&rows, &labels, Some(&weights), &scaled, 1, &mut |_, _| Ok(())).unwrap();
         let plain = fitted(&rows.select(copies()), &copied_labels, &settings, 1);
         let [mut a, mut b] = [vec![0.0; 800], vec![0.0; 800]];
         weighted.margins(rows.values(), &mut a);
@@ -134,15 +134,21 @@ fn noise_stops_early() {
     let labels: Vec<f32> = (0..2_000).map(|_| random.below(2) as f32).collect();
     let settings = Settings { validation_share: 0.3, patience: 5, ..Settings::default() };
     let mut rounds = 0;
-    let trees = fit(&rows, &labels, None, &settings, 1, &mut |done, of| rounds = done.min(of)).unwrap();
+    let mut hear = |done: usize, of: usize| {
+        rounds = done.min(of);
+        Ok(())
+    };
+    let trees = fit(&rows, &labels, None, &settings, 1, &mut hear).unwrap();
     assert!(trees.len() < 10 && rounds == trees.len() + 5, "{} trees after {rounds} rounds", trees.len());
+    let mut end = |done: usize, _: usize| if done == 2 { Err(Error::permanent("enough")) } else { Ok(()) };
+    assert!(fit(&rows, &labels, None, &settings, 1, &mut end).unwrap_err().to_string().contains("enough"));
 }
 
 #[test]
 fn what_cannot_be_fitted_is_refused() {
     let (rows, labels) = sample(1, 50);
     let refused = |rows: &Matrix, labels: &[f32], weights: Option<&[f32]>, settings: &Settings, why: &str| {
-        let error = fit(rows, labels, weights, settings, 1, &mut |_, _| {}).unwrap_err();
+        let error = fit(rows, labels, weights, settings, 1, &mut |_, _| Ok(())).unwrap_err();
         assert!(error.kind == crate::error::Kind::Config && error.to_string().contains(why), "{error}");
     };
     let plain = Settings::default();

@@ -6,7 +6,6 @@ use std::time::Instant;
 
 use super::task::{Batch, Out, States, Task};
 use crate::core::correlate::{Correlated, CorrelationSettings, Correlator, ThreatSignal};
-use crate::core::engine::Counts;
 use crate::core::types::{EntityKey, EventTime, Offset, Partition, Position};
 use crate::edge::{TopicRole, clock};
 use crate::error::Result;
@@ -57,9 +56,9 @@ impl Task for Correlation {
         self.holdings.remove(&partition);
     }
 
-    fn batch(&mut self, batch: Batch<'_>, _: &mut States<'_>, out: &mut Out<'_>) -> Result<Counts> {
+    fn batch(&mut self, batch: Batch<'_>, _: &mut States<'_>, out: &mut Out<'_>) -> Result<()> {
         let Batch { partition, records, live, .. } = batch;
-        let Some(holding) = self.holdings.get_mut(&partition) else { return Ok(Counts::default()) };
+        let Some(holding) = self.holdings.get_mut(&partition) else { return Ok(()) };
         let (mut old, mut new) = (vec![], vec![]);
         for record in records.iter() {
             let to = if record.offset < live { &mut old } else { &mut new };
@@ -82,7 +81,7 @@ impl Task for Correlation {
         }
         holding.changed = true;
         publish(new, out);
-        Ok(Counts::default())
+        Ok(())
     }
 
     fn tick(&mut self, partition: Partition, out: &mut Out<'_>) -> Option<EventTime> {

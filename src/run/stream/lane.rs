@@ -251,32 +251,34 @@ impl<T: Task> Lane<T> {
             complete: holding.complete,
             give_up: &self.shared.give_up,
         };
+        // What is applied again was received before.
+        let taken = if self.shown.is_some() { records.count_from(live) } else { 0 };
+        self.shared.metrics.take(taken);
+        self.delta.taken = taken;
         let mut outbox = self.ends.spare.try_recv().unwrap_or_default();
         let mut out = Out { outbox: &mut outbox, delta: &mut self.delta };
         let batch = Batch { partition, records, live, poison: self.poison.known(partition) };
         // What a panic leaves half done is dropped with the partition's state and the outbox.
         let worked = catch_unwind(AssertUnwindSafe(|| self.task.batch(batch, &mut states, &mut out)));
-        let counts = match worked {
+        match worked {
             Err(_) => {
                 holding.phase = Phase::Broken;
-                self.delta.clear();
+                self.shared.metrics.add(&std::mem::take(&mut self.delta).given_back());
                 self.poison.learn(partition, records)?;
                 return Ok(false);
             }
             Ok(Err(error)) if error.kind == Kind::Fenced => {
                 tracing::warn!(partition = partition.0, %error, "the stored state is not ours any more; taking it over anew");
                 holding.phase = Phase::Broken;
+                self.shared.metrics.add(&std::mem::take(&mut self.delta).given_back());
                 return Ok(false);
             }
             Ok(other) => other?,
-        };
-        self.report.counts.add(counts);
-        self.report.alerts += self.delta.alerts;
-        self.shared.metrics.add(&self.delta);
-        self.delta.clear();
+        }
         let next = records.last().map(|record| record.offset.next()).filter(|next| *next > live);
         holding.handed_over = holding.handed_over.max(next.unwrap_or_default());
-        self.order(Work::Parcel(Parcel { partition, generation, outbox, next, ticked: None, read_at, events: counts.received, lag }))?;
+        let delta = Box::new(std::mem::take(&mut self.delta));
+        self.order(Work::Parcel(Parcel { partition, generation, outbox, next, ticked: None, read_at, delta, lag }))?;
         Ok(true)
     }
 

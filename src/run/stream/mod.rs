@@ -42,7 +42,7 @@ use self::correlate::{Correlation, Rules};
 use self::orders::Output;
 use self::rekey::Rekeying;
 use self::score::Scoring;
-use self::shared::{LaneReport, Shared};
+use self::shared::{LaneReport, Settled, Shared};
 use self::stores::{Pair, Stores, in_memory};
 use self::task::Task;
 use self::threads::{LaneParts, Running};
@@ -142,11 +142,11 @@ pub fn run(pipeline: &Arc<Pipeline>, learning: &Arc<Learning>, options: &Options
     give_up.store(scored.is_err(), Ordering::Relaxed);
     let alerts = correlating.map(|correlating| correlating.finish(options, around, deadline, scored.is_ok())).transpose();
     was_rekeyed?;
-    let (report, latencies) = scored?;
+    let (report, settled) = scored?;
     // From the first record to the last commit: what the group took to form is no work done.
     let span = report.begun.zip(report.settled).map(|(begun, settled)| settled.saturating_duration_since(begun));
-    let alerts = alerts?.map_or(0, |(report, _)| report.alerts);
-    Ok(Summary::new(report.counts, alerts, span.unwrap_or_else(|| begun.elapsed()), &latencies))
+    let alerts = alerts?.map_or(0, |(_, settled)| settled.alerts);
+    Ok(Summary::new(settled.counts, alerts, span.unwrap_or_else(|| begun.elapsed()), &settled.latencies))
 }
 
 fn prepare_topics(options: &Options) -> Result<()> {
@@ -336,18 +336,18 @@ impl Group {
     }
 
     /// With `--once`, after everything that was published for it has come by; `is_fed` is false when what feeds it has failed.
-    fn finish(self, options: &Options, around: &Surroundings, deadline: Deadline, is_fed: bool) -> Result<(LaneReport, Latencies)> {
+    fn finish(self, options: &Options, around: &Surroundings, deadline: Deadline, is_fed: bool) -> Result<(LaneReport, Settled)> {
         if options.once && is_fed {
             self.wait_quiet(around);
         }
         close(self.source.as_ref(), &self.shared, options, deadline);
-        let (mut report, mut latencies) = (LaneReport::default(), Latencies::default());
+        let (mut report, mut settled) = (LaneReport::default(), Settled::default());
         let mut first: Result<()> = Ok(());
         for lane in self.lanes {
             match lane.join(deadline) {
                 Ok((lane, its)) => {
                     report.merge(&lane);
-                    latencies.merge(&its);
+                    settled.merge(&its);
                 }
                 // A lane that ends takes the source along, and the others report that: what it said itself counts.
                 Err(error) => match &first {
@@ -356,7 +356,7 @@ impl Group {
                 },
             }
         }
-        first.map(|()| (report, latencies))
+        first.map(|()| (report, settled))
     }
 }
 

@@ -9,6 +9,7 @@ use crate::core::types::{EventTime, Generation, Offset, Partition};
 use crate::edge::{Owner, Publisher, Transactions};
 use crate::error::Error;
 use crate::run::outbox::Outbox;
+use crate::run::telemetry::Delta;
 
 /// How outputs and offsets become durable.
 pub enum Output {
@@ -29,7 +30,8 @@ pub struct Parcel {
     /// Time that passed without records and led to these outputs.
     pub ticked: Option<EventTime>,
     pub read_at: Instant,
-    pub events: u64,
+    /// What they count as once they are committed.
+    pub delta: Box<Delta>,
     /// Records of the partition that were not read yet.
     pub lag: u64,
 }

@@ -11,7 +11,6 @@ use bumpalo::Bump;
 
 use super::task::{Batch, Out, States, Task};
 use crate::core::decode::Decoded;
-use crate::core::engine::Counts;
 use crate::core::event::Record;
 use crate::core::types::{EntityKey, EventTime, Offset, Partition};
 use crate::edge::TopicRole;
@@ -42,7 +41,7 @@ impl Task for Rekeying {
         self.next.remove(&partition);
     }
 
-    fn batch(&mut self, batch: Batch<'_>, _: &mut States<'_>, out: &mut Out<'_>) -> Result<Counts> {
+    fn batch(&mut self, batch: Batch<'_>, _: &mut States<'_>, out: &mut Out<'_>) -> Result<()> {
         let Batch { partition, records, live, .. } = batch;
         self.arena.reset();
         let whole: Vec<Record<'_>> =
@@ -59,7 +58,7 @@ impl Task for Rekeying {
         if let Some(last) = records.last() {
             self.next.insert(partition, last.offset.next());
         }
-        Ok(Counts::default())
+        Ok(())
     }
 
     fn dirty_len(&self, _: Partition) -> usize {

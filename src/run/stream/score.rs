@@ -1,7 +1,7 @@
 //! Scoring as a lane's task: the engine over each partition's states.
 
 use super::task::{Batch, Fill, Out, States, Task};
-use crate::core::engine::{Counts, Engine};
+use crate::core::engine::Engine;
 use crate::core::event::Event;
 use crate::core::types::{EntityKey, EventTime, Offset, Partition};
 use crate::error::Result;
@@ -28,11 +28,11 @@ impl Task for Scoring {
         self.worker.engine().revoke(partition);
     }
 
-    fn batch(&mut self, batch: Batch<'_>, states: &mut States<'_>, out: &mut Out<'_>) -> Result<Counts> {
+    fn batch(&mut self, batch: Batch<'_>, states: &mut States<'_>, out: &mut Out<'_>) -> Result<()> {
         let Batch { partition, records, live, poison } = batch;
         let load = |engine: &mut Engine, events: &[Event<'_>]| load_missing(engine, partition, events, states);
         let mut out = worker::Out { outbox: out.outbox, listener: &mut worker::Silent, delta: out.delta };
-        self.worker.process(partition, records, live, poison, load, &mut out)
+        self.worker.process(partition, records, live, poison, load, &mut out).map(|_| ())
     }
 
     fn wants_barrier(&self) -> bool {

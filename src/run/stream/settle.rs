@@ -18,15 +18,14 @@ use super::keep::Keep;
 use super::note::Note;
 use super::orders::{Order, Output, Parcel, Reply, Work};
 use super::pace::Pace;
-use super::waiting::{Sent, Waiting};
+use super::shared::Settled;
+use super::waiting::{Sent, TRY_AGAIN, Waiting, renew};
 use crate::core::types::{Generation, Offset, Partition};
-use crate::edge::{Commit, CommitMode, LogSource, Sequence, Transactions, clock};
+use crate::edge::{Commit, CommitMode, LogSource, Sequence, clock};
 use crate::error::{Error, Kind, Result};
 use crate::run::outbox::Outbox;
-use crate::run::summary::Latencies;
 use crate::run::telemetry::{Delta, Metrics, Stage};
 
-const TRY_AGAIN: Duration = Duration::from_millis(200);
 const LOOK_AGAIN: Duration = Duration::from_micros(500);
 /// Between two looks at what is delivered, while something is on its way.
 const WATCH_EVERY: Duration = Duration::from_millis(1);
@@ -61,7 +60,7 @@ pub struct Settler {
     urgent: bool,
     last_commit: Instant,
     pace: Pace,
-    latencies: Latencies,
+    settled: Settled,
     delta: Delta,
 }
 
@@ -79,7 +78,7 @@ impl Settler {
             unsent: None,
             urgent: false,
             last_commit: clock::now(),
-            latencies: Latencies::default(),
+            settled: Settled::default(),
             delta: Delta::default(),
         }
     }
@@ -89,6 +88,7 @@ impl Settler {
     pub fn take(&mut self, Order { epoch, work }: Order) -> Result<()> {
         if epoch != self.epoch {
             if let Work::Parcel(parcel) = work {
+                self.give_back(*parcel.delta);
                 self.recycle(parcel.outbox);
             }
             return Ok(());
@@ -147,15 +147,17 @@ impl Settler {
     ///
     /// # Errors
     /// Why it could not.
-    pub fn finish(mut self) -> Result<Latencies> {
+    pub fn finish(mut self) -> Result<Settled> {
         self.urgent = true;
         self.step()?;
-        Ok(self.latencies)
+        self.settled.counts.assert_conserved();
+        Ok(self.settled)
     }
 
     fn publish(&mut self, parcel: Parcel) -> Result<()> {
-        let Parcel { partition, generation, outbox, next, ticked, read_at, events, lag } = parcel;
+        let Parcel { partition, generation, outbox, next, ticked, read_at, delta, lag } = parcel;
         let Some((owner, note)) = self.owned.get_mut(&partition).filter(|(owner, _)| *owner == generation) else {
+            self.give_back(*delta);
             self.recycle(outbox);
             return Ok(());
         };
@@ -171,14 +173,33 @@ impl Settler {
         self.recycle(outbox);
         let last = match published {
             Ok(last) => last,
-            Err(error) => return self.recover(error),
+            Err(error) => {
+                self.give_back(*delta);
+                return self.recover(error);
+            }
         };
         crash::point("after_publish");
-        self.pace.note(partition, events, lag);
+        self.pace.note(partition, delta.counts.received, lag);
         self.opened.get_or_insert(begun);
         self.unsent.get_or_insert(begun);
-        self.queue.push_back(Waiting::Parcel(Sent { partition, next, read_at, events, last, noted: false }));
+        self.queue.push_back(Waiting::Parcel(Sent { partition, next, read_at, delta, last, noted: false }));
         Ok(())
+    }
+
+    /// Records whose results will not be committed by this: they come again, here or to another owner.
+    fn give_back(&self, delta: Delta) {
+        self.parts.metrics.add(&delta.given_back());
+    }
+
+    /// Drops what waits, all of it or that of one partition.
+    fn drop_waiting(&mut self, of: Option<Partition>) {
+        for waiting in std::mem::take(&mut self.queue) {
+            match waiting {
+                other if of.is_some_and(|partition| other.partition() != partition) => self.queue.push_back(other),
+                Waiting::Parcel(sent) => self.give_back(*sent.delta),
+                _ => {}
+            }
+        }
     }
 
     fn recycle(&self, mut outbox: Outbox) {
@@ -208,11 +229,7 @@ impl Settler {
             if sent.last > delivered {
                 break;
             }
-            if !std::mem::replace(&mut sent.noted, true) {
-                let micros = clock::since(sent.read_at).as_micros() as u64;
-                self.latencies.add(micros, sent.events);
-                self.delta.latency.add(micros, sent.events);
-            }
+            sent.note(&mut self.settled);
         }
         Ok(())
     }
@@ -310,12 +327,11 @@ impl Settler {
         for waiting in self.queue.drain(..count).collect::<Vec<_>>() {
             match waiting {
                 Waiting::Claim(partition, _, owner) => self.reply(Reply::Claimed(partition, owner)),
-                Waiting::Parcel(sent) => {
-                    if !sent.noted {
-                        let micros = clock::since(sent.read_at).as_micros() as u64;
-                        self.latencies.add(micros, sent.events);
-                        self.delta.latency.add(micros, sent.events);
-                    }
+                Waiting::Parcel(mut sent) => {
+                    sent.note(&mut self.settled);
+                    self.settled.counts.add(sent.delta.counts);
+                    self.settled.alerts += sent.delta.alerts;
+                    self.delta.merge(&sent.delta);
                     sent.next.map(|next| committed.insert(sent.partition, next));
                 }
                 Waiting::Chunk(chunk) => self.keep(Keep::Store(chunk))?,
@@ -357,7 +373,7 @@ impl Settler {
             // Its outputs must not be committed without its offset.
             return self.rewind("a partition was lost with outputs of it uncommitted");
         }
-        self.queue.retain(|waiting| waiting.partition() != partition);
+        self.drop_waiting(Some(partition));
         Ok(())
     }
 
@@ -367,24 +383,12 @@ impl Settler {
         if let Output::ExactlyOnce(transactions) = &mut self.parts.output {
             renew(transactions.as_mut(), &self.parts.give_up)?;
         }
-        self.queue.clear();
+        self.drop_waiting(None);
         self.owned.clear();
         self.pace = Pace::new(self.parts.commit_interval);
         (self.opened, self.urgent) = (None, false);
         self.epoch += 1;
         self.reply(Reply::Rewind(self.epoch));
         Ok(())
-    }
-}
-
-fn renew(transactions: &mut dyn Transactions, give_up: &AtomicBool) -> Result<()> {
-    loop {
-        match transactions.renew() {
-            Err(error) if matches!(error.kind, Kind::Transient | Kind::Fenced) && !give_up.load(Ordering::Relaxed) => {
-                tracing::warn!(%error, "no new transactions yet; trying again");
-                clock::sleep(TRY_AGAIN);
-            }
-            other => return other,
-        }
     }
 }

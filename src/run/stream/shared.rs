@@ -8,6 +8,7 @@ use crate::core::engine::Counts;
 use crate::core::types::Partition;
 use crate::edge::{LogSource, TopicId};
 use crate::error::Result;
+use crate::run::summary::Latencies;
 use crate::run::telemetry::Metrics;
 
 /// What all lanes of one source share.
@@ -44,21 +45,34 @@ impl Shared {
     }
 }
 
-/// What a lane did.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct LaneReport {
+/// What of a lane's work was committed. What was not comes again, and counts when it is.
+#[derive(Clone, Debug, Default)]
+pub struct Settled {
     pub counts: Counts,
     pub alerts: u64,
+    pub latencies: Latencies,
+}
+
+impl Settled {
+    /// Adds what another lane settled beside this one.
+    pub fn merge(&mut self, other: &Self) {
+        self.counts.add(other.counts);
+        self.alerts += other.alerts;
+        self.latencies.merge(&other.latencies);
+    }
+}
+
+/// How long a lane worked.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct LaneReport {
     /// When its first record was read, and when the last partition that it gave away was published, committed and stored.
     pub begun: Option<Instant>,
     pub settled: Option<Instant>,
 }
 
 impl LaneReport {
-    /// Adds what another lane did beside this one.
+    /// Takes in another lane that worked beside this one.
     pub fn merge(&mut self, other: &Self) {
-        self.counts.add(other.counts);
-        self.alerts += other.alerts;
         self.begun = [self.begun, other.begun].into_iter().flatten().min();
         self.settled = self.settled.max(other.settled);
     }

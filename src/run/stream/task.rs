@@ -5,7 +5,6 @@ use std::collections::BTreeSet;
 use std::sync::atomic::AtomicBool;
 
 use super::store::patiently;
-use crate::core::engine::Counts;
 use crate::core::types::{EntityKey, EventTime, Offset, Partition};
 use crate::edge::{Claim, Records, StateStore};
 use crate::error::Result;
@@ -84,7 +83,7 @@ pub trait Task: Send {
     ///
     /// # Errors
     /// Of the store; nothing of the partition's state may be used after one.
-    fn batch(&mut self, batch: Batch<'_>, states: &mut States<'_>, out: &mut Out<'_>) -> Result<Counts>;
+    fn batch(&mut self, batch: Batch<'_>, states: &mut States<'_>, out: &mut Out<'_>) -> Result<()>;
 
     /// Time passes without records; returns up to when, where that led to outputs. Called only while nothing is unsettled.
     fn tick(&mut self, _partition: Partition, _out: &mut Out<'_>) -> Option<EventTime> {

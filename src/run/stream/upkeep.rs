@@ -54,10 +54,8 @@ impl<T: Task> Lane<T> {
             let (Some(time), Some(holding)) = (ticked, self.holdings.get_mut(&partition)) else { continue };
             holding.is_blocked = true;
             let (generation, next) = (holding.generation, Some(holding.handed_over));
-            let parcel = Parcel { partition, generation, outbox, next, ticked: Some(time), read_at: clock::now(), events: 0, lag: 0 };
-            self.report.alerts += self.delta.alerts;
-            self.shared.metrics.add(&self.delta);
-            self.delta.clear();
+            let delta = Box::new(std::mem::take(&mut self.delta));
+            let parcel = Parcel { partition, generation, outbox, next, ticked: Some(time), read_at: clock::now(), delta, lag: 0 };
             self.order(Work::Parcel(parcel))?;
             self.checkpoint(partition, usize::MAX)?;
         }

@@ -219,3 +219,47 @@ fn what_analysts_say_goes_into_the_window_and_out_of_it() {
     assert!(process.follower.told_of_verdicts.contains("line 1"), "{}", process.follower.told_of_verdicts);
     assert_eq!(rows(), 99 - 48 + 1, "as it was");
 }
+
+#[test]
+fn a_window_outlives_its_process_but_not_a_repeatable_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let shelf = shelf_with_champion(&folder);
+    let file = shelf.folder().join(format!("{}.window.host_1.bin", bundle().manifest.version));
+    let mut first = Process::start(&shelf, "host/1", 1);
+    assert!(first.learning.rolling().unwrap().rows() == 0 && !file.exists());
+    first.live(1.9);
+    let threat = |micros: i64| row(micros, [0.5; PARTS], true);
+    first.learning.rolling().unwrap().offer((0..5).map(|hour| threat(hour * HOUR)));
+    first.follower.recalibrate();
+    let (rows, found) = (first.learning.rolling().unwrap().rows(), judgements(&shelf, &bundle().manifest.version));
+    first.follower.keep_window();
+
+    let mut second = Process::start(&shelf, "host/1", 2);
+    let rolling = second.learning.rolling().unwrap();
+    assert_eq!(rolling.rows(), rows);
+    assert!(rolling.judge("host").is_none(), "none of it is new");
+    let verdicts = folder.path().join("feedback.jsonl");
+    std::fs::write(&verdicts, feedback("1", Finding::Benign, "user:bob", &EventTime(3 * HOUR).to_string()).to_line()).unwrap();
+    second.follower.hear_from(Some(verdicts));
+    second.follower.recalibrate();
+    assert_eq!(rolling.rows(), rows.min(19_999) + 1, "the threats that were kept aside are there too");
+    (second.now, second.random) = (first.now, first.random.clone());
+    for process in [&mut first, &mut second] {
+        process.live(1.9);
+        process.follower.recalibrate();
+    }
+    let both = judgements(&shelf, &bundle().manifest.version);
+    assert_eq!((both.len(), both[0].alarm_since_micros), (1, found[0].alarm_since_micros), "the alarm goes on");
+
+    assert_eq!(Process::start(&shelf, "host/2", 1).learning.rolling().unwrap().rows(), 0, "another's");
+    let pipeline = Arc::clone(&second.follower.pipeline);
+    let learning = Arc::new(Learning::new(&pipeline, Some(&bundle()), None).unwrap());
+    let repeatable = Follower::new(Some(shelf.clone()), &pipeline, &learning, &second.metrics, "host/1");
+    repeatable.told_when().look();
+    assert_eq!(learning.rolling().unwrap().rows(), 0);
+    let whole = std::fs::read(&file).unwrap();
+    for damaged in [&whole[..whole.len() - 1], &whole[..9], &[], &[&whole[..], b"x"].concat()] {
+        std::fs::write(&file, damaged).unwrap();
+        assert_eq!(Process::start(&shelf, "host/1", 1).learning.rolling().unwrap().rows(), 0);
+    }
+}

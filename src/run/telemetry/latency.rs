@@ -34,6 +34,10 @@ impl LatencyCounts {
         self.buckets.sum_micros = self.buckets.sum_micros.saturating_add(micros.saturating_mul(events));
         self.samples.push((micros, events));
     }
+    pub(super) fn merge(&mut self, other: &Self) {
+        self.buckets.merge(&other.buckets);
+        self.samples.extend(&other.samples);
+    }
 }
 
 impl Buckets {

@@ -4,12 +4,12 @@
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Name(pub &'static str, pub &'static str);
 
-pub const RECEIVED: Name = Name("threatguard_events_received_total", "Records consumed.");
+pub const RECEIVED: Name = Name("threatguard_events_received_total", "Records consumed, each once.");
 pub const SCORED: Name = Name("threatguard_events_scored_total", "Events that got a verdict.");
 pub const LATE: Name = Name("threatguard_events_late_total", "Events older than the allowed lateness of their entity.");
 pub const DEAD_LETTERED: Name = Name("threatguard_events_dead_lettered_total", "Records that could not be used, by reason.");
 pub const REPLAYED: Name = Name("threatguard_events_replayed_total", "Records delivered again whose results were durable already.");
-pub const IN_FLIGHT: Name = Name("threatguard_events_in_flight", "Records received that wait for their verdict.");
+pub const IN_FLIGHT: Name = Name("threatguard_events_in_flight", "Records received whose results are not committed yet.");
 pub const CONSERVATION: Name =
     Name("threatguard_conservation", "received - scored - late - dead_lettered - in_flight: 0 unless something was lost.");
 pub const THREATS: Name = Name("threatguard_threats_total", "Threats published, by severity.");

@@ -125,21 +125,58 @@ fn what_waits_is_received_and_leaves_with_its_verdict() {
             .map(|name| value(&text, name) as i64)
     };
     let scored =
-        |events| metrics.add(&Delta { counts: Counts { received: events, scored: events, ..Counts::default() }, ..Delta::default() });
-    metrics.set_in_flight(10);
+        |taken, events| Delta { counts: Counts { received: events, scored: events, ..Counts::default() }, taken, ..Delta::default() };
+    metrics.take(10);
     assert_eq!(figures(), [10, 10, 0]);
-    scored(4);
+    metrics.add(&scored(4, 4));
     assert_eq!(figures(), [10, 6, 0], "what was scored waits no more");
-    metrics.set_in_flight(6);
-    scored(20);
-    assert_eq!(figures(), [24, 0, 0], "more than was said to wait");
-    metrics.set_in_flight(5);
-    metrics.set_in_flight(0);
-    assert_eq!(figures(), [29, 0, 0], "a lost partition: given back, and a counter never falls");
-    metrics.set_in_flight(8);
-    assert_eq!(figures(), [32, 8, 0], "five of them were counted before");
-    scored(8);
-    assert_eq!(figures(), [32, 0, 0]);
+    metrics.add(&scored(0, 14));
+    assert_eq!(figures(), [24, 6, 0], "what was never said to wait");
+    metrics.add(&scored(6, 6).given_back());
+    assert_eq!(figures(), [24, 0, 0], "an abort: given back, and a counter never falls");
+    metrics.take(9);
+    assert_eq!(figures(), [27, 9, 0], "six of them were counted before");
+    metrics.add(&scored(9, 8));
+    assert_eq!(figures(), [27, 0, 0], "one was delivered a second time");
+    metrics.add(&scored(0, 0));
+    metrics.take(1);
+    metrics.add(&scored(1, 1));
+    assert_eq!(figures(), [27, 0, 0]);
+}
+
+#[test]
+fn deltas_add_up_and_what_is_given_back_was_only_work() {
+    let mut delta =
+        Delta { counts: Counts { received: 3, scored: 2, dead_lettered: 1, replayed: 4, ..Counts::default() }, ..Delta::default() };
+    delta.dead_letter(RejectReason::Empty);
+    delta.spent(Stage::Score, Duration::from_secs(2));
+    (delta.taken, delta.alerts, delta.resolved) = (3, 1, 2);
+    (delta.threats[0], delta.fired[1], delta.surprise_nats[1]) = (1, 1, 0.5);
+    delta.latency.add(100, 2);
+    let mut twice = delta.clone();
+    twice.merge(&delta);
+    let (once, sum) = (Metrics::new(), Metrics::new());
+    let add = |metrics: &Metrics, delta: &Delta, times: u64| {
+        metrics.take(delta.taken);
+        (0..times).for_each(|_| metrics.add(delta));
+        metrics.to_text().unwrap()
+    };
+    once.take(3);
+    assert_eq!(add(&once, &delta, 2), add(&sum, &twice, 1));
+    let work = Metrics::new();
+    let text = add(&work, &delta.given_back(), 1);
+    for (series, expected) in [
+        ("threatguard_events_replayed_total", 4.0),
+        ("threatguard_stage_seconds_total{stage=\"score\"}", 2.0),
+        ("threatguard_events_scored_total", 0.0),
+        ("threatguard_alerts_total", 0.0),
+        ("threatguard_events_dead_lettered_total{reason=\"empty\"}", 0.0),
+        ("threatguard_latency_seconds_count", 0.0),
+        ("threatguard_events_in_flight", 0.0),
+        ("threatguard_conservation", 0.0),
+    ] {
+        assert!((value(&text, series) - expected).abs() < 1e-9, "{series} in\n{text}");
+    }
 }
 
 #[test]

@@ -104,7 +104,7 @@ fn what_learns_finds_what_a_model_of_the_first_rows_cannot() {
     };
     let labels: Vec<f32> = attack.iter().map(|attack| f32::from(u8::from(*attack))).collect();
     let known = rows.select(0..WARM);
-    let trees = trees_fit::fit(&known, &labels[..WARM], None, &trees_fit::Settings::for_streams(), 3, &mut |_, _| ()).unwrap();
+    let trees = trees_fit::fit(&known, &labels[..WARM], None, &trees_fit::Settings::for_streams(), 3, &mut |_, _| Ok(())).unwrap();
     let mut frozen = vec![0.0; 2_400 - WARM];
     trees.margins(&rows.values()[WARM * 4..], &mut frozen);
     let area = |scores: &[f32], alerts: &[bool]| measure_alerts(scores, alerts, &truth, 0.0);

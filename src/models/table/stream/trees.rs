@@ -38,7 +38,7 @@ pub(super) fn margins(rows: &Matrix, attack: &[bool], stage: Stage, seed: u64) -
     let mut weights = vec![1.0; known];
     weights.extend(new.clone().map(weight));
     let learned = rows.select(benign.into_iter().chain(attacks).chain(new));
-    let trees = trees_fit::fit(&learned, &labels, Some(&weights), &settings(), seed, &mut |_, _| ())?;
+    let trees = trees_fit::fit(&learned, &labels, Some(&weights), &settings(), seed, &mut |_, _| Ok(()))?;
     trees.margins(&rows.values()[stage.first * rows.width()..stage.end * rows.width()], &mut margins);
     Ok(margins)
 }
