@@ -97,9 +97,19 @@ fn judged(traces: &Traces, name: &str, score: impl Fn(&[u32]) -> f64) -> Value {
     };
     let rates = [0.01, 0.05, 0.1].map(found);
     let areas: BTreeMap<&str, f64> = kinds.iter().map(|(kind, scores)| (*kind, area(&ordinary, scores))).collect();
+    // Nearly half of the ordinary traces are copies of others.
+    let mut distinct: Vec<f64> = traces.ordinary.iter().collect::<BTreeSet<_>>().into_iter().map(|trace| score(trace)).collect();
+    distinct.sort_by(f64::total_cmp);
+    let attacks: Vec<f64> =
+        traces.attacks.iter().map(|(_, trace)| trace).collect::<BTreeSet<_>>().into_iter().map(|trace| score(trace)).collect();
+    let once = area(&distinct, &attacks);
     let parts: Vec<String> = areas.iter().filter(|(kind, _)| **kind != "all").map(|(kind, area)| format!("{kind} {area:.3}")).collect();
-    println!("  {name}: AUC {:.4}; found at 1, 5, 10 % false positives: {rates:.3?}; {}", areas["all"], parts.join(", "));
-    json!({ "name": name, "auc": areas, "tprAtFpr": { "0.01": rates[0], "0.05": rates[1], "0.1": rates[2] } })
+    println!(
+        "  {name}: AUC {:.4}, each trace once {once:.4}; found at 1, 5, 10 % false positives: {rates:.3?}; {}",
+        areas["all"],
+        parts.join(", ")
+    );
+    json!({ "name": name, "auc": areas, "aucEachTraceOnce": once, "tprAtFpr": { "0.01": rates[0], "0.05": rates[1], "0.1": rates[2] } })
 }
 
 /// How often an attack scores higher than an ordinary trace, ties counting half.
