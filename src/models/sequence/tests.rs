@@ -97,7 +97,7 @@ fn each_member_sees_what_it_asks_for() {
     for (member, changed) in [
         ("order", usual.iter().rev().copied().collect::<Vec<_>>()),
         ("unlike", usual.iter().chain(&[90, 91, 92]).copied().collect()),
-        ("lacking", vec![10, 20, 10, 20].repeat(30)),
+        ("lacking", [10, 20, 10, 20].repeat(30)),
         ("disorder", shuffled(&usual, 3)),
     ] {
         let of_changed = traces.judge(&changed);
