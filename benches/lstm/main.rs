@@ -1,4 +1,5 @@
-//! The LSTM: what it tells of system-call traces it never learned from. What a step costs is in `benches/models`.
+//! The LSTM and the ensemble of traces: what they tell of system-call traces they never learned from. What an LSTM's step costs is in
+//! `benches/models`. `--seeds 0` leaves the LSTM out.
 //!
 //!     cargo bench --no-default-features --bench lstm -- --json lstm.json
 //!

@@ -23,6 +23,7 @@ pub mod registry_files;
 pub mod retrain;
 pub mod sample;
 pub mod sealed;
+pub mod sequence;
 pub mod table;
 pub mod train;
 pub mod trees_fit;
