@@ -6,6 +6,8 @@
 //! The two take turns; ratios count, not figures of two runs. Readers are `read_committed` ones.
 #![allow(clippy::print_stdout, clippy::print_stderr)] // Its output is what a bench is for.
 
+#[path = "../end_to_end/paced.rs"]
+mod paced;
 #[path = "../end_to_end/services.rs"]
 mod services;
 #[path = "../end_to_end/streaming.rs"]
@@ -29,8 +31,9 @@ use threatguard::edge::clock;
 use threatguard::run::summary::{Percentiles, Summary};
 use threatguard::run::telemetry::Metrics;
 
+use crate::paced::Paced;
 use crate::services::Services;
-use crate::subscriber::{Sent, Subscriber};
+use crate::subscriber::{Subscriber, WARM_UP};
 use crate::traffic::Traffic;
 
 const RATIO_MIN: f64 = 0.95;
@@ -97,7 +100,7 @@ impl<'b> Bench<'b> {
     fn all(&self) -> Result<(), String> {
         println!("{}; allocator: {}", support::machine(), support::ALLOCATOR_NAME);
         streaming::make_topic(self.services, &self.input).map_err(text)?;
-        streaming::fill(self.services, &self.input, self.traffic, 0..self.events, None, &AtomicBool::new(false)).map_err(text)?;
+        streaming::fill(self.services, &self.input, self.traffic, 0..self.events).map_err(text)?;
         let (mut least, mut exact, mut bytes) = (vec![], vec![], vec![]);
         // The first rounds warm up: a broker that has just started compiles itself on the cores that are measured.
         let warm_up = self.arguments.number("warm-up-rounds")?;
@@ -211,19 +214,19 @@ impl<'b> Bench<'b> {
         let run = format!("{}-latency-{}", self.stem, interval.as_millis());
         let input = format!("{run}-paced");
         streaming::make_topic(self.services, &input).map_err(text)?;
-        let (stop, sent) = (Arc::new(AtomicBool::new(false)), Sent::new(PARTITIONS));
+        let count = (rate * (WARM_UP.as_secs() + seconds) as f64) as u64;
+        let (stop, load) = (Arc::new(AtomicBool::new(false)), Paced::encode(self.traffic, 0..count, rate, &input, PARTITIONS)?);
         let mut case = self.case(&input, &run, true, Verdicts::Json)?;
         (case.commit_interval, case.linger_ms, case.stop) = (interval, 1, Some(Arc::clone(&stop)));
         let latencies = std::thread::scope(|scope| {
             let end = Arc::clone(&stop);
-            let (services, sent, input, run) = (self.services, &sent, &input, &run);
-            let traffic = self.traffic;
+            let (services, load, run) = (self.services, &load, &run);
             let paced = scope.spawn(move || {
                 let subscriber = Subscriber::open(services, &format!("{run}-verdicts"));
-                let written = sent.pace(services, input, traffic, rate, Duration::from_secs(seconds));
-                let latencies = subscriber.and_then(|subscriber| subscriber.finish(sent));
+                let sent = load.send(services, &end);
+                let latencies = subscriber.and_then(|subscriber| subscriber.finish(load));
                 end.store(true, Ordering::Relaxed);
-                written.and(latencies)
+                sent.and(latencies)
             });
             let summary = self.ready.run(self.services, &case);
             stop.store(true, Ordering::Relaxed);

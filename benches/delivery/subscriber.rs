@@ -1,75 +1,23 @@
-//! A reader of verdicts that sees what is committed, and a producer that remembers when it has written each event.
+//! A reader of verdicts that sees what is committed, and holds against it when each event was due.
 
 use std::sync::Arc;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use threatguard::core::numeric::mix;
 use threatguard::edge::clock::{self, Deadline};
 use threatguard::edge::kafka::{ConsumerSettings, KafkaSettings, KafkaSource};
 use threatguard::edge::{LogEvent, LogSource};
 use threatguard::run::summary::{Latencies, Percentiles};
 
+use crate::paced::Paced;
 use crate::services::Services;
-use crate::streaming::{Filling, Written};
-use crate::traffic::Traffic;
 
 /// One verdict in so many is looked at: reading must not take the cores that it measures.
 const SAMPLE: u64 = 16;
 /// What is written before counts as warming up: the broker compiles itself anew for a load that it has not met.
-const WARM_UP: Duration = Duration::from_secs(15);
+pub const WARM_UP: Duration = Duration::from_secs(15);
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
-/// Between two hand-overs of what is due: a request for each partition every millisecond would take the broker half a core.
-const SEND_EVERY: Duration = Duration::from_millis(5);
-
-/// When each event was due to be written, by partition and offset.
-pub struct Sent {
-    partitions: Vec<Mutex<Vec<Instant>>>,
-}
-
-impl Sent {
-    pub fn new(partitions: u32) -> Self {
-        Self { partitions: (0..partitions).map(|_| Mutex::default()).collect() }
-    }
-
-    fn at(&self, partition: u64, offset: u64) -> Option<Instant> {
-        let partition = self.partitions.get(partition as usize)?.lock().ok()?;
-        partition.get(offset as usize).copied()
-    }
-
-    /// Writes at an even pace, every few milliseconds what is due. An event that waits for its turn counts from when it was due.
-    pub fn pace(&self, services: &Services, topic: &str, traffic: Traffic, rate: f64, time: Duration) -> Result<(), String> {
-        let text = |error: threatguard::error::Error| error.to_string();
-        let producer = Filling::open(services, topic, 1).map_err(text)?;
-        let count = (rate * (time + WARM_UP).as_secs_f64()) as u64;
-        let written = Written::new(traffic, 0..count);
-        let (begun, mut next) = (clock::now(), 0);
-        while next < count {
-            let until = ((rate * begun.elapsed().as_secs_f64()) as u64).min(count);
-            let mut runs = vec![vec![]; self.partitions.len()];
-            for number in next..until {
-                let (key, payload) = written.event(number as usize);
-                let partition = key.iter().fold(0, |hash, byte| mix(hash ^ u64::from(*byte))) as usize % self.partitions.len();
-                let due = begun + Duration::from_secs_f64(number as f64 / rate);
-                self.partitions[partition].lock().map_err(|_| "a lock is broken".to_owned())?.push(due);
-                runs[partition].push((key, payload));
-            }
-            next = until;
-            for (partition, run) in runs.iter().enumerate().filter(|(_, run)| !run.is_empty()) {
-                producer.send(Some(partition as u32), run).map_err(text)?;
-            }
-            std::thread::sleep(SEND_EVERY);
-        }
-        producer.close().map_err(text)
-    }
-
-    fn written(&self) -> u64 {
-        self.partitions.iter().map(|partition| partition.lock().map_or(0, |times| times.len() as u64)).sum()
-    }
-}
-
 /// Partition and offset of an event, and when its verdict came.
 type Seen = Vec<(u64, u64, Instant)>;
 
@@ -90,9 +38,9 @@ impl Subscriber {
     }
 
     /// Once everything that was written is read.
-    pub fn finish(self, sent: &Sent) -> Result<Percentiles, String> {
+    pub fn finish(self, load: &Paced) -> Result<Percentiles, String> {
         let deadline = Deadline::after(Duration::from_secs(60));
-        while self.count.load(Ordering::Relaxed) < sent.written() && !deadline.passed() && !self.seen.is_finished() {
+        while self.count.load(Ordering::Relaxed) < load.len() && !deadline.passed() && !self.seen.is_finished() {
             std::thread::sleep(LOOK_AGAIN);
         }
         self.stop.store(true, Ordering::Relaxed);
@@ -102,7 +50,7 @@ impl Subscriber {
         }
         let mut latencies = Latencies::default();
         for (partition, offset, at) in seen {
-            let due = sent.at(partition, offset).ok_or("a verdict of an event that was not written")?;
+            let due = load.due(partition, offset).ok_or("a verdict of an event that was not written")?;
             if due >= self.first {
                 latencies.add(at.saturating_duration_since(due).as_micros() as u64, 1);
             }

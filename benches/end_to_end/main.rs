@@ -7,6 +7,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr)] // Its output is what a bench is for.
 
 mod copy;
+mod paced;
 mod services;
 mod streaming;
 #[path = "../support/mod.rs"]
@@ -26,6 +27,7 @@ use threatguard::edge::clock;
 use threatguard::run::summary::{Percentiles, Summary};
 use threatguard::run::telemetry::Metrics;
 
+use crate::paced::Paced;
 use crate::services::Services;
 use crate::traffic::Traffic;
 
@@ -56,7 +58,7 @@ fn run() -> Result<(), String> {
     let defaults = [
         ("brokers", ""),
         ("redis", ""),
-        ("events", "12000000"),
+        ("events", "24000000"),
         ("sources", "100000"),
         ("rounds", "3"),
         ("warm-up-rounds", "2"),
@@ -66,7 +68,7 @@ fn run() -> Result<(), String> {
         ("commit-interval-ms", "50"),
         ("latency-linger-ms", "1"),
         ("latency-seconds", "15"),
-        ("warm-up-seconds", "15"),
+        ("warm-up-seconds", "30"),
         ("rate", "0"),
         ("only", ""),
         ("explain", "no"),
@@ -117,8 +119,7 @@ impl<'b> Bench<'b> {
         let input = format!("{}-input", self.stem);
         streaming::make_topic(self.services, &input).map_err(text)?;
         let begun = clock::now();
-        let (events, bytes) =
-            streaming::fill(self.services, &input, self.traffic, 0..self.events, None, &AtomicBool::new(false)).map_err(text)?;
+        let (events, bytes) = streaming::fill(self.services, &input, self.traffic, 0..self.events).map_err(text)?;
         println!(
             "{events} events of {} bytes on average, {} sources, {PARTITIONS} partitions, lz4; filled in {:.1} s",
             bytes / events.max(1),
@@ -235,31 +236,35 @@ impl<'b> Bench<'b> {
         let counted = Arc::clone(&metrics);
         let count = (rate * (warm_up + seconds) as f64) as u64;
         let numbers = FIRST_EVENTS..FIRST_EVENTS + count;
-        let written = streaming::Written::new(self.traffic, numbers.clone());
+        eprintln!("encoding the load");
+        let load = Paced::encode(self.traffic, numbers, rate, &input, PARTITIONS)?;
         let (summary, warm) = std::thread::scope(|scope| {
-            let written = &written;
-            let (traffic, services, input, end) = (self.traffic, self.services, &input, Arc::clone(&stop));
+            let (load, input, end) = (&load, &input, Arc::clone(&stop));
+            let (traffic, services) = (self.traffic, self.services);
             let producer = scope.spawn(move || {
                 // Until the group has formed nothing is read: what piled up meanwhile would be measured as a burst.
-                let first = streaming::fill(services, input, traffic, 0..FIRST_EVENTS, None, &end);
-                let ready = first.and_then(|_| streaming::wait_for(&metrics, FIRST_EVENTS, &end));
+                let first = streaming::fill(services, input, traffic, 0..FIRST_EVENTS);
+                let ready = first.and_then(|_| streaming::wait_for(&metrics, FIRST_EVENTS, &end)).map_err(text);
                 let warm = scope.spawn(move || {
                     std::thread::sleep(Duration::from_secs(warm_up));
                     metrics.latencies()
                 });
-                let filled = ready.and_then(|()| streaming::fill(services, input, traffic, numbers, Some((written, rate)), &end));
+                let sent = ready.and_then(|()| load.send(services, &end));
                 std::thread::sleep(Duration::from_secs(1));
                 end.store(true, Ordering::Relaxed);
-                filled.map(|_| warm)
+                sent.map(|()| warm)
             });
             let summary = self.ready.run(self.services, &case);
             stop.store(true, Ordering::Relaxed);
-            let warm = producer.join().map_err(|_| "the paced producer panicked".to_owned())?.map_err(text)?;
+            let warm = producer.join().map_err(|_| "the paced producer panicked".to_owned())??;
             let warm = warm.join().map_err(|_| "taking the latencies panicked".to_owned())?;
             summary.map_err(text).map(|summary| (summary, warm))
         })?;
         self.services.delete_topics(&[&input])?;
         self.ready.tidy(self.services, &run)?;
+        if summary.received != FIRST_EVENTS + load.len() {
+            return Err(format!("{} of {} paced events were received", summary.received, FIRST_EVENTS + load.len()));
+        }
         let latency = counted.latencies().since(&warm).percentiles();
         println!();
         println!(

@@ -4,12 +4,15 @@
 
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 use rdkafka::admin::{AdminClient, AdminOptions};
 use rdkafka::client::DefaultClientContext;
 use threatguard::edge::kafka::KafkaSettings;
 use threatguard::edge::redis::RedisSettings;
 use threatguard::edge::secret::Secret;
+
+const METADATA_WAIT: Duration = Duration::from_secs(10);
 
 /// Addresses, and what has to be ended.
 pub struct Services {
@@ -55,11 +58,28 @@ impl Services {
         line.and_then(|line| line.trim().parse().ok()).ok_or_else(|| "Redis does not say what it was sent".to_owned())
     }
 
+    /// Host and port of each partition's leader.
+    pub fn leaders(&self, topic: &str) -> Result<Vec<String>, String> {
+        let text = |error: rdkafka::error::KafkaError| format!("no metadata of {topic}: {error}");
+        let metadata = self.admin().map_err(text)?.inner().fetch_metadata(Some(topic), METADATA_WAIT).map_err(text)?;
+        let named = |id: i32| metadata.brokers().iter().find(|broker| broker.id() == id);
+        let address = |id: i32| named(id).map(|broker| format!("{}:{}", broker.host(), broker.port()));
+        let topic = metadata.topics().first().ok_or("the topic is not there")?;
+        topic
+            .partitions()
+            .iter()
+            .map(|partition| address(partition.leader()).ok_or_else(|| "a partition has no leader".to_owned()))
+            .collect()
+    }
+
+    fn admin(&self) -> Result<AdminClient<DefaultClientContext>, rdkafka::error::KafkaError> {
+        rdkafka::ClientConfig::new().set("bootstrap.servers", &self.kafka.brokers).create()
+    }
+
     /// Removes topics; those that are absent are no trouble.
     pub fn delete_topics(&self, topics: &[&str]) -> Result<(), String> {
         let text = |error: rdkafka::error::KafkaError| format!("cannot remove the bench's topics: {error}");
-        let mut config = rdkafka::ClientConfig::new();
-        let admin: AdminClient<DefaultClientContext> = config.set("bootstrap.servers", &self.kafka.brokers).create().map_err(text)?;
+        let admin = self.admin().map_err(text)?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| error.to_string())?;
         runtime.block_on(admin.delete_topics(topics, &AdminOptions::new())).map(drop).map_err(text)
     }

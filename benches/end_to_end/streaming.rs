@@ -14,8 +14,8 @@ use threatguard::config;
 use threatguard::config::service::{ServiceSettings, Verdicts};
 use threatguard::core::correlate::CorrelationSettings;
 use threatguard::core::types::{Offset, Partition};
+use threatguard::edge::Records;
 use threatguard::edge::kafka::{ConsumerSettings, ProducerSettings, TopicNames, TopicSpec, ensure_topics};
-use threatguard::edge::{Records, clock};
 use threatguard::error::{Error, Result};
 use threatguard::native::produce::{BatchProducer, Piece};
 use threatguard::run::learning::Learning;
@@ -174,80 +174,24 @@ pub fn wait_for(metrics: &Metrics, events: u64, stop: &AtomicBool) -> Result<()>
 
 /// What the filling producer waits to fill a batch, whatever the pipeline waits: it stands for many producers elsewhere.
 const FILL_LINGER_MS: u64 = 5;
-/// A paced producer hands over so often what is due: a call for each event would cost a core that the pipeline needs.
-const FILL_EVERY: Duration = Duration::from_millis(5);
-/// Events handed over at a time without a pace.
+/// Events handed over at a time.
 const FILL_EVENTS: u64 = 4_096;
 
-/// Events in memory: those that come at a pace are not made on the cores that are measured.
-pub struct Written {
-    bytes: Vec<u8>,
-    /// Where each key and each payload ends.
-    ends: Vec<(usize, usize)>,
-}
-
-impl Written {
-    pub fn new(traffic: Traffic, numbers: std::ops::Range<u64>) -> Self {
-        let (mut payload, mut key) = (String::new(), String::new());
-        let mut written = Self { bytes: Vec::new(), ends: Vec::new() };
-        for number in numbers {
-            traffic.event(number, &mut payload, &mut key);
-            written.bytes.extend_from_slice(key.as_bytes());
-            let key_end = written.bytes.len();
-            written.bytes.extend_from_slice(payload.as_bytes());
-            written.ends.push((key_end, written.bytes.len()));
-        }
-        written
-    }
-
-    pub fn event(&self, index: usize) -> (&[u8], &[u8]) {
-        let begin = index.checked_sub(1).map_or(0, |before| self.ends[before].1);
-        let (key_end, end) = self.ends[index];
-        (&self.bytes[begin..key_end], &self.bytes[key_end..end])
-    }
-}
-
-/// Writes events `numbers` of the traffic to `topic`, evenly paced where a rate is given, until `stop`. Returns events and bytes.
-///
-/// Not by a producer of the pipeline's: an idempotent one polls for its answers, which takes half of a core that is measured.
-pub fn fill(
-    services: &Services,
-    topic: &str,
-    traffic: Traffic,
-    numbers: std::ops::Range<u64>,
-    pace: Option<(&Written, f64)>,
-    stop: &AtomicBool,
-) -> Result<(u64, u64)> {
-    let producer = Filling::open(services, topic, FILL_LINGER_MS)?;
+/// Writes events `numbers` of the traffic to `topic`, as fast as it goes. Returns events and bytes.
+pub fn fill(services: &Services, topic: &str, traffic: Traffic, numbers: std::ops::Range<u64>) -> Result<(u64, u64)> {
+    let producer = Filling::open(services, topic)?;
     let (mut payload, mut key, mut bytes, mut events) = (String::new(), String::new(), 0, vec![]);
-    let (begun, mut next) = (clock::now(), numbers.start);
-    while next < numbers.end && !stop.load(Ordering::Relaxed) {
-        let due = match pace {
-            Some((_, rate)) => {
-                let whole_ticks = begun.elapsed().as_micros() / FILL_EVERY.as_micros() + 1;
-                let tick = FILL_EVERY * u32::try_from(whole_ticks).unwrap_or(u32::MAX);
-                std::thread::sleep(tick.saturating_sub(begun.elapsed()));
-                numbers.start + (rate * begun.elapsed().as_secs_f64()) as u64
-            }
-            None => next + FILL_EVENTS,
-        };
-        let due = due.min(numbers.end);
-        match pace {
-            Some((written, _)) => {
-                let records = (next..due).map(|number| written.event((number - numbers.start) as usize));
-                bytes += producer.send(None, &records.collect::<Vec<_>>())?;
-            }
-            None => {
-                events.clear();
-                for number in next..due {
-                    traffic.event(number, &mut payload, &mut key);
-                    events.push((key.clone(), payload.clone()));
-                }
-                let records = events.iter().map(|(key, payload)| (key.as_bytes(), payload.as_bytes()));
-                bytes += producer.send(None, &records.collect::<Vec<_>>())?;
-            }
+    let mut next = numbers.start;
+    while next < numbers.end {
+        events.clear();
+        let until = (next + FILL_EVENTS).min(numbers.end);
+        for number in next..until {
+            traffic.event(number, &mut payload, &mut key);
+            events.push((key.clone(), payload.clone()));
         }
-        next = due;
+        let records = events.iter().map(|(key, payload)| (key.as_bytes(), payload.as_bytes()));
+        bytes += producer.send(&records.collect::<Vec<_>>())?;
+        next = until;
     }
     producer.close()?;
     Ok((next - numbers.start, bytes))
@@ -273,22 +217,22 @@ impl ProducerContext for Bare {
     }
 }
 
-/// Stands for the many producers elsewhere that fill the log.
-pub struct Filling(BatchProducer<Bare>);
+/// Not a producer of the pipeline's: an idempotent one polls for its answers.
+struct Filling(BatchProducer<Bare>);
 
 impl Filling {
-    pub fn open(services: &Services, topic: &str, linger_ms: u64) -> Result<Self> {
-        let settings = ProducerSettings { linger_ms, ..ProducerSettings::default() };
+    fn open(services: &Services, topic: &str) -> Result<Self> {
+        let settings = ProducerSettings { linger_ms: FILL_LINGER_MS, ..ProducerSettings::default() };
         let mut config = services.kafka.producer(&settings)?;
         config.set("enable.idempotence", "false");
         let producer = config.create_with_context(Bare::default()).map_err(failed)?;
         BatchProducer::new(producer, &[topic]).map(Self).map_err(failed)
     }
 
-    /// Hands all over, for one partition or each by its key; waits where the queue is full. Returns the bytes of the payloads.
-    pub fn send(&self, partition: Option<u32>, mut records: &[(&[u8], &[u8])]) -> Result<u64> {
+    /// Hands all over, each by its key; waits where the queue is full. Returns the bytes of the payloads.
+    fn send(&self, mut records: &[(&[u8], &[u8])]) -> Result<u64> {
         let bytes = records.iter().map(|(_, payload)| payload.len() as u64).sum();
-        while let Err(refused) = self.0.produce(0, partition, records.iter().map(|(key, payload)| Piece { key: Some(key), payload }), 0) {
+        while let Err(refused) = self.0.produce(0, None, records.iter().map(|(key, payload)| Piece { key: Some(key), payload }), 0) {
             if refused.code != RDKafkaErrorCode::QueueFull {
                 return Err(failed(refused.code));
             }
@@ -299,7 +243,7 @@ impl Filling {
     }
 
     /// Waits until all is acknowledged.
-    pub fn close(&self) -> Result<()> {
+    fn close(&self) -> Result<()> {
         let all = self.0.flush(Duration::from_secs(60));
         let lost = self.0.producer().context().lost();
         if all && lost == 0 { Ok(()) } else { Err(failed(format!("{lost} records were lost"))) }
