@@ -165,6 +165,7 @@ impl<'b> Bench<'b> {
     }
 
     fn once(&self, run: &str, exactly_once: bool, verdicts: Verdicts) -> Result<Summary, String> {
+        self.services.settle()?;
         let summary = self.ready.run(self.services, &self.case(&self.input, run, exactly_once, verdicts)?).map_err(text)?;
         if summary.received != self.events {
             return Err(format!("{run}: {} events were received, {} written", summary.received, self.events));
@@ -178,6 +179,7 @@ impl<'b> Bench<'b> {
         let first = self.once(&run, true, Verdicts::Json)?;
         // Everything is committed and nothing is stored: all of it is replayed.
         self.services.delete_states(self.ready.pipeline_name())?;
+        self.services.settle()?;
         let again = self.ready.run(self.services, &self.case(&self.input, &run, true, Verdicts::Json)?).map_err(text)?;
         self.ready.tidy(self.services, &run)?;
         if again.received != 0 {
@@ -216,6 +218,7 @@ impl<'b> Bench<'b> {
         streaming::make_topic(self.services, &input).map_err(text)?;
         let count = (rate * (WARM_UP.as_secs() + seconds) as f64) as u64;
         let (stop, load) = (Arc::new(AtomicBool::new(false)), Paced::encode(self.traffic, 0..count, rate, &input, PARTITIONS)?);
+        self.services.settle()?;
         let mut case = self.case(&input, &run, true, Verdicts::Json)?;
         (case.commit_interval, case.linger_ms, case.stop) = (interval, 1, Some(Arc::clone(&stop)));
         let latencies = std::thread::scope(|scope| {

@@ -166,6 +166,7 @@ impl<'b> Bench<'b> {
 
     fn once(&self, input: &str, name: &str, round: u64, verdicts: Option<Verdicts>, last: &mut Option<Summary>) -> Result<Run, String> {
         let run = format!("{}-{name}-{round}", self.stem);
+        self.services.settle()?;
         let before = (cpu_seconds(), machine_seconds());
         let Some(verdicts) = verdicts else {
             let to = format!("{run}-copy");
@@ -219,6 +220,7 @@ impl<'b> Bench<'b> {
         let linger_ms = self.arguments.number("latency-linger-ms")?;
         let (input, run) = (format!("{}-paced", self.stem), format!("{}-latency", self.stem));
         streaming::make_topic(self.services, &input).map_err(text)?;
+        self.services.settle()?;
         let (stop, metrics) = (Arc::new(AtomicBool::new(false)), Arc::new(Metrics::new()));
         let case = Case {
             input: &input,

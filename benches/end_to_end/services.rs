@@ -2,7 +2,7 @@
 //!
 //! Must never clear a service that it has not started: what the bench leaves in a named one, it removes by name.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -12,6 +12,10 @@ use threatguard::edge::kafka::KafkaSettings;
 use threatguard::edge::redis::RedisSettings;
 use threatguard::edge::secret::Secret;
 
+/// By then the broker has removed the files of a topic that is gone (`file.delete.delay.ms` in `tests/services`).
+const DELETE_WAIT: Duration = Duration::from_secs(2);
+/// A round writes 8 GB, and the load of the latency is as large.
+const MEMORY_MIN_KIB: u64 = 16 << 20;
 const METADATA_WAIT: Duration = Duration::from_secs(10);
 
 /// Addresses, and what has to be ended.
@@ -28,7 +32,7 @@ impl Services {
         let (mut brokers, mut redis) = (named(brokers, "THREATGUARD_TEST_KAFKA"), named(redis, "THREATGUARD_TEST_REDIS"));
         let mut folder = None;
         if brokers.is_empty() || redis.is_empty() {
-            let started = tempfile::tempdir().map_err(|error| format!("no folder for the services: {error}"))?;
+            let started = tempfile::tempdir_in(place()).map_err(|error| format!("no folder for the services: {error}"))?;
             script("start", started.path(), &brokers, &redis)?;
             let text =
                 std::fs::read_to_string(started.path().join("env")).map_err(|error| format!("the services left no addresses: {error}"))?;
@@ -56,6 +60,13 @@ impl Services {
         let info: String = redis::cmd("INFO").arg("stats").query(&mut connection).map_err(text)?;
         let line = info.lines().find_map(|line| line.strip_prefix("total_net_input_bytes:"));
         line.and_then(|line| line.trim().parse().ok()).ok_or_else(|| "Redis does not say what it was sent".to_owned())
+    }
+
+    /// Waits until the disk has what was written: else that would be written while something else is measured.
+    pub fn settle(&self) -> Result<(), String> {
+        std::thread::sleep(DELETE_WAIT);
+        let status = Command::new("sync").status().map_err(|error| format!("cannot run sync: {error}"))?;
+        if status.success() { Ok(()) } else { Err(format!("sync failed: {status}")) }
     }
 
     /// Host and port of each partition's leader.
@@ -103,6 +114,19 @@ impl Services {
             }
         }
     }
+}
+
+/// Where the log of a Kafka of ours lies: in memory, where there is enough. What a disk that is shared with others does to its
+/// writers, several times a second when segments of hundreds of megabytes are written back, is not what is measured.
+fn place() -> PathBuf {
+    let memory = Path::new("/dev/shm");
+    let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"));
+    let free_kib = line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<u64>().ok()).unwrap_or(0);
+    let in_memory = memory.is_dir() && free_kib >= MEMORY_MIN_KIB;
+    let place = if in_memory { memory.to_owned() } else { std::env::temp_dir() };
+    println!("the log of Kafka is in {}", place.display());
+    place
 }
 
 #[allow(clippy::disallowed_methods)] // The tests' services are named by the environment.
