@@ -7,7 +7,7 @@
 //!   traffic drifts it is the trees that err, with full conviction; so they may raise a row but not decide alone below a false-positive
 //!   rate of two thirds of a percent. Both limits are for what is new: near known attacks the trees count in full, and near known benign
 //!   rows that the trees call benign the anomaly counts little.
-//! - **Learned**: the members' surprises weighted by a logistic regression on held-out rows.
+//! - **Learned**: the trees' surprise, or all members' weighted by a logistic regression where that tells held-out rows clearly better.
 //!
 //! The first has no say where the anomaly members by themselves see less than half of the known attacks, and all of it from three
 //! quarters. Without labels the anomaly members count alike, the forest only beyond the everyday. Must never lower the score as a
@@ -121,8 +121,8 @@ pub fn nominal_threshold(benign: &[f32], rate: f64) -> f32 {
 /// may well be the cause of are let through where that makes fewer errors: the rate itself would be a guess, and a costly one where
 /// nearly all rows are attacks.
 const ALERTS_MIN: f64 = 10.0;
-/// Standard errors that the rate may well be the cause of: 99 times in a hundred there are fewer.
-const ERRORS_MAX: f64 = 2.33;
+/// Standard errors that the rate may well be the cause of: no more alerts come of it 99 times in a hundred, however few are expected.
+const ERRORS_MAX: f64 = 3.0;
 
 /// The share of the nominal rate that is kept free where anomaly members carry: they are relied on for other days, on which benign rows
 /// lie farther out than those that were held out of the same days.

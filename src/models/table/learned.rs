@@ -1,5 +1,5 @@
 //! Weights of the members by a logistic regression on held-out rows. Must never give a negative weight: a member that would get one
-//! is left out.
+//! is left out. Nor may the others cost what one member tells alone: they count where they clearly tell more.
 
 use linfa::Dataset;
 use linfa::traits::Fit;
@@ -11,11 +11,39 @@ const RIDGE: f64 = 1.0;
 const ROUNDS_MAX: u64 = 200;
 /// Weights are rounded to this share, so that machines whose logarithms differ in the last bits agree.
 const GRAIN: f64 = 1e-4;
+/// Standard errors by which all together must tell more than one alone.
+const ERRORS_MIN: f64 = 3.0;
 
-/// One weight a member; `parts` holds the surprises of every row, one behind the other. `None` where nothing can be learned.
+/// Weights and what is added to their sum: log-odds.
+struct Fitted {
+    weights: Vec<f32>,
+    base: f64,
+}
+
+/// One weight a member; `parts` holds the surprises of every row, one behind the other. Only `alone` has one where the others do not tell
+/// clearly more. `None` where nothing can be learned.
 #[must_use]
-pub fn weights(parts: &[f32], members: usize, attack: &[bool]) -> Option<Vec<f32>> {
-    let mut left: Vec<usize> = (0..members).collect();
+pub fn weights(parts: &[f32], members: usize, attack: &[bool], alone: usize) -> Option<Vec<f32>> {
+    let all = fitted(parts, members, attack, (0..members).collect())?;
+    let Some(one) = fitted(parts, members, attack, vec![alone]) else { return Some(all.weights) };
+    let gains: Vec<f64> =
+        parts.chunks_exact(members).zip(attack).map(|(row, attack)| one.loss(row, *attack) - all.loss(row, *attack)).collect();
+    let sum: f64 = gains.iter().sum();
+    let error = libm::sqrt(gains.iter().map(|gain| gain * gain).sum());
+    Some(if sum > ERRORS_MIN * error { all.weights } else { one.weights })
+}
+
+impl Fitted {
+    /// The logarithmic loss of a row.
+    fn loss(&self, parts: &[f32], attack: bool) -> f64 {
+        let sum = self.base + self.weights.iter().zip(parts).map(|(weight, part)| f64::from(weight * part)).sum::<f64>();
+        let against = if attack { -sum } else { sum };
+        against.max(0.0) + libm::log1p(libm::exp(-against.abs()))
+    }
+}
+
+/// Weights of these members; those that would get a negative one are left out, worst first.
+fn fitted(parts: &[f32], members: usize, attack: &[bool], mut left: Vec<usize>) -> Option<Fitted> {
     while !left.is_empty() {
         let columns: Vec<f64> = parts.chunks_exact(members).flat_map(|row| left.iter().map(|m| f64::from(row[*m]))).collect();
         let rows = Array2::from_shape_vec((attack.len(), left.len()), columns).ok()?;
@@ -27,7 +55,8 @@ pub fn weights(parts: &[f32], members: usize, attack: &[bool]) -> Option<Vec<f32
         let Some(worst) = (0..left.len()).filter(|i| fitted[*i] < 0.0).min_by(|a, b| fitted[*a].total_cmp(&fitted[*b])) else {
             let mut weights = vec![0.0; members];
             left.iter().zip(&fitted).for_each(|(member, weight)| weights[*member] = (libm::round(weight / GRAIN) * GRAIN) as f32);
-            return weights.iter().any(|weight| *weight > 0.0).then_some(weights);
+            let base = sign * model.intercept();
+            return weights.iter().any(|weight| *weight > 0.0).then_some(Fitted { weights, base });
         };
         left.remove(worst);
     }
@@ -49,7 +78,9 @@ mod tests {
             parts.extend([shift + 2.0 * random.unit(), 5.0 * random.unit(), 4.0 - shift + 6.0 * random.unit()].map(|v| v as f32));
             attack.push(is_attack);
         }
-        let weights = weights(&parts, 3, &attack).unwrap();
-        assert!(weights[0] > 1.0 && weights[1].abs() < 0.5 && weights[2].abs() < 1e-9, "{weights:?}");
+        let all = weights(&parts, 3, &attack, 1).unwrap();
+        assert!(all[0] > 1.0 && all[1].abs() < 0.5 && all[2].abs() < 1e-9, "{all:?}");
+        let one = weights(&parts, 3, &attack, 0).unwrap();
+        assert!(one[0] > 1.0 && one[1..] == [0.0, 0.0], "the others tell nothing that it does not: {one:?}");
     }
 }

@@ -187,7 +187,7 @@ impl Plan {
         let threshold = combine::nominal_threshold(&side(false).collect::<Vec<_>>(), self.options.nominal);
         let seen = side(true).filter(|score| *score > threshold).count() as f64 / side(true).count().max(1) as f64;
         let carrying = combine::say(seen);
-        let learned = if carrying < 1.0 { learned::weights(parts, members, &self.attack) } else { None };
+        let learned = if carrying < 1.0 { learned::weights(parts, members, &self.attack, members::BOOSTED) } else { None };
         // Where nothing can be learned the trees decide: they saw the labels.
         let trees = || if carrying < 1.0 { trees_alone() } else { Vec::new() };
         Combination { carrying, seen_by_anomaly: Some(seen), learned: learned.unwrap_or_else(trees) }
