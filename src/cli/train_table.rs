@@ -54,13 +54,7 @@ pub(super) fn read(data: &Path, columns: Option<&str>, sequence: Option<&str>) -
 }
 
 /// How to fit to the column of sequences where one is named, or is all there is, and to all columns otherwise.
-pub(super) fn plan(
-    frame: &Frame,
-    sequence: Option<&str>,
-    known: Option<&Truth>,
-    group: Option<&Column>,
-    options: Options,
-) -> Result<Plan> {
+pub(super) fn plan(frame: &Frame, sequence: Option<&str>, known: Option<&Truth>, group: Option<&Column>, options: Options) -> Result<Plan> {
     let found = symbols::found(frame);
     let column = sequence.or_else(|| found.filter(|_| frame.columns().len() == 1));
     let Some(column) = column else {
@@ -111,7 +105,9 @@ fn summary(model: &TableModel, manifest: &Manifest, out: &Path) -> String {
     let Facts { rows, distinct_rows, attacks, .. } = model.facts;
     let what = match model.schema.sequence() {
         Some((column, symbols)) => format!("{rows} rows, {distinct_rows} sequences of '{column}', {} symbols", symbols.len()),
-        None => format!("{rows} rows ({distinct_rows} different, {attacks} of them attacks), {} columns once encoded", model.schema.width()),
+        None => {
+            format!("{rows} rows ({distinct_rows} different, {attacks} of them attacks), {} columns once encoded", model.schema.width())
+        }
     };
     let mut text = format!("trained version {} on {what}\n", manifest.version);
     text.push_str(&match model.combination.seen_by_anomaly {

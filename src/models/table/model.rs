@@ -118,7 +118,9 @@ impl TableModel {
             let raw = self.scorers.scores(self.schema.rows(frame, some.clone()), self.combination.carrying > 0.0)?;
             let mut parts = vec![0.0; members];
             for row in 0..some.len() {
-                for ((calibration, raw), (part, all)) in self.calibrations.iter().zip(&raw.scores).zip(parts.iter_mut().zip(&mut scored.parts)) {
+                for ((calibration, raw), (part, all)) in
+                    self.calibrations.iter().zip(&raw.scores).zip(parts.iter_mut().zip(&mut scored.parts))
+                {
                     *part = combine::surprise(calibration, raw[row]);
                     all.push(*part);
                 }

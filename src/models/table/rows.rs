@@ -9,7 +9,10 @@ use crate::models::sequence::Trace;
 pub enum Rows {
     Numbers(Matrix),
     /// With how many different symbols were learned.
-    Traces { traces: Vec<Trace>, alphabet: usize },
+    Traces {
+        traces: Vec<Trace>,
+        alphabet: usize,
+    },
 }
 
 impl Rows {

@@ -106,7 +106,9 @@ impl TableSchema {
         let others: Vec<&str> = frame.columns().iter().map(|other| other.name.as_str()).filter(|other| *other != name).collect();
         if !others.is_empty() {
             let others = others.join(",");
-            return Err(Error::config(format!("a model of sequences looks at nothing beside them: leave the others out by --drop '{others}'")));
+            return Err(Error::config(format!(
+                "a model of sequences looks at nothing beside them: leave the others out by --drop '{others}'"
+            )));
         }
         let kind = Kind::Sequence { symbols: Symbols::learn(column)? };
         Ok(Self { fields: vec![Field { name: name.to_owned(), kind }], left_out: BTreeMap::new() })
