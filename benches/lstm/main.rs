@@ -9,6 +9,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 mod traces;
+#[path = "../../tests/support/zip.rs"]
 mod zip;
 
 use std::process::ExitCode;

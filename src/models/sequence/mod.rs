@@ -24,7 +24,7 @@ use history::Histories;
 use super::table::wire::{Reader, Writer};
 use crate::core::ensemble::Unit;
 use crate::error::{Error, Result};
-use crate::limits::SEQUENCE_SYMBOLS_LEARNED_MAX;
+use crate::limits::{SEQUENCE_HISTORIES_MAX, SEQUENCE_SYMBOLS_LEARNED_MAX};
 
 /// Names of the members, in order.
 pub const MEMBERS: [&str; 4] = ["order", "unlike", "lacking", "disorder"];
@@ -53,7 +53,7 @@ impl Traces {
     /// Learns from ordinary traces, none of them empty, of at most so many different symbols.
     ///
     /// # Errors
-    /// `Config`: together they are too long.
+    /// `Config`: together they are too long, or too much of them never comes again.
     pub fn fit(learned: Vec<Trace>, alphabet: usize) -> Result<Self> {
         let symbols: usize = learned.iter().map(Vec::len).sum();
         if symbols > SEQUENCE_SYMBOLS_LEARNED_MAX {
@@ -65,6 +65,11 @@ impl Traces {
         let mut histories = Histories::new(LEARNED_HISTORY, alphabet + 1);
         for trace in &learned {
             (0..trace.len()).for_each(|at| histories.learn(trace, at));
+            if histories.len() > SEQUENCE_HISTORIES_MAX {
+                return Err(Error::config(format!(
+                    "the sequences have more than {SEQUENCE_HISTORIES_MAX} different stretches, too many to count; train on a part"
+                )));
+            }
         }
         let known = Known::of(learned.iter().map(|trace| calls::set(trace)));
         Ok(Self { learned, histories, known, alphabet })
