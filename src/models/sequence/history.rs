@@ -51,7 +51,7 @@ impl Histories {
 
     /// Histories that were seen.
     #[must_use]
-    pub fn len(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.nodes.len()
     }
 

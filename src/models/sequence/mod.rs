@@ -61,13 +61,17 @@ impl Traces {
                 "the sequences have {symbols} symbols together, at most {SEQUENCE_SYMBOLS_LEARNED_MAX} can be learned from; train on a part"
             )));
         }
+        Self::within(learned, alphabet, SEQUENCE_HISTORIES_MAX)
+    }
+
+    fn within(learned: Vec<Trace>, alphabet: usize, histories_max: usize) -> Result<Self> {
         // One more: whatever was never seen.
         let mut histories = Histories::new(LEARNED_HISTORY, alphabet + 1);
         for trace in &learned {
             (0..trace.len()).for_each(|at| histories.learn(trace, at));
-            if histories.len() > SEQUENCE_HISTORIES_MAX {
+            if histories.count() > histories_max {
                 return Err(Error::config(format!(
-                    "the sequences have more than {SEQUENCE_HISTORIES_MAX} different stretches, too many to count; train on a part"
+                    "the sequences have more than {histories_max} different stretches, too many to count; train on a part"
                 )));
             }
         }
