@@ -123,8 +123,9 @@ fn what_cannot_be_learned_from_or_scored_says_what_to_do() {
     let model = bench.text("model");
     let done = run(&["train", "--data", &plain, "--drop", "class", "--out", &model]).ok();
     assert!(done.err.contains("learning from 200"), "{}", done.err);
-    let beside =
-        csv(&rows, " ").lines().enumerate().map(|(row, line)| format!("{line},{}\n", if row == 0 { "pid" } else { ["7", "8"][row % 2] }));
+    let lines = csv(&rows, " ");
+    let more = |row: usize| if row == 0 { "pid" } else { ["7", "8"][row % 2] };
+    let beside = lines.lines().enumerate().map(|(row, line)| format!("{line},{}\n", more(row)));
     let beside = write("beside.csv", &beside.collect::<String>());
     let done = run(&[&["train", "--data", &beside, "--out", &bench.text("beside")][..], &LABEL].concat()).ok();
     assert!(done.err.contains("'calls' looks like sequences of symbols") && done.err.contains("--drop"), "{}", done.err);
