@@ -60,7 +60,7 @@ fn traces_are_learned_from_measured_and_scored_however_they_are_written() {
         let (data, model) = (bench.write(&format!("{name}.train"), text), bench.text(name));
         let done = run(&[&["train", "--data", &data, "--out", &model][..], &LABEL, more].concat()).ok();
         assert!(
-            done.err.contains("'calls' holds sequences of symbols, 10 different ones: learning from 320; left out are 80 attacks"),
+            done.err.contains("'calls' holds sequences of symbols, 11 different ones: learning from 320; left out are 80 attacks"),
             "{}",
             done.err
         );
@@ -97,6 +97,8 @@ fn traces_are_learned_from_measured_and_scored_however_they_are_written() {
     assert!(lines.iter().all(|line| line["score"].is_f64() && line["pValue"].is_f64() && line["parts"]["order"].is_f64()), "{lines:?}");
     assert!(lines[0]["score"] == lines[1]["score"] && lines[0]["alert"] == false, "{lines:?}");
 
+    let out = bench.text("scores.jsonl");
+    refused(&["score", "--model", &model, "--data", &data, "--out", &out, "--contributions", "2"], "--contributions needs trees");
     run(&["model", "importance", "--model", &model, "--data", &data, "--label", "class"]).ok();
     let again = bench.write("again.csv", csv(&traces(900, 3), " "));
     let done = run(&["model", "retrain", "--model", &model, "--data", &again, "--json"]);
@@ -124,7 +126,7 @@ fn what_cannot_be_learned_from_or_scored_says_what_to_do() {
     let done = run(&["train", "--data", &plain, "--drop", "class", "--out", &model]).ok();
     assert!(done.err.contains("learning from 200"), "{}", done.err);
     let lines = csv(&rows, " ");
-    let more = |row: usize| if row == 0 { "pid" } else { ["7", "8"][row % 2] };
+    let more = |row: usize| if row == 0 { "pid".to_owned() } else { (row * 37 % 101).to_string() };
     let beside = lines.lines().enumerate().map(|(row, line)| format!("{line},{}\n", more(row)));
     let beside = write("beside.csv", &beside.collect::<String>());
     let done = run(&[&["train", "--data", &beside, "--out", &bench.text("beside")][..], &LABEL].concat()).ok();
@@ -137,15 +139,17 @@ fn what_cannot_be_learned_from_or_scored_says_what_to_do() {
     };
     evaluate(&write("absent.csv", "class,call\nnormal,5 3\nshell,3 5\n"), &[], "there is no column 'calls'");
     evaluate(&write("one.csv", "class,calls\nnormal,5 3\nnormal,3 5\n"), &[], "nothing to measure");
-    evaluate(&write("object.jsonl", "{\"class\": \"normal\", \"calls\": {\"n\": 5}}\n"), &[], "there is no column 'calls'");
+    evaluate(
+        &write("object.jsonl", "{\"class\": \"normal\", \"calls\": {\"n\": 5}}\n{\"class\": \"shell\"}\n"),
+        &[],
+        "there is no column 'calls'",
+    );
     evaluate(
         &write("long.csv", &format!("class,calls\nnormal,5 3\nshell,{}\n", "5 ".repeat(1_000_001))),
         &[],
         "row 2 of column 'calls' has 1000001",
     );
     evaluate(&plain, &["--test-then-train"], "learns from columns");
-    let scores = ["score", "--model", &model, "--data", &plain, "--out", &out];
-    refused(&[&scores[..], &["--contributions", "2"]].concat(), "--contributions needs trees");
 }
 
 #[test]

@@ -16,6 +16,7 @@ use super::report::Truth;
 use super::rows::Rows;
 use super::schema::TableSchema;
 use super::scorers::Scorers;
+use super::symbols;
 use crate::core::ensemble::{Calibration, Unit};
 use crate::error::{Error, Result};
 use crate::limits::TABLE_ROWS_MAX;
@@ -92,8 +93,9 @@ impl Plan {
     pub fn of_sequence(frame: &Frame, name: &str, truth: Option<&Truth>, group: Option<&Column>, options: Options) -> Result<Self> {
         bounded(frame)?;
         let benign: Vec<usize> = (0..frame.rows()).filter(|row| truth.is_none_or(|truth| !truth.attack[*row])).collect();
+        // Of all rows before some are chosen, so that an error names the table's row.
+        frame.column(name).map_or(Ok(()), symbols::readable)?;
         let schema = TableSchema::of_sequence(&frame.select(&benign), name)?;
-        schema.check(frame)?;
         let rows = schema.rows(frame, 0..frame.rows());
         let kept: Vec<usize> = benign.into_iter().filter(|row| !rows.is_blank(*row)).collect();
         let groups = group.map_or_else(|| copies(&rows, &kept), |column| codes(column, &kept));

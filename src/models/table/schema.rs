@@ -11,7 +11,7 @@ use std::ops::Range;
 
 use super::frame::{Cells, Column, Frame, MISSING};
 use super::rows::Rows;
-use super::symbols::Symbols;
+use super::symbols::{self, Symbols};
 use super::text;
 use crate::error::{Error, Result};
 use crate::models::matrix::Matrix;
@@ -164,8 +164,8 @@ impl TableSchema {
         for Field { name, kind } in &self.fields {
             let column =
                 frame.column(name).ok_or_else(|| Error::config(format!("{}; the model was trained with it", frame.absent(name))))?;
-            if let Kind::Sequence { symbols } = kind {
-                symbols.check(column)?;
+            if let Kind::Sequence { .. } = kind {
+                symbols::readable(column)?;
             }
             if let (Kind::Number { .. }, Cells::Words { codes, words }) = (kind, &column.cells) {
                 let text = |code: &u32| words.get(*code as usize).filter(|word| number(word).is_none());

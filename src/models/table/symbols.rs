@@ -71,18 +71,6 @@ impl Symbols {
         !self.0.is_empty() && self.0.len() <= SEQUENCE_ALPHABET_MAX && self.0.is_sorted_by(|a, b| a < b)
     }
 
-    /// Whether all cells of a column can be read.
-    ///
-    /// # Errors
-    /// `Config`: the row that cannot, and why.
-    pub fn check(&self, column: &Column) -> Result<()> {
-        check(column, |cell| {
-            let mut count = 0;
-            each(cell, |_| count += 1)?;
-            Ok(count)
-        })
-    }
-
     /// The numbers of a cell's symbols, as far as it can be read.
     #[must_use]
     pub fn trace(&self, cells: &Cells, row: usize) -> Trace {
@@ -93,6 +81,18 @@ impl Symbols {
         }
         trace
     }
+}
+
+/// Whether all cells of a column can be read.
+///
+/// # Errors
+/// `Config`: the row that cannot, and why.
+pub fn readable(column: &Column) -> Result<()> {
+    check(column, |cell| {
+        let mut count = 0;
+        each(cell, |_| count += 1)?;
+        Ok(count)
+    })
 }
 
 /// Asks for the number of symbols of each different cell that a row has.
