@@ -121,11 +121,14 @@ fn each(cell: &str, mut take: impl FnMut(&str)) -> Result<(), &'static str> {
     if cell.starts_with('[')
         && let Ok(Value::Array(members)) = serde_json::from_str(cell)
     {
-        return members.iter().try_for_each(|member| match member {
-            Value::String(text) => Ok(take(text)),
-            Value::Number(number) => Ok(take(whole(&number.to_string()))),
-            _ => Err("holds a list of something else than text and numbers; symbols are either"),
-        });
+        for member in &members {
+            match member {
+                Value::String(text) => take(text),
+                Value::Number(number) => take(whole(&number.to_string())),
+                _ => return Err("holds a list of something else than text and numbers; symbols are either"),
+            }
+        }
+        return Ok(());
     }
     let inner = cell.strip_prefix('[').and_then(|cell| cell.strip_suffix(']')).unwrap_or(cell);
     let parts = inner.split(|c: char| c.is_whitespace() || c == ',').map(|part| part.trim_matches(['"', '\'']));
