@@ -123,7 +123,7 @@ fn parquet_is_read_by_its_types() {
 
 #[test]
 fn lists_are_their_text_in_parquet_and_in_json_lines() {
-    use arrow::array::{ArrayRef, Int64Array, ListArray, RecordBatch, StringArray, StructArray};
+    use arrow::array::{Array, ArrayRef, Int64Array, ListArray, RecordBatch, StringArray, StructArray};
     use arrow::buffer::OffsetBuffer;
     use arrow::datatypes::{DataType, Field};
     use std::sync::Arc;
