@@ -102,6 +102,13 @@ pub const TRAINING_ROWS_MAX: usize = 1_000_000;
 pub const TABLE_ROWS_MAX: usize = 10_000_000;
 /// Bytes of one table once decompressed; it is read whole.
 pub const TABLE_BYTES_MAX: u64 = 8 * 1024 * 1024 * 1024;
+/// Symbols of one sequence, different ones of a column of sequences, and symbols of all sequences that are learned from.
+pub const SEQUENCE_SYMBOLS_MAX: usize = 1_000_000;
+pub const SEQUENCE_ALPHABET_MAX: usize = 65_536;
+pub const SEQUENCE_SYMBOLS_LEARNED_MAX: usize = 4_000_000;
+/// Stretches of up to eight symbols that are counted, about a hundred bytes each; traces of system calls have one or two a symbol.
+pub const SEQUENCE_HISTORIES_MAX: usize = 8_000_000;
+const _: () = assert!(SEQUENCE_SYMBOLS_LEARNED_MAX as u64 * 4 < BUNDLE_PART_BYTES_MAX / 2, "a model of sequences must fit a part");
 
 /// Rows of each kind, attacks and benign, that permutation importance is measured on; about 500 bytes each.
 pub const IMPORTANCE_ROWS_MAX: usize = 1_000_000;

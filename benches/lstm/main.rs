@@ -1,5 +1,5 @@
-//! The LSTM and the ensemble of traces: what they tell of system-call traces they never learned from. What an LSTM's step costs is in
-//! `benches/models`. `--seeds 0` leaves the LSTM out.
+//! The LSTM over symbols: what it tells of system-call traces it never learned from. What its step costs is in `benches/models`; the
+//! ensemble for sequences is measured by `scripts/baseline.py --only adfa-ld`.
 //!
 //!     cargo bench --no-default-features --bench lstm -- --json lstm.json
 //!
@@ -9,6 +9,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 mod traces;
+#[path = "../../tests/support/zip.rs"]
 mod zip;
 
 use std::process::ExitCode;

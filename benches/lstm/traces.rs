@@ -1,24 +1,19 @@
 //! ADFA-LD: system-call traces of ordinary programs to learn from, other ordinary ones and attacks to tell apart.
 //!
-//! STIDE, the ensemble of `models/sequence` and the LSTM, trained on the 833 traces of the training folder alone; the LSTM holds one in
-//! ten out to end the training. Must never let an attack trace into a training.
+//! The LSTM is trained on the 833 traces of the training folder alone, of which it holds one in ten out to end the training. Must never
+//! let an attack trace into a training.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 use threatguard::models::lstm_fit::{Settings, fit_symbols};
-use threatguard::models::sequence;
 
 use crate::support::timed;
 use crate::zip;
 
 /// Published for this split: STIDE and the LSTM ensemble of Kim et al. 2016 (AUC).
 const PUBLISHED: [(&str, f64); 2] = [("STIDE", 0.827), ("LSTM ensemble", 0.928)];
-/// Calls of one of STIDE's windows.
-const WINDOW: usize = 6;
-/// The p-value below which a trace is an alert.
-const NOMINAL: f64 = 0.01;
 
 struct Traces {
     train: Vec<Vec<u32>>,
@@ -40,13 +35,7 @@ pub fn report(seeds: u64, epochs: usize, threads: usize) -> Result<Value, String
         traces.ordinary.len(),
         traces.attacks.len()
     );
-    let windows: BTreeSet<&[u32]> = traces.train.iter().flat_map(|trace| trace.windows(WINDOW)).collect();
-    let stide = judged(&traces, "STIDE", |trace| {
-        let novel = trace.windows(WINDOW).filter(|window| !windows.contains(window)).count();
-        novel as f64 / trace.len().saturating_sub(WINDOW - 1).max(1) as f64
-    });
-    let mut lines = vec![stide];
-    lines.extend(ensemble(&traces)?);
+    let mut lines = vec![];
     for seed in 0..seeds {
         let (held_out, train): (Vec<_>, Vec<_>) = traces.train.iter().enumerate().partition(|(index, _)| index % 10 == 0);
         let plain = |list: Vec<(usize, &Vec<u32>)>| -> Vec<Vec<u32>> { list.into_iter().map(|(_, trace)| trace.clone()).collect() };
@@ -60,25 +49,6 @@ pub fn report(seeds: u64, epochs: usize, threads: usize) -> Result<Value, String
         }));
     }
     Ok(Value::Array(lines))
-}
-
-/// What four members say together, and each alone. Which members there are and that their normal scores are added was chosen knowing
-/// the attacks: chosen by half of their kinds and half of the ordinary traces, such sums give .88 on the other half.
-fn ensemble(traces: &Traces) -> Result<Vec<Value>, String> {
-    let (learned, took) = timed(|| sequence::Traces::fit(&traces.train));
-    let learned = learned.map_err(|error| error.to_string())?;
-    let all = traces.ordinary.iter().chain(traces.attacks.iter().map(|(_, trace)| trace));
-    let (judgements, scored) = timed(|| all.map(|trace| (trace.as_slice(), learned.judge(trace))).collect::<BTreeMap<_, _>>());
-    println!("  ensemble: fitted in {:.1} s, all traces scored in {:.1} s, on one thread", took.as_secs_f64(), scored.as_secs_f64());
-    let alerts = |trace: &[u32]| judgements[trace].p_value <= NOMINAL;
-    let false_positives = traces.ordinary.iter().filter(|trace| alerts(trace)).count() as f64 / traces.ordinary.len() as f64;
-    let found = traces.attacks.iter().filter(|(_, trace)| alerts(trace)).count() as f64 / traces.attacks.len() as f64;
-    println!("  ensemble, p-value at most {NOMINAL}: {found:.3} of attacks, {false_positives:.3} of ordinary traces");
-    let mut lines = vec![judged(traces, "ensemble", |trace| judgements[trace].score)];
-    for (member, name) in sequence::MEMBERS.iter().enumerate() {
-        lines.push(judged(traces, &format!("ensemble, {name} alone"), |trace| judgements[trace].parts[member]));
-    }
-    Ok(lines)
 }
 
 /// AUC and share of attacks found at a few false positive rates, of all and of each kind of attack.

@@ -241,7 +241,8 @@ Examples:
   threatguard simulate --benign --out benign.jsonl --pipelines company
   threatguard train --pipeline company/identity.yaml --input benign.jsonl --codec threatguard --out models
   threatguard train --pipeline pipelines/network.yaml --input benign.jsonl --trees model.json --out models
-  threatguard train --data flows.csv.gz --label class --benign normal --out model")]
+  threatguard train --data flows.csv.gz --label class --benign normal --out model
+  threatguard train --data traces.csv --label class --benign normal --sequence calls --out model")]
 pub struct TrainArgs {
     /// Pipeline file
     #[arg(long, short, value_name = "FILE", required_unless_present = "data", requires = "input")]

@@ -31,6 +31,10 @@ pub struct TableShape {
     /// Columns that are not looked at
     #[arg(long, value_name = "A,B", value_delimiter = ',', requires = "data")]
     pub drop: Vec<String>,
+    /// The one column that is looked at, and holds sequences: symbols with spaces or commas between, or a JSON list. Found out where all
+    /// others are the label, the group or dropped
+    #[arg(long, value_name = "COLUMN", requires = "data")]
+    pub sequence: Option<String>,
     /// Rows with the same value of this column are never split between learning and checking; the column is not looked at otherwise
     #[arg(long, value_name = "COLUMN", requires = "data")]
     pub group: Option<String>,

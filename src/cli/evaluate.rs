@@ -91,7 +91,7 @@ pub(super) fn labels(frame: &mut Frame, column: &str, benign: Option<&str>) -> R
 
 fn report(model: &TableModel, scored: &Scored, truth: &Truth) -> Report {
     let attacks = truth.attack.iter().filter(|attack| **attack).count();
-    let members = model.names().into_iter().zip(&scored.raw).zip(&model.thresholds);
+    let members = model.names().iter().copied().zip(&scored.raw).zip(&model.thresholds);
     Report {
         rows: truth.attack.len() as u64,
         base_rate: attacks as f64 / truth.attack.len() as f64,

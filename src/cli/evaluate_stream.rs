@@ -83,6 +83,12 @@ impl Input {
     fn read(args: &EvaluateArgs) -> Result<Self> {
         let model = args.model.as_deref().map(evaluate::load).transpose()?;
         let manifest = model.as_ref().map(|(_, manifest): &(TableModel, Manifest)| manifest);
+        if let Some((model, _)) = model.as_ref().filter(|(model, _)| model.schema.sequence().is_some()) {
+            let members = model.names().join(", ");
+            return Err(Error::config(format!(
+                "--test-then-train learns from columns, and the members of this model ({members}) from sequences: leave it out"
+            )));
+        }
         let (label, benign) = evaluate::label(args.label.as_deref(), args.benign.as_deref(), manifest)?;
         let names = args.columns.as_deref().map(table::names).transpose()?;
         let open = |path: &Path, like: Option<&TableSchema>, benign: Option<&str>| -> Result<(Part, String)> {

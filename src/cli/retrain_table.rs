@@ -3,9 +3,8 @@
 use std::path::Path;
 
 use super::args_retrain::RetrainArgs;
-use super::train_table::{fit, known, labelled};
-use super::{Outcome, evaluate, output, retrain};
-use crate::edge::table;
+use super::train_table::{fit, known, labelled, plan};
+use super::{Outcome, evaluate, output, retrain, train_table};
 use crate::error::{Error, Result};
 use crate::models::bundle_files;
 use crate::models::retrain::better::{Side, check_split, decide};
@@ -13,7 +12,7 @@ use crate::models::retrain::figures::{Scored, Truths};
 use crate::models::sealed;
 use crate::models::table::frame::{Column, Frame};
 use crate::models::table::model::{LabelRule, TableModel};
-use crate::models::table::plan::{Options, Plan};
+use crate::models::table::plan::Options;
 use crate::run::retrain::BY_ENTITIES;
 
 pub(super) fn run(args: &RetrainArgs, folder: &Path, data: &Path) -> Result<Outcome> {
@@ -24,10 +23,10 @@ pub(super) fn run(args: &RetrainArgs, folder: &Path, data: &Path) -> Result<Outc
         benign: args.benign.clone().or(manifest.label.benign.clone()),
     };
     let seed = args.seed.unwrap_or(champion.facts.seed);
-    let names = args.table.shape.columns.as_deref().map(table::names).transpose()?;
-    let frame = table::read(data, names.as_deref(), &|_| None)?;
+    let sequence = args.table.shape.sequence.as_deref().or(champion.schema.sequence().map(|(column, _)| column));
+    let frame = train_table::read(data, args.table.shape.columns.as_deref(), sequence)?;
     let (learned, held_out, said) = split(&frame, args)?;
-    let (candidate, benign) = candidate(frame.select(&learned), args, &rule, seed)?;
+    let (candidate, benign) = candidate(frame.select(&learned), args, sequence, &rule, seed)?;
     let rule = LabelRule { benign: benign.or(rule.benign), ..rule };
     let (new_manifest, files) = candidate.to_files(rule.clone());
 
@@ -73,7 +72,13 @@ fn split(frame: &Frame, args: &RetrainArgs) -> Result<(Vec<usize>, Vec<usize>, S
 }
 
 /// The model of the rows that are learned from, and what benign rows are called among them.
-fn candidate(mut frame: Frame, args: &RetrainArgs, rule: &LabelRule, seed: u64) -> Result<(TableModel, Option<String>)> {
+fn candidate(
+    mut frame: Frame,
+    args: &RetrainArgs,
+    sequence: Option<&str>,
+    rule: &LabelRule,
+    seed: u64,
+) -> Result<(TableModel, Option<String>)> {
     let label = rule.column.as_deref().map(|label| labelled(&mut frame, label, rule.benign.as_deref())).transpose()?;
     let group = args.table.shape.group.as_deref().map(|group| frame.take(group)).transpose()?;
     for name in &args.table.shape.drop {
@@ -81,7 +86,7 @@ fn candidate(mut frame: Frame, args: &RetrainArgs, rule: &LabelRule, seed: u64) 
     }
     let (truth, benign) = label.unzip();
     let options = Options { seed, ..Options::default() };
-    let plan = Plan::new(&frame, known(truth.as_ref(), benign.as_deref())?, group.as_ref(), options)?;
+    let plan = plan(&frame, sequence, known(truth.as_ref(), benign.as_deref())?, group.as_ref(), options)?;
     Ok((fit(plan)?, benign))
 }
 

@@ -46,7 +46,9 @@ fn contributions(args: &ScoreArgs, model: &TableModel, frame: &Frame, scored: &S
     let mut reasons = Reasons::default();
     for row in (0..scored.scores.len()).filter(|row| scored.scores[*row] > model.threshold) {
         let Some(found) = model.contributions(frame, row, args.contributions) else {
-            return Err(Error::config("--contributions needs trees, which this model has not: it was trained without labels"));
+            return Err(Error::config(
+                "--contributions needs trees, which this model has not: it was trained without labels, or on sequences",
+            ));
         };
         reasons.insert(row, found.into_iter().map(|(column, adds)| json!({"column": column, "logOdds": adds})).collect());
         progress.set(row as u64);

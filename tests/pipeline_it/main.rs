@@ -21,9 +21,12 @@ mod purity;
 mod real_data;
 mod recalibration;
 mod schemas;
+mod sequences;
 mod service;
 #[path = "../support/mod.rs"]
 mod support;
 mod tables;
 #[path = "../support/workbench.rs"]
 mod workbench;
+#[path = "../support/zip.rs"]
+mod zip;

@@ -1,4 +1,5 @@
-//! Parquet: numbers, times and truth values as numbers, text as words. Must never flatten a nested column by guess.
+//! Parquet: numbers, times and truth values as numbers, text as words, a list of numbers or text as its text. Must never flatten any
+//! other nested column by guess.
 
 use arrow::array::{Array, AsArray};
 use arrow::compute::cast;
@@ -49,8 +50,14 @@ fn part(name: &str, kind: &DataType) -> Result<Part> {
         DataType::Dictionary(_, value) => part(name, value),
         DataType::Boolean | DataType::Null | DataType::Timestamp(..) | DataType::Date32 | DataType::Date64 => Ok(Part::Numbers(Vec::new())),
         kind if kind.is_numeric() => Ok(Part::Numbers(Vec::new())),
+        DataType::List(member) | DataType::LargeList(member) if is_plain(member.data_type()) => Ok(Part::Words(Builder::default())),
         kind => Err(Error::config(format!("column '{name}' holds {kind}; flatten it to numbers or text, or write the file without it"))),
     }
+}
+
+/// What a list's text is made of without a doubt.
+fn is_plain(kind: &DataType) -> bool {
+    kind.is_numeric() || matches!(kind, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View)
 }
 
 fn append(part: &mut Part, array: &dyn Array) -> Result<()> {

@@ -121,6 +121,40 @@ fn parquet_is_read_by_its_types() {
     refused(&bytes[..bytes.len() / 2], "damaged Parquet");
 }
 
+#[test]
+fn lists_are_their_text_in_parquet_and_in_json_lines() {
+    use arrow::array::{Array, ArrayRef, Int64Array, ListArray, RecordBatch, StringArray, StructArray};
+    use arrow::buffer::OffsetBuffer;
+    use arrow::datatypes::{DataType, Field};
+    use std::sync::Arc;
+    let list = |kind: DataType, members: ArrayRef, lengths: &[usize]| -> ArrayRef {
+        let offsets = OffsetBuffer::from_lengths(lengths.iter().copied());
+        Arc::new(ListArray::new(Arc::new(Field::new("item", kind, true)), offsets, members, None))
+    };
+    let numbers = list(DataType::Int64, Arc::new(Int64Array::from(vec![6, 63, 6])), &[3, 0]);
+    let names = list(DataType::Utf8, Arc::new(StringArray::from(vec!["open", "read", "open"])), &[2, 1]);
+    let written = |columns: Vec<(&str, ArrayRef)>| {
+        let batch = RecordBatch::try_from_iter(columns).unwrap();
+        let mut bytes = Vec::new();
+        let mut writer = parquet_writer(&mut bytes, &batch);
+        writer.write(&batch).unwrap();
+        writer.close().unwrap();
+        bytes
+    };
+    let frame = table(&written(vec![("calls", numbers), ("names", names)])).unwrap();
+    let texts = |frame: &Frame, column: usize| (0..2).map(|row| frame.columns()[column].cells.text(row).unwrap()).collect::<Vec<_>>();
+    assert_eq!(
+        (texts(&frame, 0), texts(&frame, 1)),
+        (vec!["[6, 63, 6]".into(), "[]".into()], vec!["[open, read]".into(), "[open]".into()])
+    );
+    let frame = table(b"{\"calls\": [6, 63, 6]}\n{\"calls\": [\"a b\"]}\n").unwrap();
+    assert_eq!(texts(&frame, 0), ["[6,63,6]", "[\"a b\"]"]);
+    let inner: ArrayRef = Arc::new(Int64Array::from(vec![1, 2]));
+    let pairs = StructArray::from(vec![(Arc::new(Field::new("x", DataType::Int64, true)), inner)]);
+    let kind = pairs.data_type().clone();
+    refused(&written(vec![("pairs", list(kind, Arc::new(pairs), &[1, 1]))]), "column 'pairs' holds");
+}
+
 fn parquet_writer<'a>(out: &'a mut Vec<u8>, batch: &arrow::array::RecordBatch) -> ::parquet::arrow::ArrowWriter<&'a mut Vec<u8>> {
     ::parquet::arrow::ArrowWriter::try_new(out, batch.schema(), None).unwrap()
 }

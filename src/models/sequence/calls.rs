@@ -1,5 +1,7 @@
 //! Which symbols a trace has, and whether traces that were learned from have the same. Must never look at order or number.
 
+use std::collections::BTreeMap;
+
 /// A set of symbols, sorted.
 pub type Set = Vec<u32>;
 
@@ -24,21 +26,34 @@ pub struct Apart {
 /// Where fewer sets are known, the last of them stands for the third.
 const VOUCHERS: usize = 3;
 
-/// Compares with each of `known`; with none of them everything is unlike and lacking.
-#[must_use]
-pub fn apart(set: &[u32], known: &[Set]) -> Apart {
-    let mut unlike = 1.0_f64;
-    let mut fewest: Vec<f64> = Vec::with_capacity(VOUCHERS + 1);
-    for other in known {
-        let shared = shared(set, other) as f64;
-        let all = (set.len() + other.len()) as f64 - shared;
-        unlike = unlike.min(1.0 - shared / all.max(1.0));
-        let lacking = 1.0 - shared / (other.len() as f64).max(1.0);
-        let place = fewest.partition_point(|few| *few <= lacking);
-        fewest.insert(place, lacking);
-        fewest.truncate(VOUCHERS);
+/// The sets that were learned from, each once, with how often it was there.
+#[derive(Clone, Debug)]
+pub struct Known(Vec<(Set, usize)>);
+
+impl Known {
+    #[must_use]
+    pub fn of(sets: impl Iterator<Item = Set>) -> Self {
+        let mut counts: BTreeMap<Set, usize> = BTreeMap::new();
+        sets.for_each(|set| *counts.entry(set).or_default() += 1);
+        Self(counts.into_iter().collect())
     }
-    Apart { unlike, lacking: fewest.last().copied().unwrap_or(1.0) }
+
+    /// Compares with each; with none of them everything is unlike and lacking.
+    #[must_use]
+    pub fn apart(&self, set: &[u32]) -> Apart {
+        let mut unlike = 1.0_f64;
+        let mut fewest: Vec<f64> = Vec::with_capacity(2 * VOUCHERS);
+        for (other, count) in &self.0 {
+            let shared = shared(set, other) as f64;
+            let all = (set.len() + other.len()) as f64 - shared;
+            unlike = unlike.min(1.0 - shared / all.max(1.0));
+            let lacking = 1.0 - shared / (other.len() as f64).max(1.0);
+            let place = fewest.partition_point(|few| *few <= lacking);
+            fewest.splice(place..place, std::iter::repeat_n(lacking, (*count).min(VOUCHERS)));
+            fewest.truncate(VOUCHERS);
+        }
+        Apart { unlike, lacking: fewest.last().copied().unwrap_or(1.0) }
+    }
 }
 
 /// Symbols that both sorted sets have.

@@ -40,13 +40,19 @@ impl Histories {
                 Ok(found) => self.nodes[node].longer[found].1 as usize,
                 Err(place) => {
                     let new = self.nodes.len();
-                    self.nodes[node].longer.insert(place, (symbol, new as u32));
+                    insert(&mut self.nodes[node].longer, place, (symbol, new as u32));
                     self.nodes.push(Node::default());
                     new
                 }
             };
             self.nodes[node].follow(trace[at]);
         }
+    }
+
+    /// Histories that were seen.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.nodes.len()
     }
 
     /// -ln of the probability of the symbol at a place of a trace after what came before it.
@@ -68,7 +74,7 @@ impl Node {
         self.total += 1;
         match self.followers.binary_search_by_key(&symbol, |(symbol, _)| *symbol) {
             Ok(found) => self.followers[found].1 += 1,
-            Err(place) => self.followers.insert(place, (symbol, 1)),
+            Err(place) => insert(&mut self.followers, place, (symbol, 1)),
         }
     }
 
@@ -82,6 +88,14 @@ impl Node {
         let count = found.map_or(0, |found| self.followers[found].1);
         (f64::from(count) + different * shorter) / (f64::from(self.total) + different)
     }
+}
+
+/// Most histories are followed by one symbol, and room for four would be most of what all take.
+fn insert<T>(list: &mut Vec<T>, place: usize, entry: T) {
+    if list.is_empty() {
+        list.reserve_exact(1);
+    }
+    list.insert(place, entry);
 }
 
 /// The symbols before a place, the latest first, then the beginning.

@@ -10,12 +10,15 @@
 //! - **Learned**: the trees' surprise, or all members' weighted by a logistic regression where that tells held-out rows clearly better.
 //!
 //! The first has no say where the anomaly members by themselves see less than half of the known attacks, and all of it from three
-//! quarters. Without labels the anomaly members count alike, the forest only beyond the everyday. Must never lower the score as a
-//! member's surprise rises.
+//! quarters. Without labels the anomaly members count alike, the forest only beyond the everyday. The members for sequences have a third
+//! way: their answers' normal scores are added, below the middle as above it, so that none decides alone. Must never lower the score as
+//! a member's surprise rises.
 
-use crate::core::ensemble::{Calibration, Unit};
-use crate::models::table::members::{BOOSTED, DENSITY, DEPENDENCE, FOREST};
-use crate::models::table::nearness::Near;
+use crate::core::ensemble::Calibration;
+use crate::models::matrix::Matrix;
+use crate::models::table::members::{BOOSTED, DENSITY, DEPENDENCE, FOREST, Raw};
+use crate::models::table::nearness::{Near, Nearness};
+use crate::models::table::normal::NormalScores;
 
 /// Surprise of a member that counting can back; beyond, the fitted tail counts by its logarithm.
 const COUNTED_NATS: f32 = 12.0;
@@ -45,6 +48,9 @@ pub struct Combination {
     pub seen_by_anomaly: Option<f64>,
     /// Weights of the learned way, one a member; empty without labels.
     pub learned: Vec<f32>,
+    /// Normal scores of the members' own scores, which are added in place of all else; only where they are those for sequences.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub added: Option<NormalScores>,
 }
 
 /// What a calibration says of a score, compressed where only the fitted tail speaks.
@@ -52,12 +58,6 @@ pub struct Combination {
 pub fn surprise(calibration: &Calibration, score: f32) -> f32 {
     let nats = calibration.surprise(score);
     nats.min(COUNTED_NATS) + (0.5 * libm::logf(1.0 + (nats - COUNTED_NATS).max(0.0))).min(BEYOND_MAX)
-}
-
-/// A calibration of a member's benign scores. The forest's scores lie within 0 and 1, the others are in nats.
-#[must_use]
-pub fn calibration(member: usize, benign: &[f32]) -> Calibration {
-    Calibration::fit(&mut benign.to_vec(), if member == FOREST { Unit::ForestScore } else { Unit::Sum })
 }
 
 /// What the anomaly members alone say where there are attacks to learn from, too.
@@ -89,7 +89,26 @@ impl Combination {
     /// Without labels only the anomaly members speak.
     #[must_use]
     pub fn unsupervised() -> Self {
-        Self { carrying: 1.0, seen_by_anomaly: None, learned: Vec::new() }
+        Self { carrying: 1.0, seen_by_anomaly: None, learned: Vec::new(), added: None }
+    }
+
+    /// The members for sequences agree by their scores of held-out rows.
+    #[must_use]
+    pub fn agreeing(scores: &[Vec<f32>]) -> Self {
+        let mut rows = Matrix::new(scores.len());
+        for row in 0..scores.first().map_or(0, Vec::len) {
+            rows.push(&scores.iter().map(|scores| scores[row]).collect::<Vec<_>>());
+        }
+        Self { added: Some(NormalScores::learn(&rows)), ..Self::unsupervised() }
+    }
+
+    /// The score of a row of which members said `raw`, with the surprises they mean.
+    #[must_use]
+    pub fn score_of(&self, raw: &Raw, row: usize, parts: &[f32], nearness: Option<&Nearness>) -> f32 {
+        match &self.added {
+            Some(normal) => normal.sum(raw.scores.iter().map(|scores| scores[row])),
+            None => self.score(parts, raw.distances.near(nearness, row)),
+        }
     }
 
     /// The score of a row by its members' surprises and by how near known rows are.
@@ -105,6 +124,7 @@ impl Combination {
         (0.0..=1.0).contains(&self.carrying)
             && (self.learned.is_empty() || self.learned.len() == members)
             && self.learned.iter().all(|weight| weight.is_finite() && *weight >= 0.0)
+            && self.added.as_ref().is_none_or(|normal| normal.is_sound(members))
     }
 }
 
@@ -188,7 +208,7 @@ mod tests {
     #[test]
     fn a_score_never_falls_as_a_part_rises() {
         for (carrying, near) in [0.0, 0.4, 1.0].into_iter().flat_map(|c| [0.0, 0.5, 1.0].map(|n| (c, Near { attacks: n, benign: n }))) {
-            let combination = Combination { carrying, seen_by_anomaly: None, learned: vec![0.1, 0.0, 0.3, 2.0] };
+            let combination = Combination { carrying, learned: vec![0.1, 0.0, 0.3, 2.0], ..Combination::unsupervised() };
             for member in 0..4 {
                 let mut last = f32::NEG_INFINITY;
                 for step in 0..100 {

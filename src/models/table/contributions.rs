@@ -12,7 +12,7 @@ impl TableModel {
     #[must_use]
     pub fn contributions(&self, frame: &Frame, row: usize, most: usize) -> Option<Vec<Contribution>> {
         let encoded = self.schema.encode_some(frame, row..row + 1);
-        let adds = self.members.contributions(encoded.row(0))?;
+        let adds = self.scorers.contributions(encoded.row(0))?;
         let (mut columns, mut at) = (vec![], 0);
         for field in &self.schema.fields {
             let width = field.width();

@@ -39,12 +39,20 @@ impl Cells {
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
+    /// A word; `None` where it is missing, or where there are numbers.
+    #[must_use]
+    pub fn word(&self, row: usize) -> Option<&str> {
+        match self {
+            Self::Numbers(_) => None,
+            Self::Words { codes, words } => words.get(codes[row] as usize).map(String::as_str),
+        }
+    }
     /// A cell as text; `None` where it is missing.
     #[must_use]
     pub fn text(&self, row: usize) -> Option<String> {
         match self {
             Self::Numbers(values) => Some(values[row]).filter(|v| !v.is_nan()).map(|v| v.to_string()),
-            Self::Words { codes, words } => words.get(codes[row] as usize).cloned(),
+            Self::Words { .. } => self.word(row).map(str::to_owned),
         }
     }
     fn select(&self, rows: &[usize]) -> Self {

@@ -6,28 +6,30 @@ use serde::{Deserialize, Serialize};
 
 use super::combine::{self, Combination};
 use super::frame::Frame;
-use super::members::{Members, NAMES, Raw};
 use super::nearness::Nearness;
-use super::plan::near;
 use super::schema::TableSchema;
+use super::scorers::Scorers;
 use crate::core::ensemble::Calibration;
 use crate::error::{Error, Result};
 use crate::models::bundle::MANIFEST_FILE;
 use crate::models::sealed::{self, hash, parse};
 
-/// Layout of the parts. Others are refused: before 2 there was no dependence, before 3 no known rows.
-const FORMAT: u32 = 3;
+/// Layout of the parts. Others are refused: before 2 there was no dependence, before 3 no known rows. A model of columns is as it was
+/// before there were sequences.
+const FORMAT: u32 = 4;
+const FORMAT_OF_COLUMNS: u32 = 3;
 const KIND: &str = "table";
 const MEMBERS_FILE: &str = "members.bin";
 const TABLE_FILE: &str = "table.json";
 /// Values that are encoded and scored at a time.
 const CHUNK_VALUES: usize = 1 << 22;
+const CHUNK_SEQUENCES: usize = 4_096;
 
 /// All that scoring needs.
 #[derive(Clone, Debug)]
 pub struct TableModel {
     pub schema: TableSchema,
-    pub members: Members,
+    pub scorers: Scorers,
     /// One a member, on held-out benign rows.
     pub calibrations: Vec<Calibration>,
     /// What distances to known rows mean; absent without labels.
@@ -109,31 +111,32 @@ impl TableModel {
         let members = self.calibrations.len();
         (scored.parts, scored.raw) = (vec![Vec::new(); members], vec![Vec::new(); members]);
         self.schema.check(frame)?;
-        let chunk = CHUNK_VALUES.div_ceil(self.schema.width());
+        let chunk = if self.schema.sequence().is_some() { CHUNK_SEQUENCES } else { CHUNK_VALUES.div_ceil(self.schema.width()) };
         for at in (0..frame.rows()).step_by(chunk) {
             let some = at..frame.rows().min(at + chunk);
             // Where the anomaly members have no say, nobody asks how near anything is.
-            let Raw { scores: raw, distances } =
-                self.members.scores(self.schema.encode_some(frame, some.clone()), self.combination.carrying > 0.0);
+            let raw = self.scorers.scores(self.schema.rows(frame, some.clone()), self.combination.carrying > 0.0)?;
             let mut parts = vec![0.0; members];
             for row in 0..some.len() {
-                for ((calibration, raw), (part, all)) in self.calibrations.iter().zip(&raw).zip(parts.iter_mut().zip(&mut scored.parts)) {
+                for ((calibration, raw), (part, all)) in
+                    self.calibrations.iter().zip(&raw.scores).zip(parts.iter_mut().zip(&mut scored.parts))
+                {
                     *part = combine::surprise(calibration, raw[row]);
                     all.push(*part);
                 }
-                let score = self.combination.score(&parts, near(self.nearness.as_ref(), &distances, row));
+                let score = self.combination.score_of(&raw, row, &parts, self.nearness.as_ref());
                 scored.scores.push(score);
                 scored.p_values.push(libm::exp(-f64::from(self.combined.surprise(score))));
             }
-            scored.raw.iter_mut().zip(raw).for_each(|(all, some)| all.extend(some));
+            scored.raw.iter_mut().zip(raw.scores).for_each(|(all, some)| all.extend(some));
         }
         Ok(scored)
     }
 
     /// The names of its members, in the order of their parts.
     #[must_use]
-    pub fn names(&self) -> Vec<&'static str> {
-        NAMES[..self.calibrations.len()].to_vec()
+    pub fn names(&self) -> &'static [&'static str] {
+        self.scorers.names()
     }
 
     /// File names and contents, the manifest last.
@@ -149,9 +152,9 @@ impl TableModel {
             threshold: self.threshold,
         };
         let table = serde_json::to_vec(&table).expect("a table's model is numbers under names");
-        let mut files = vec![(MEMBERS_FILE, self.members.to_bytes()), (TABLE_FILE, table)];
+        let mut files = vec![(MEMBERS_FILE, self.scorers.to_bytes()), (TABLE_FILE, table)];
         let mut manifest = Manifest {
-            format: FORMAT,
+            format: if self.schema.sequence().is_some() { FORMAT } else { FORMAT_OF_COLUMNS },
             kind: KIND.to_owned(),
             version: String::new(),
             label,
@@ -181,18 +184,19 @@ impl TableModel {
             Err(Error::config(format!("{name} is not the one its manifest names: restore the model or train it again")))
         };
         let table: TablePart = parse(TABLE_FILE, &part(TABLE_FILE)?)?;
-        let members = Members::from_bytes(&part(MEMBERS_FILE)?, table.schema.width())?;
-        let count = members.all().len();
+        let scorers = Scorers::from_bytes(&part(MEMBERS_FILE)?, &table.schema)?;
+        let count = scorers.names().len();
         let fits = table.calibrations.len() == count
             && table.thresholds.len() == count
-            && table.nearness.is_some() == members.knows()
+            && table.nearness.is_some() == scorers.knows()
+            && table.combination.added.is_some() == table.schema.sequence().is_some()
             && table.combination.is_sound(count);
         if !fits || !table.threshold.is_finite() {
             return Err(Error::config(format!("{TABLE_FILE} does not fit the members; train the model again")));
         }
         let TablePart { schema, calibrations, nearness, combination, combined, thresholds, threshold } = table;
         Ok((
-            Self { schema, members, calibrations, nearness, combination, combined, thresholds, threshold, facts: manifest.facts },
+            Self { schema, scorers, calibrations, nearness, combination, combined, thresholds, threshold, facts: manifest.facts },
             manifest,
         ))
     }
@@ -219,7 +223,7 @@ fn checked(bytes: &[u8]) -> Result<Manifest> {
             head.format
         )));
     }
-    if head.format < FORMAT {
+    if head.format < FORMAT_OF_COLUMNS {
         return Err(Error::config(format!(
             "the model has format {}, which has other members than this version's: train it again",
             head.format

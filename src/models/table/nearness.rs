@@ -54,6 +54,15 @@ pub struct Near {
     pub benign: f32,
 }
 
+impl Distances {
+    /// How near known rows are to a row; far where nothing is known of that.
+    #[must_use]
+    pub fn near(&self, nearness: Option<&Nearness>, row: usize) -> Near {
+        let known = nearness.zip(self.attacks.get(row).zip(self.benign.get(row)));
+        known.map_or_else(Near::default, |(nearness, (attacks, benign))| nearness.of(*attacks, *benign))
+    }
+}
+
 impl Known {
     /// Keeps some rows of each kind; both must be there.
     #[must_use]

@@ -48,6 +48,12 @@ impl NormalScores {
         out
     }
 
+    /// The sum of a row's scores.
+    #[must_use]
+    pub fn sum(&self, row: impl Iterator<Item = f32>) -> f32 {
+        self.0.iter().zip(row).map(|(ranks, value)| ranks.score(value)).sum()
+    }
+
     /// Whether ranks read from a file can be looked up in.
     #[must_use]
     pub fn is_sound(&self, width: usize) -> bool {

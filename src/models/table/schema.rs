@@ -4,12 +4,14 @@
 //! there are more, one that says how frequent the word was: half a row for a word never seen, which belongs to no other column. A missing
 //! number stays missing (NaN), a missing word is a word. An infinite number is a missing one. Where cells were missing in training,
 //! a further column says so. A column that hardly repeats a word is described by its shape where it is text, and otherwise an
-//! identifier, which is left out; so are whole numbers that only number the rows.
+//! identifier, which is left out; so are whole numbers that only number the rows. A column of sequences is the only one of its schema.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
 
 use super::frame::{Cells, Column, Frame, MISSING};
+use super::rows::Rows;
+use super::symbols::{self, Symbols};
 use super::text;
 use crate::error::{Error, Result};
 use crate::models::matrix::Matrix;
@@ -51,6 +53,8 @@ pub enum Kind {
     Words { words: Vec<(String, u64)>, own: usize, rows: u64 },
     /// The shape of text.
     Text,
+    /// A sequence of symbols.
+    Sequence { symbols: Symbols },
 }
 
 impl Field {
@@ -59,6 +63,7 @@ impl Field {
             Kind::Number { missing } => 1 + usize::from(*missing),
             Kind::Words { words, own, .. } => own + usize::from(words.len() > *own),
             Kind::Text => text::WIDTH,
+            Kind::Sequence { .. } => 1,
         }
     }
 }
@@ -92,6 +97,32 @@ impl TableSchema {
         Ok(schema)
     }
 
+    /// Learns from all rows of a frame whose only column holds sequences.
+    ///
+    /// # Errors
+    /// `Config`: there are other columns, or the cells are no sequences.
+    pub fn of_sequence(frame: &Frame, name: &str) -> Result<Self> {
+        let column = frame.column(name).ok_or_else(|| frame.absent(name))?;
+        let others: Vec<&str> = frame.columns().iter().map(|other| other.name.as_str()).filter(|other| *other != name).collect();
+        if !others.is_empty() {
+            let others = others.join(",");
+            return Err(Error::config(format!(
+                "a model of sequences looks at nothing beside them: leave the others out by --drop '{others}'"
+            )));
+        }
+        let kind = Kind::Sequence { symbols: Symbols::learn(column)? };
+        Ok(Self { fields: vec![Field { name: name.to_owned(), kind }], left_out: BTreeMap::new() })
+    }
+
+    /// The column of sequences and its symbols, where there is one.
+    #[must_use]
+    pub fn sequence(&self) -> Option<(&str, &Symbols)> {
+        match self.fields.as_slice() {
+            [Field { name, kind: Kind::Sequence { symbols } }] => Some((name, symbols)),
+            _ => None,
+        }
+    }
+
     /// Columns of an encoded row.
     #[must_use]
     pub fn width(&self) -> usize {
@@ -113,6 +144,7 @@ impl TableSchema {
                     names.extend((words.len() > *own).then(|| name.clone()));
                 }
                 Kind::Text => names.extend(text::names(name)),
+                Kind::Sequence { .. } => names.push(name.clone()),
             }
         }
         names
@@ -132,6 +164,9 @@ impl TableSchema {
         for Field { name, kind } in &self.fields {
             let column =
                 frame.column(name).ok_or_else(|| Error::config(format!("{}; the model was trained with it", frame.absent(name))))?;
+            if let Kind::Sequence { .. } = kind {
+                symbols::readable(column)?;
+            }
             if let (Kind::Number { .. }, Cells::Words { codes, words }) = (kind, &column.cells) {
                 let text = |code: &u32| words.get(*code as usize).filter(|word| number(word).is_none());
                 if let Some((row, word)) = codes.iter().enumerate().find_map(|(row, code)| text(code).map(|word| (row, word))) {
@@ -154,7 +189,18 @@ impl TableSchema {
         Ok(self.encode_some(frame, 0..frame.rows()))
     }
 
-    /// Some of the rows of a frame that was checked.
+    /// Some of the rows of a frame that was checked, as the members take them.
+    #[must_use]
+    pub fn rows(&self, frame: &Frame, some: Range<usize>) -> Rows {
+        match (self.sequence(), self.fields.first().and_then(|field| frame.column(&field.name))) {
+            (Some((_, symbols)), Some(column)) => {
+                Rows::Traces { traces: some.map(|row| symbols.trace(&column.cells, row)).collect(), alphabet: symbols.len() }
+            }
+            _ => Rows::Numbers(self.encode_some(frame, some)),
+        }
+    }
+
+    /// Some of the rows of a frame of numbers and words that was checked.
     #[must_use]
     pub fn encode_some(&self, frame: &Frame, some: Range<usize>) -> Matrix {
         let width = self.width();
@@ -237,6 +283,8 @@ impl Field {
                     }
                 }
             }
+            // Sequences are no numbers: see `TableSchema::rows`.
+            Kind::Sequence { .. } => {}
         }
     }
 }

@@ -95,11 +95,27 @@ fn groups_stay_together_and_equal_rows_count_once() {
     let twice: Vec<usize> = (0..400).chain(0..400).collect();
     let doubled = Truth { attack: twice.iter().map(|row| truth.attack[*row]).collect(), class: vec![0; 800], classes: vec!["x".into()] };
     let plan = Plan::new(&frame.select(&twice), Some(&doubled), None, Options::default()).unwrap();
-    assert_eq!((plan.rows.rows(), plan.table_rows), (400, 800));
+    assert_eq!((plan.rows.len(), plan.table_rows), (400, 800));
     let one = Column { name: "day".into(), cells: Cells::Numbers(vec![1.0; 400]) };
     let plan = Plan::new(&frame, Some(&truth), Some(&one), Options::default()).unwrap();
     let failed = (0..plan.folds).filter_map(|job| plan.run(job, &mut || ()).err()).next().unwrap();
     assert!(failed.to_string().contains("--group"));
+}
+
+#[test]
+fn copies_of_a_sequence_count_and_stay_in_one_fold() {
+    let words: Vec<String> = (0..40).map(|i| format!("{} {} 1 2 3", i % 7, i)).collect();
+    let codes: Vec<u32> = (0..120).map(|row| row % 40).collect();
+    let frame = Frame::new(vec![Column { name: "calls".into(), cells: Cells::Words { codes: codes.clone(), words } }]).unwrap();
+    let plan = Plan::of_sequence(&frame, "calls", None, None, Options::default()).unwrap();
+    assert_eq!((plan.rows(), plan.folds), (120, FOLDS_OF_FEW));
+    for (fold, code) in plan.fold.iter().zip(&codes) {
+        assert_eq!(*fold, plan.fold[*code as usize], "{code}");
+    }
+    assert!((0..FOLDS_OF_FEW).all(|fold| plan.fold.iter().filter(|other| usize::from(**other) == fold).count() == 12));
+    let group = Column { name: "host".into(), cells: Cells::Numbers((0..120).map(|row| f64::from(row / 6)).collect()) };
+    let plan = Plan::of_sequence(&frame, "calls", None, Some(&group), Options::default()).unwrap();
+    assert!(plan.fold.chunks(6).all(|host| host.iter().all(|fold| *fold == host[0])));
 }
 
 #[test]
