@@ -16,7 +16,7 @@ use threatguard::core::sanitize::Sanitizer;
 use threatguard::core::settings::{CoreSettings, KeyPart};
 use threatguard::core::types::{Offset, Partition};
 use threatguard::error::Result;
-use threatguard::models::sample::Fitted;
+use threatguard::models::sample::{Fitted, Sample};
 use threatguard::models::train::{TrainOptions, Trainer};
 
 pub const PARTITION: Partition = Partition(0);
@@ -54,6 +54,17 @@ impl Subject {
         decode_batch(&self.codec, &self.sanitizer, records, arena, &mut decoded);
         assert!(decoded.rejects.is_empty(), "the traffic is well-formed");
         self.engine.apply(PARTITION, &decoded.events, &[]);
+    }
+
+    /// [`Subject::process`], and keeps the rows as what models are fitted to.
+    pub fn process_and_sample(&mut self, records: &[Record<'_>], arena: &Bump, sample: &mut Sample) {
+        let mut decoded = Decoded::default();
+        decode_batch(&self.codec, &self.sanitizer, records, arena, &mut decoded);
+        self.engine.apply(PARTITION, &decoded.events, &[]);
+        let rows = self.engine.rows();
+        for (event, row) in rows.event.iter().zip(&rows.model) {
+            sample.push(decoded.events[*event as usize].entity.key, row, None);
+        }
     }
 
     pub fn trainer(&self) -> Trainer {

@@ -5,8 +5,8 @@ use super::ahead::AHEAD;
 use super::{Counts, Engine, Owned};
 use crate::core::event::Event;
 use crate::core::features::model_row;
-use crate::core::features::row::{SIGNAL_WIDTH, Signal, Unseen};
-use crate::core::state::{Memory, Observed};
+use crate::core::features::row::{SIGNAL_WIDTH, Unseen};
+use crate::core::state::Observed;
 use crate::core::types::{Offset, Partition};
 
 impl Engine {
@@ -60,24 +60,20 @@ impl Engine {
         let slot = self.slot_of(owned, index, event);
         let travel_exempt = event.geo.coordinates.is_some() && self.is_travel_exempt(event);
         let place = self.ahead[index].place;
-        let state = owned.table.state_mut(slot);
-        let (observed, memory) = match self.scorer.network() {
+        let (observed, memory) = owned.table.observe(slot, |state| match self.scorer.network() {
             None => (state.observe(event, place, &self.lateness, travel_exempt, &mut Unseen), None),
             Some(network) => {
                 let mut signals = [0.0; SIGNAL_WIDTH];
                 let observed = state.observe(event, place, &self.lateness, travel_exempt, &mut signals);
                 (observed, Some((network, signals)))
             }
-        };
+        });
         let Observed::Applied(rarity) = observed else { return self.passed_over(owned, slot, event.at.offset, observed) };
         if let Some((network, signals)) = memory {
             let row = model_row(self.schema, event, owned.table.state(slot), rarity, &signals);
-            if let Some(memory) = owned.table.memory_mut(slot) {
-                if signals[Signal::Events as usize] == 0.0 {
-                    *memory = Memory::default();
-                }
-                network.step(memory, &row);
-            }
+            let mut memory = owned.table.memory(slot);
+            network.step(&mut memory, &row);
+            owned.table.remember(slot, &memory);
         }
         owned.table.touched(slot, event.at.offset);
         owned.traffic.event(event, &mut self.effects.windows);

@@ -11,11 +11,12 @@ use crate::core::types::MICROS_PER_HOUR;
 const LENGTH_MIN: usize = 12;
 
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[repr(C)]
 pub struct Dns {
     domain: u32,
+    clock: WindowClock,
     /// Votes that keep the domain (Boyer-Moore majority): another one takes its place when they are used up.
     votes: u16,
-    clock: WindowClock,
     names: Windowed<16>,
 }
 persist_fields!(Dns { domain, votes, clock, names });
