@@ -288,11 +288,12 @@ impl Engine {
         let travel_exempt = event.geo.coordinates.is_some() && self.is_travel_exempt(event);
         let signals = self.rows.signals.last_mut().expect("one was just pushed");
         let place = self.ahead[index].place;
-        let observed = owned.table.observe(slot, |state| state.observe(event, place, &self.lateness, travel_exempt, signals));
+        let observed = owned.table.state_mut(slot).observe(event, place, &self.lateness, travel_exempt, signals);
         let Observed::Applied(rarity) = observed else {
             self.rows.signals.pop();
             return self.passed_over(owned, slot, event.at.offset, observed);
         };
+        owned.table.begin_anew(slot);
         signals[Signal::Exempt as usize] = f32::from(exempt);
         signals[Signal::DestinationCommon as usize] = self.scorer.prevalence().common(place);
         if let Some(hit) = look_up_intel(&self.intel, event) {

@@ -60,15 +60,17 @@ impl Engine {
         let slot = self.slot_of(owned, index, event);
         let travel_exempt = event.geo.coordinates.is_some() && self.is_travel_exempt(event);
         let place = self.ahead[index].place;
-        let (observed, memory) = owned.table.observe(slot, |state| match self.scorer.network() {
+        let state = owned.table.state_mut(slot);
+        let (observed, memory) = match self.scorer.network() {
             None => (state.observe(event, place, &self.lateness, travel_exempt, &mut Unseen), None),
             Some(network) => {
                 let mut signals = [0.0; SIGNAL_WIDTH];
                 let observed = state.observe(event, place, &self.lateness, travel_exempt, &mut signals);
                 (observed, Some((network, signals)))
             }
-        });
+        };
         let Observed::Applied(rarity) = observed else { return self.passed_over(owned, slot, event.at.offset, observed) };
+        owned.table.begin_anew(slot);
         if let Some((network, signals)) = memory {
             let row = model_row(self.schema, event, owned.table.state(slot), rarity, &signals);
             let mut memory = owned.table.memory(slot);

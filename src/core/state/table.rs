@@ -227,15 +227,16 @@ impl Table {
     pub fn state(&self, slot: Slot) -> &EntityState {
         &self.entity(slot).state
     }
-    /// Lets the state in `slot` take an event. One that begins anew takes along what a network remembers.
+    #[must_use]
+    pub fn state_mut(&mut self, slot: Slot) -> &mut EntityState {
+        &mut self.entity_mut(slot).state
+    }
+    /// Where the event that the state in `slot` has just taken is its first, nothing is remembered from before.
     #[inline]
-    pub fn observe<T>(&mut self, slot: Slot, take: impl FnOnce(&mut EntityState) -> T) -> T {
-        let state = &mut self.entity_mut(slot).state;
-        let result = take(state);
-        if state.events() <= 1 {
+    pub fn begin_anew(&mut self, slot: Slot) {
+        if self.state(slot).events() <= 1 {
             self.meta_mut(slot).model = 0;
         }
-        result
     }
     /// What a network remembers of the entity in `slot`, any network.
     #[inline]
