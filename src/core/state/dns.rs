@@ -41,8 +41,8 @@ impl Dns {
         if let Some(adjacent) = self.clock.advance(facts.micros, MICROS_PER_HOUR) {
             self.names.roll(adjacent);
         }
-        self.names.insert(hash_bytes(below.as_bytes()));
-        signals.set(Signal::DnsNames, || self.names.value(self.clock.left(facts.micros, MICROS_PER_HOUR)));
+        let names = self.names.insert(Some(hash_bytes(below.as_bytes())));
+        signals.set(Signal::DnsNames, || self.names.value(names, self.clock.left(facts.micros, MICROS_PER_HOUR)));
     }
 }
 

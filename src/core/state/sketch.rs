@@ -53,12 +53,14 @@ impl<const N: usize> Histogram<N> {
     /// Adds `value`, in bins; what is past the last bin counts in it.
     pub fn add(&mut self, value: f32) {
         let bin = (value.max(0.0) as usize).min(N - 1);
+        // Read before a bin is written: what was written in part a moment ago would have to be waited for. Halving leaves many.
+        let is_young = self.total() + 1 < REFRESH_ALWAYS_BELOW;
         if self.bins[bin] == u8::MAX {
             self.bins.iter_mut().for_each(|bin| *bin /= 2);
         }
         self.bins[bin] += 1;
         self.stale += 1;
-        if self.stale >= REFRESH_EVERY || self.total() < REFRESH_ALWAYS_BELOW {
+        if is_young || self.stale >= REFRESH_EVERY {
             self.refresh();
         }
     }
@@ -157,14 +159,21 @@ impl<const B: usize> Distinct<B> {
         estimates
     };
 
-    pub fn insert(&mut self, hash: u64) {
+    /// Returns how many bits are set then; counted before one is written, which would have to be waited for.
+    pub fn insert(&mut self, hash: u64) -> u16 {
         let bit = (hash % (8 * B as u64)) as usize;
-        self.bits[bit / 8] |= 1u8 << (bit % 8);
+        let (byte, mask) = (bit / 8, 1u8 << (bit % 8));
+        let ones = ones(&self.bits) + u16::from(self.bits[byte] & mask == 0);
+        self.bits[byte] |= mask;
+        ones
     }
     /// The estimate: `-m ln(zeros / m)`; a full sketch says what one zero would say.
     #[must_use]
     pub fn estimate(&self) -> f32 {
-        Self::ESTIMATES[usize::from(ones(&self.bits)).min(ONES - 1)]
+        Self::estimate_of(ones(&self.bits))
+    }
+    fn estimate_of(ones: u16) -> f32 {
+        Self::ESTIMATES[usize::from(ones).min(ONES - 1)]
     }
     pub fn clear(&mut self) {
         *self = Self::default();
@@ -200,17 +209,24 @@ impl<const B: usize> Bloom<B> {
     /// Adds a hash; true when it was not known and the filter is not too full to say so.
     pub fn insert_is_new(&mut self, hash: u64) -> bool {
         let m = 8 * B as u64;
-        let mut new = false;
-        for bit in [hash % m, (hash >> 32) % m] {
-            let (byte, mask) = ((bit / 8) as usize, 1u8 << (bit % 8));
-            new |= self.bits[byte] & mask == 0;
+        let places = [hash % m, (hash >> 32) % m].map(|bit| ((bit / 8) as usize, 1u8 << (bit % 8)));
+        if places.iter().all(|(byte, mask)| self.bits[*byte] & mask != 0) {
+            return false;
+        }
+        // Counted before any is written, which would have to be waited for.
+        let mut ones = ones(&self.bits);
+        for (byte, mask) in places {
+            ones += u16::from(self.bits[byte] & mask == 0);
             self.bits[byte] |= mask;
         }
-        new && !self.is_full()
+        !Self::are_too_many(ones)
     }
     #[must_use]
     pub fn is_full(&self) -> bool {
-        usize::from(ones(&self.bits)) * 10 > 8 * B * 6
+        Self::are_too_many(ones(&self.bits))
+    }
+    fn are_too_many(ones: u16) -> bool {
+        usize::from(ones) * 10 > 8 * B * 6
     }
 }
 
@@ -270,13 +286,15 @@ impl<const B: usize> Windowed<B> {
         }
         self.current.clear();
     }
-    pub fn insert(&mut self, hash: u64) {
-        self.current.insert(hash);
+    /// Takes a value, where there is one, and returns what [`Self::value`] asks for.
+    #[inline]
+    pub fn insert(&mut self, hash: Option<u64>) -> u16 {
+        hash.map_or_else(|| ones(&self.current.bits), |hash| self.current.insert(hash))
     }
     /// Distinct values; `left` is the share of the window before that still lies in the sliding one, 0..1.
     #[must_use]
-    pub fn value(&self, left: f32) -> f32 {
-        self.current.estimate().max(self.previous() * left)
+    pub fn value(&self, ones: u16, left: f32) -> f32 {
+        Distinct::<B>::estimate_of(ones).max(self.previous() * left)
     }
     #[must_use]
     pub fn mean(&self) -> f32 {
@@ -369,12 +387,12 @@ mod tests {
     fn one_flood_does_not_become_the_norm() {
         let mut window = Windowed::<32>::default();
         for _ in 0..10 {
-            (0..4).for_each(|i| window.insert(mix(i)));
+            (0..4).for_each(|i| _ = window.insert(Some(mix(i))));
             window.roll(true);
         }
-        (0..500).for_each(|i| window.insert(mix(i)));
+        (0..500).for_each(|i| _ = window.insert(Some(mix(i))));
         window.roll(true);
         assert!(window.mean() < 6.0, "{}", window.mean());
-        assert!(window.value(0.5) > 100.0);
+        assert!(window.value(0, 0.5) > 100.0);
     }
 }
