@@ -277,7 +277,8 @@ fn learn(with_network: bool, into: &Path) -> Result<(), String> {
 fn learned(with_network: bool) -> Result<Arc<Scorer>, String> {
     let folder = tempfile::tempdir().map_err(|error| format!("no folder for the models: {error}"))?;
     let network = if with_network { "with" } else { "without" };
-    let status = again([("network", network), ("learn-into", &folder.path().to_string_lossy())].into_iter())?;
+    let into = folder.path().to_string_lossy();
+    let status = again([("network", network), ("learn-into", &*into)].into_iter())?;
     if !status.success() {
         return Err(format!("learning ended with {status}"));
     }

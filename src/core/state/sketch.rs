@@ -289,7 +289,7 @@ impl<const B: usize> Windowed<B> {
     /// Takes a value, where there is one, and returns what [`Self::value`] asks for.
     #[inline]
     pub fn insert(&mut self, hash: Option<u64>) -> u16 {
-        hash.map_or_else(|| ones(&self.current.bits), |hash| self.current.insert(hash))
+        if let Some(hash) = hash { self.current.insert(hash) } else { ones(&self.current.bits) }
     }
     /// Distinct values; `left` is the share of the window before that still lies in the sliding one, 0..1.
     #[must_use]

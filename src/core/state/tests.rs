@@ -264,7 +264,7 @@ fn a_window_that_was_closed_is_read_back_whatever_it_counted() {
     fn check<const B: usize>() {
         for distinct in 0..=8 * B as u64 {
             let (mut window, mut read, mut stored) = (Windowed::<B>::default(), Windowed::<B>::default(), vec![]);
-            let ones = (0..distinct).map(|value| window.insert(Some(value))).last().unwrap_or(0);
+            let ones = (0..distinct).fold(0, |_, value| window.insert(Some(value)));
             let counted = window.value(ones, 0.0);
             window.roll(true);
             window.write(&mut stored);
