@@ -135,7 +135,7 @@ fn a_late_event_leaves_the_memory_and_an_expired_state_takes_it_along() {
         EntityState::decode(values.values().next().unwrap(), &mut vec![]).unwrap().1.unwrap()
     };
     let (first, late, much_later) = (event(0, 1, 0), event(1, 1, -90_000), event(2, 1, 400 * 86_400));
-    let memory = memory_after(&[first.clone()]);
-    assert_eq!(memory_after(&[first.clone(), late]), memory);
-    assert_eq!(memory_after(&[first, much_later.clone()]), memory_after(&[much_later]));
+    let memory = memory_after(std::slice::from_ref(&first));
+    assert_eq!(memory_after(&[first, late]), memory);
+    assert_eq!(memory_after(&[first, much_later]), memory_after(std::slice::from_ref(&much_later)));
 }
