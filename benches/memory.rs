@@ -5,21 +5,29 @@
 //! Fills an engine of `max_entities` with established entities, then sends single events of ten times as many sources that never
 //! come back. Must hold: the bytes, their growth under the flood, and that the established are still there and score, to the bit,
 //! as they would have without it. Exit code 1 where one of these does not hold.
+//!
+//! A network of rows is in use, as in any pipeline that was trained; what comes without one is measured before, in a process of its
+//! own. `--network with` and `--network without` measure one of the two. Models are learned in a process of its own, too, and read
+//! from their files, as a pipeline does: what learning has taken is none of a pipeline's.
 #![allow(clippy::print_stdout, clippy::print_stderr)] // Its output is what a bench is for.
 
 mod support;
 
-use std::process::ExitCode;
+use std::path::Path;
+use std::process::{Command, ExitCode, ExitStatus};
 use std::sync::Arc;
 
 use bumpalo::Bump;
-use serde_json::json;
+use serde_json::{Value, json};
 use support::subject::{PARTITION, Subject};
 use support::traffic::{Keys, Payloads, Traffic};
 use support::{Arguments, process_bytes, timed};
 use threatguard::core::decode::{Decoded, decode_batch};
 use threatguard::core::engine::{PARTS, Scorer};
 use threatguard::core::state::table::PROBATION_PART;
+use threatguard::error::Error;
+use threatguard::models::bundle::Bundle;
+use threatguard::models::sample::{Fitted, Sample};
 
 /// The bars (issue "The pipeline runs", numbers to show, 3).
 const BYTES_MAX: u64 = 1 << 30;
@@ -30,6 +38,8 @@ const SURVIVORS_MIN: f64 = 0.99 - 1.0 / PROBATION_PART as f64;
 /// Events of each entity before it counts as filled: past [`threatguard::core::state::table::ESTABLISHED_EVENTS`].
 const EVENTS_EACH: u64 = 5;
 const BATCH: u64 = 1_024;
+/// Batches of 4,096 events that are learned from, in each pass.
+const LEARNED_BATCHES: usize = 6;
 /// Source numbers from which nobody is known.
 const SPOOFED_FROM: u64 = 1 << 25;
 
@@ -107,14 +117,51 @@ struct Survivors {
 }
 
 fn run() -> Result<bool, String> {
-    let arguments = Arguments::read(&[("entities", "1000000"), ("flood", "10000000"), ("control", "10000"), ("json", "")])?;
+    let sizes = [("entities", "1000000"), ("flood", "10000000"), ("control", "10000")];
+    let arguments = Arguments::read(&[&sizes[..], &[("network", "both"), ("learn-into", ""), ("json", "")]].concat())?;
+    match arguments.text("network") {
+        network if !arguments.text("learn-into").is_empty() => {
+            learn(network == "with", Path::new(arguments.text("learn-into"))).map(|()| true)
+        }
+        "with" => measure(&arguments, true, Value::Null),
+        "without" => measure(&arguments, false, Value::Null),
+        "both" => {
+            let (holds, figures) = without_network(&arguments)?;
+            println!();
+            Ok(measure(&arguments, true, figures)? && holds)
+        }
+        other => Err(format!("--network wants with, without or both, not '{other}'")),
+    }
+}
+
+/// In another process, because what one run has freed would count in the next. Also gives the figures that it writes.
+fn without_network(arguments: &Arguments) -> Result<(bool, Value), String> {
+    let same = ["entities", "flood", "control", "json"].into_iter().map(|name| (name, arguments.text(name)));
+    let status = again(same.chain([("network", "without")]))?;
+    let figures = std::fs::read(arguments.text("json")).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
+    match status.code() {
+        Some(code @ (0 | 1)) => Ok((code == 0, figures.unwrap_or_default())),
+        _ => Err(format!("the run without a network ended with {status}")),
+    }
+}
+
+/// This bench in a process of its own.
+fn again<'a>(arguments: impl Iterator<Item = (&'a str, &'a str)>) -> Result<ExitStatus, String> {
+    let program = std::env::current_exe().map_err(|error| format!("cannot find this bench's own program: {error}"))?;
+    let mut command = Command::new(program);
+    for (name, value) in arguments.filter(|(_, value)| !value.is_empty()) {
+        command.arg(format!("--{name}")).arg(value);
+    }
+    command.status().map_err(|error| format!("cannot run this bench again: {error}"))
+}
+
+fn measure(arguments: &Arguments, with_network: bool, without: Value) -> Result<bool, String> {
     let (entities, flood) = (arguments.number("entities")?.max(1_000), arguments.number("flood")?);
     let control = arguments.number("control")?.clamp(1, entities / 2);
-    let text = |error: threatguard::error::Error| error.to_string();
-    let scorer = learned()?;
+    let scorer = learned(with_network)?;
     let traffic = Traffic::new(2, entities, Keys::Uniform);
     let before = process_bytes("VmRSS");
-    let mut subject = Subject::with(entities as usize, Arc::clone(&scorer)).map_err(text)?;
+    let mut subject = Subject::with(entities as usize, Arc::clone(&scorer)).map_err(said)?;
     let mut log = Log { subject: &mut subject, traffic: &traffic, payloads: Payloads::default(), arena: Bump::new() };
 
     // The control group is spread over the whole table.
@@ -130,7 +177,7 @@ fn run() -> Result<bool, String> {
     let with_flood = log.probe(filled + flood, &group);
 
     // The same entities without a flood: their states depend on nobody else's events, so an engine of only theirs tells.
-    let mut alone = Subject::with(2 * control as usize, scorer).map_err(text)?;
+    let mut alone = Subject::with(2 * control as usize, scorer).map_err(said)?;
     let mut log = Log { subject: &mut alone, traffic: &traffic, payloads: Payloads::default(), arena: Bump::new() };
     let of_group = |source: u64| source.is_multiple_of(step) && source / step < control;
     log.play(0, filled, |number| Some(number % entities).filter(|source| of_group(*source)));
@@ -138,6 +185,7 @@ fn run() -> Result<bool, String> {
 
     let growth = after as f64 / bytes as f64 - 1.0;
     println!("{}; allocator: {}", support::machine(), support::ALLOCATOR_NAME);
+    println!("{} network of rows in use", if with_network { "with a" } else { "without a" });
     println!("{EVENTS_EACH} events of each of {entities} entities, then {flood} spoofed sources with one event each");
     println!("\n{:<44} {:>16}", "resident memory of the process", "bytes");
     println!("{:<44} {before:>16}", "before, with models");
@@ -152,6 +200,8 @@ fn run() -> Result<bool, String> {
     let Survivors { group, resident: still, same } = survivors;
     println!("\nof {group} established entities that were silent during the flood {still} are still resident, and {same} score the same");
     arguments.write_json(&json!({
+        "network": with_network,
+        "withoutNetwork": without,
         "entities": resident,
         "bytes": bytes,
         "bytesPerEntity": bytes as f64 / resident as f64,
@@ -195,16 +245,51 @@ fn verdict(all_fit: bool, bytes: u64, growth: f64, survivors: &Survivors) -> boo
     holds
 }
 
-/// Models learned from a small crowd of the same kind.
-fn learned() -> Result<Arc<Scorer>, String> {
-    let text = |error: threatguard::error::Error| error.to_string();
-    let mut subject = Subject::new(10_000).map_err(text)?;
-    let (mut trainer, mut traffic) = (subject.trainer(), Traffic::new(1, 2_000, Keys::Uniform));
+/// Models learned from a small crowd of the same kind, in two passes where a network is among them, as `threatguard train` does.
+fn learn(with_network: bool, into: &Path) -> Result<(), String> {
+    let mut subject = Subject::new(10_000).map_err(said)?;
+    let mut traffic = Traffic::new(1, 2_000, Keys::Uniform);
     let (mut payloads, mut arena) = (Payloads::default(), Bump::new());
-    for _ in 0..6 {
+    let mut models = Fitted::default();
+    if with_network {
+        let mut sample = Sample::of(subject.settings.features);
+        for _ in 0..LEARNED_BATCHES {
+            traffic.fill(4_096, &mut payloads);
+            arena.reset();
+            subject.process_and_sample(&payloads.records(), &arena, &mut sample);
+        }
+        models = sample.fit(1, subject.settings.learning.seed, &mut |_, _, _| Ok(())).map_err(said)?;
+        subject.engine.set_scorer(subject.scorer_of(&models));
+    }
+    let mut trainer = subject.trainer().with_models(models);
+    for _ in 0..LEARNED_BATCHES {
         traffic.fill(4_096, &mut payloads);
         arena.reset();
         subject.process_and_learn(&payloads.records(), &arena, &mut trainer);
     }
-    subject.learned(&trainer).map_err(text)
+    for (name, bytes) in trainer.finish().map_err(said)?.to_files() {
+        std::fs::write(into.join(name), bytes).map_err(|error| format!("cannot keep the models: {error}"))?;
+    }
+    Ok(())
+}
+
+/// What another process has learned.
+fn learned(with_network: bool) -> Result<Arc<Scorer>, String> {
+    let folder = tempfile::tempdir().map_err(|error| format!("no folder for the models: {error}"))?;
+    let network = if with_network { "with" } else { "without" };
+    let into = folder.path().to_string_lossy();
+    let status = again([("network", network), ("learn-into", &*into)].into_iter())?;
+    if !status.success() {
+        return Err(format!("learning ended with {status}"));
+    }
+    let read = |name: &str| std::fs::read(folder.path().join(name)).map_err(|error| Error::config(format!("{name}: {error}")));
+    let bundle = Bundle::from_files(read).map_err(said)?;
+    if bundle.lstm.is_some() != with_network {
+        return Err("there were too few rows to fit a network to".to_owned());
+    }
+    Ok(Subject::new(1).map_err(said)?.scorer_with(&bundle))
+}
+
+fn said(error: Error) -> String {
+    error.to_string()
 }

@@ -16,7 +16,8 @@ use threatguard::core::sanitize::Sanitizer;
 use threatguard::core::settings::{CoreSettings, KeyPart};
 use threatguard::core::types::{Offset, Partition};
 use threatguard::error::Result;
-use threatguard::models::sample::Fitted;
+use threatguard::models::bundle::Bundle;
+use threatguard::models::sample::{Fitted, Sample};
 use threatguard::models::train::{TrainOptions, Trainer};
 
 pub const PARTITION: Partition = Partition(0);
@@ -56,6 +57,17 @@ impl Subject {
         self.engine.apply(PARTITION, &decoded.events, &[]);
     }
 
+    /// [`Subject::process`], and keeps the rows as what models are fitted to.
+    pub fn process_and_sample(&mut self, records: &[Record<'_>], arena: &Bump, sample: &mut Sample) {
+        let mut decoded = Decoded::default();
+        decode_batch(&self.codec, &self.sanitizer, records, arena, &mut decoded);
+        self.engine.apply(PARTITION, &decoded.events, &[]);
+        let rows = self.engine.rows();
+        for (event, row) in rows.event.iter().zip(&rows.model) {
+            sample.push(decoded.events[*event as usize].entity.key, row, None);
+        }
+    }
+
     pub fn trainer(&self) -> Trainer {
         Trainer::new(TrainOptions::new("bench", self.settings.features, columns(), self.settings.learning.seed))
     }
@@ -75,12 +87,16 @@ impl Subject {
 
     /// All detectors with what `trainer` saw, models and calibrations included.
     pub fn learned(&self, trainer: &Trainer) -> Result<Arc<Scorer>> {
-        let bundle = trainer.finish()?;
+        Ok(self.scorer_with(&trainer.finish()?))
+    }
+
+    /// All detectors with what a bundle has.
+    pub fn scorer_with(&self, bundle: &Bundle) -> Arc<Scorer> {
         let mut detectors = detect::rules(&self.settings.detectors);
         detectors.extend(bundle.detectors());
         let thresholds = SeverityThresholds::new(&self.settings.thresholds);
         let scorer = Scorer::new(detectors, bundle.ensemble(&columns()), thresholds, false);
-        Ok(Arc::new(scorer.with_prevalence(bundle.prevalence.clone()).with_network(bundle.lstm.clone())))
+        Arc::new(scorer.with_prevalence(bundle.prevalence.clone()).with_network(bundle.lstm.clone()))
     }
 
     /// The detectors that learn nothing with models whose scores nothing is known of yet: what their calibrations are learned from.

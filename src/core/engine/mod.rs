@@ -28,7 +28,7 @@ use super::features::row::{SIGNAL_WIDTH, Schema, SequenceStep, Signal};
 use super::intel::{IntelHit, IntelSet, Network};
 use super::settings::CoreSettings;
 use super::state::table::{Slot, Table};
-use super::state::{EntityState, Lateness, Memory, Observed};
+use super::state::{EntityState, Lateness, Observed};
 use super::types::{EntityKey, Offset, Partition};
 use crate::error::{Error, Result};
 
@@ -170,10 +170,7 @@ impl Engine {
                 Error::permanent(format!("the stored state of partition {} is damaged; restore it from a snapshot", partition.0))
             })?;
         }
-        let mut table = Table::new(self.max_entities, self.stored, self.seed);
-        if self.scorer.network().is_some() {
-            table.remember();
-        }
+        let table = Table::new(self.max_entities, self.stored, self.seed);
         self.partitions.insert(partition, Owned { table, traffic, next });
         self.share_capacity();
         Ok(())
@@ -190,9 +187,6 @@ impl Engine {
     /// A new version of the models, from the next batch on.
     pub fn set_scorer(&mut self, scorer: Arc<Scorer>) {
         self.scorer = scorer;
-        if self.scorer.network().is_some() {
-            self.partitions.values_mut().for_each(|owned| owned.table.remember());
-        }
     }
     #[must_use]
     pub fn scorer(&self) -> &Scorer {
@@ -224,8 +218,8 @@ impl Engine {
                 let (state, memory) = EntityState::decode(value.as_ref(), &mut scratch).map_err(Error::permanent)?;
                 // The mask needs the entity's kind, which its first event brings.
                 let slot = owned.table.insert(key, state, Table::MASK_UNKNOWN);
-                if let (Some(memory), Some(place)) = (memory, owned.table.memory_mut(slot)) {
-                    *place = memory;
+                if let Some(memory) = memory {
+                    owned.table.remember(slot, &memory);
                 }
             }
         }
@@ -299,6 +293,7 @@ impl Engine {
             self.rows.signals.pop();
             return self.passed_over(owned, slot, event.at.offset, observed);
         };
+        owned.table.begin_anew(slot);
         signals[Signal::Exempt as usize] = f32::from(exempt);
         signals[Signal::DestinationCommon as usize] = self.scorer.prevalence().common(place);
         if let Some(hit) = look_up_intel(&self.intel, event) {
@@ -307,13 +302,11 @@ impl Engine {
         }
         self.rows.places.push(place);
         let row = model_row(self.schema, event, owned.table.state(slot), rarity, signals);
-        if let (Some(network), Some(memory)) = (self.scorer.network(), owned.table.memory_mut(slot)) {
-            // A state that begins anew takes what is remembered along.
-            if signals[Signal::Events as usize] == 0.0 {
-                *memory = Memory::default();
-            }
-            let before = *memory;
-            self.rows.sequence.push(SequenceStep { error: network.step(memory, &row), before });
+        if let Some(network) = self.scorer.network() {
+            let before = owned.table.memory(slot);
+            let mut memory = before;
+            self.rows.sequence.push(SequenceStep { error: network.step(&mut memory, &row), before });
+            owned.table.remember(slot, &memory);
         }
         self.rows.model.push(row);
         self.rows.event.push(index as u32);

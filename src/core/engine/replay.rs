@@ -5,8 +5,8 @@ use super::ahead::AHEAD;
 use super::{Counts, Engine, Owned};
 use crate::core::event::Event;
 use crate::core::features::model_row;
-use crate::core::features::row::{SIGNAL_WIDTH, Signal, Unseen};
-use crate::core::state::{Memory, Observed};
+use crate::core::features::row::{SIGNAL_WIDTH, Unseen};
+use crate::core::state::Observed;
 use crate::core::types::{Offset, Partition};
 
 impl Engine {
@@ -70,14 +70,12 @@ impl Engine {
             }
         };
         let Observed::Applied(rarity) = observed else { return self.passed_over(owned, slot, event.at.offset, observed) };
+        owned.table.begin_anew(slot);
         if let Some((network, signals)) = memory {
             let row = model_row(self.schema, event, owned.table.state(slot), rarity, &signals);
-            if let Some(memory) = owned.table.memory_mut(slot) {
-                if signals[Signal::Events as usize] == 0.0 {
-                    *memory = Memory::default();
-                }
-                network.step(memory, &row);
-            }
+            let mut memory = owned.table.memory(slot);
+            network.step(&mut memory, &row);
+            owned.table.remember(slot, &memory);
         }
         owned.table.touched(slot, event.at.offset);
         owned.traffic.event(event, &mut self.effects.windows);

@@ -11,11 +11,12 @@ use crate::core::types::MICROS_PER_HOUR;
 const LENGTH_MIN: usize = 12;
 
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[repr(C)]
 pub struct Dns {
     domain: u32,
+    clock: WindowClock,
     /// Votes that keep the domain (Boyer-Moore majority): another one takes its place when they are used up.
     votes: u16,
-    clock: WindowClock,
     names: Windowed<16>,
 }
 persist_fields!(Dns { domain, votes, clock, names });
@@ -40,8 +41,8 @@ impl Dns {
         if let Some(adjacent) = self.clock.advance(facts.micros, MICROS_PER_HOUR) {
             self.names.roll(adjacent);
         }
-        self.names.insert(hash_bytes(below.as_bytes()));
-        signals.set(Signal::DnsNames, || self.names.value(self.clock.left(facts.micros, MICROS_PER_HOUR)));
+        let names = self.names.insert(Some(hash_bytes(below.as_bytes())));
+        signals.set(Signal::DnsNames, || self.names.value(names, self.clock.left(facts.micros, MICROS_PER_HOUR)));
     }
 }
 

@@ -10,6 +10,8 @@ use crate::core::types::{EntityKey, EntityKind};
 #[derive(Clone, Copy, Debug)]
 pub struct Facts {
     pub micros: i64,
+    /// Time of the newest event before this one; 0 for the entity's first.
+    pub before_micros: i64,
     /// Seconds since the newest event of the entity; 0 for its first and for one out of order.
     pub gap_seconds: f32,
     /// `exp(-gap / tau)` for the time constants 5 min, 1 h and 24 h.
@@ -50,6 +52,7 @@ impl Facts {
         let bytes_out = if event.flow.bytes_out == 0 && event.flow.bytes_in == 0 { event.bytes } else { event.flow.bytes_out };
         Self {
             micros: event.reached.0,
+            before_micros: newest_micros.unwrap_or_default(),
             gap_seconds,
             fade_5m,
             fade_1h,

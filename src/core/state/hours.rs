@@ -1,7 +1,7 @@
 //! The hour-of-week profile and the robust statistics of whole clock hours.
 
 use super::facts::Facts;
-use super::persist::persist_fields;
+use super::persist::{Persist, persist_fields};
 use super::sketch::Histogram;
 use crate::core::features::row::{Signal, Signals};
 use crate::core::numeric::{ln, log2_count};
@@ -21,13 +21,11 @@ impl Default for Profile {
     }
 }
 
-/// What every event looks at comes first, and fills a cache line.
+/// The open clock hour and those before it. Which one is open follows from the entity's newest event, so it is not kept.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-#[repr(C)]
+#[repr(C, packed)]
 pub struct Hours {
     volume: u64,
-    /// Clock hours since the epoch.
-    hour: u32,
     events: u32,
     rarity: f32,
     active_hours: u16,
@@ -35,7 +33,6 @@ pub struct Hours {
     counts: Histogram<20>,
     volumes: Histogram<36>,
 }
-persist_fields!(Hours { active_hours, hour, events, volume, rarity, counts, volumes });
 
 /// Active hours before an hour can be called unusual: the second working day.
 const ACTIVE_HOURS_MIN: u16 = 12;
@@ -46,10 +43,9 @@ const PRIOR_HOURS: f32 = 6.0;
 
 impl Hours {
     pub fn observe(&mut self, facts: &Facts, profile: &mut Profile, signals: &mut impl Signals) {
-        let hour = (facts.micros / MICROS_PER_HOUR) as u32;
-        if hour > self.hour {
-            self.close(profile);
-            self.hour = hour;
+        let open = hour_of(facts.before_micros);
+        if hour_of(facts.micros) > open {
+            self.close(profile, open);
             self.rarity = self.rarity_of(profile, EventTime(facts.micros).hour_of_week());
         }
         self.events = self.events.saturating_add(1);
@@ -73,13 +69,37 @@ impl Hours {
         (self.active_hours, self.counts.median(), self.volumes.median())
     }
 
-    fn close(&mut self, profile: &mut Profile) {
+    /// The stored form, whose hour is that of the newest event.
+    pub fn write(&self, newest_micros: i64, out: &mut Vec<u8>) {
+        let Self { volume, events, rarity, active_hours, counts, volumes } = *self;
+        active_hours.write(out);
+        hour_of(newest_micros).write(out);
+        events.write(out);
+        volume.write(out);
+        rarity.write(out);
+        counts.write(out);
+        volumes.write(out);
+    }
+    pub fn read(&mut self, input: &mut &[u8]) -> Option<()> {
+        let Self { mut volume, mut events, mut rarity, mut active_hours, mut counts, mut volumes } = *self;
+        active_hours.read(input)?;
+        0_u32.read(input)?;
+        events.read(input)?;
+        volume.read(input)?;
+        rarity.read(input)?;
+        counts.read(input)?;
+        volumes.read(input)?;
+        *self = Self { volume, events, rarity, active_hours, counts, volumes };
+        Some(())
+    }
+
+    fn close(&mut self, profile: &mut Profile, open: u32) {
         if self.events == 0 {
             return;
         }
         self.counts.add(log2_count(u64::from(self.events)));
         self.volumes.add(log2_count(self.volume));
-        let slot = EventTime(i64::from(self.hour) * MICROS_PER_HOUR).hour_of_week();
+        let slot = EventTime(i64::from(open) * MICROS_PER_HOUR).hour_of_week();
         profile.add(slot);
         self.active_hours = self.active_hours.saturating_add(1);
         (self.events, self.volume) = (0, 0);
@@ -100,6 +120,11 @@ impl Hours {
         let usual = profile.usual_mass();
         if mass >= usual { 0.0 } else { ln((usual + prior) / (mass + prior)) }
     }
+}
+
+/// Clock hours since the epoch.
+fn hour_of(micros: i64) -> u32 {
+    (micros / MICROS_PER_HOUR) as u32
 }
 
 impl Profile {

@@ -1,21 +1,44 @@
 //! The last successful log-in with a place: great-circle speed between two of them.
 
-use super::persist::persist_fields;
+use super::packed::Moment;
+use super::persist::Persist;
 use crate::core::event::{Event, Outcome};
 use crate::core::features::row::{Signal, Signals};
 use crate::core::numeric::hash_key;
 use crate::core::types::{EntityKey, EventTime};
 
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[repr(C, packed)]
 pub struct Login {
     latitude: f32,
     longitude: f32,
-    micros: i64,
     /// Hash of the address, which only has to differ from another's.
     address: u32,
-    known: u8,
+    /// Never: there was none, and the rest means nothing.
+    time: Moment,
 }
-persist_fields!(Login { latitude, longitude, micros, address, known });
+
+impl Persist for Login {
+    fn write(&self, out: &mut Vec<u8>) {
+        let Self { latitude, longitude, address, time } = *self;
+        latitude.write(out);
+        longitude.write(out);
+        time.micros().unwrap_or_default().write(out);
+        address.write(out);
+        u8::from(time.micros().is_some()).write(out);
+    }
+    fn read(&mut self, input: &mut &[u8]) -> Option<()> {
+        let Self { mut latitude, mut longitude, mut address, mut time } = *self;
+        let mut known = 0_u8;
+        latitude.read(input)?;
+        longitude.read(input)?;
+        time.read(input)?;
+        address.read(input)?;
+        known.read(input)?;
+        *self = if known == 0 { Self::default() } else { Self { latitude, longitude, address, time } };
+        Some(())
+    }
+}
 
 const EARTH_RADIUS_KM: f64 = 6_371.0;
 /// Places closer than this are one: geo databases are no better.
@@ -31,24 +54,25 @@ impl Login {
         if !authentication || event.outcome != Outcome::Success || exempt || event.source_ip.is_unspecified() {
             return;
         }
-        if self.known != 0 && event.time.0 < self.micros {
+        let before = self.time.micros();
+        if before.is_some_and(|before| event.time.0 < before) {
             return;
         }
         let address = (hash_key(EntityKey::of_address(event.source_ip).0) >> 32) as u32;
-        if self.known != 0 && address != self.address {
+        if let Some(before) = before.filter(|_| address != self.address) {
             let km = great_circle_km((self.latitude, self.longitude), (latitude, longitude));
-            let hours = ((event.time.0 - self.micros) as f64 / 3.6e9).max(HOURS_MIN);
+            let hours = ((event.time.0 - before) as f64 / 3.6e9).max(HOURS_MIN);
             if km >= DISTANCE_KM_MIN {
                 signals.set(Signal::TravelSpeed, || (km / hours) as f32);
                 signals.set(Signal::TravelDistance, || km as f32);
             }
         }
-        *self = Self { latitude, longitude, micros: event.time.0, address, known: 1 };
+        *self = Self { latitude, longitude, address, time: Moment::of(event.time.0) };
     }
 
     /// When and where the last one was.
     pub fn last(&self) -> Option<(EventTime, (f32, f32))> {
-        (self.known != 0).then_some((EventTime(self.micros), (self.latitude, self.longitude)))
+        self.time.micros().map(|micros| (EventTime(micros), (self.latitude, self.longitude)))
     }
 }
 

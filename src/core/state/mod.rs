@@ -10,6 +10,7 @@ mod hours;
 mod index;
 mod login;
 mod novelty;
+mod packed;
 mod periods;
 pub mod persist;
 mod rates;
@@ -27,7 +28,8 @@ pub use novelty::Rarity;
 pub use summary::{LoginSummary, ProfileSummary, RatesSummary, StateSummary};
 
 use self::facts::Facts;
-use self::persist::{Persist, expand, persist_fields, squeeze};
+use self::packed::Moment;
+use self::persist::{Persist, expand, squeeze};
 use super::event::Event;
 use super::features::row::{Signal, Signals};
 use super::types::Offset;
@@ -40,70 +42,71 @@ pub const FORMAT: u8 = 3;
 pub const FORMAT_MIN: u8 = 2;
 
 use super::detect::lstm::STATE_BYTES as MEMORY_BYTES;
-/// What an LSTM network remembers of an entity. Kept beside its state, which does not depend on any model.
+/// What an LSTM network remembers of an entity. Kept behind its state, which does not depend on any model.
 pub use super::detect::lstm::State as Memory;
 
-/// Everything remembered of one entity. On whole cache lines, so that fetching one fetches nothing of its neighbours, and in order of
-/// how often it is needed, so that what most events do not need need not be fetched.
-#[derive(Clone, Copy, Debug, PartialEq)]
-#[repr(C, align(64))]
+/// Everything remembered of one entity. Without gaps between its parts, and in order of how often they are needed, so that what most
+/// events do not need need not be fetched.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[repr(C)]
 pub struct EntityState {
     next_offset: u64,
-    first_micros: i64,
-    newest_micros: i64,
-    hours: hours::Hours,
     events: u32,
-    rates: rates::Rates,
-    volume: volume::Volume,
-    windows: windows::Windows,
     novelty: novelty::Novelty,
     periods: periods::Periods,
-    profile: hours::Profile,
-    dns: dns::Dns,
+    rates: rates::Rates,
+    /// Times of the first and of the newest event.
+    first: Moment,
+    newest: Moment,
+    hours: hours::Hours,
+    volume: volume::Volume,
+    windows: windows::Windows,
     login: login::Login,
+    dns: dns::Dns,
+    profile: hours::Profile,
 }
 
 /// Cache lines of a state that every event may need.
-const USUAL_LINES: usize = std::mem::offset_of!(EntityState, profile).div_ceil(64);
+const USUAL_LINES: usize = std::mem::offset_of!(EntityState, login).div_ceil(64);
 
-persist_fields!(EntityState {
-    next_offset,
-    first_micros,
-    newest_micros,
-    events,
-    rates,
-    profile,
-    hours,
-    volume,
-    windows,
-    novelty,
-    periods,
-    login,
-    dns
-});
+// A state and what a network remembers fill whole cache lines (`table::Entity`). One million of these, their keys and the table must
+// stay within a gibibyte (benches/memory.rs measures it).
+const _: () = assert!(size_of::<EntityState>() == 864);
 
-impl Default for EntityState {
-    fn default() -> Self {
-        Self {
-            next_offset: 0,
-            first_micros: i64::MIN,
-            newest_micros: i64::MIN,
-            events: 0,
-            rates: rates::Rates::default(),
-            profile: hours::Profile::default(),
-            hours: hours::Hours::default(),
-            volume: volume::Volume::default(),
-            windows: windows::Windows::default(),
-            novelty: novelty::Novelty::default(),
-            periods: periods::Periods::default(),
-            login: login::Login::default(),
-            dns: dns::Dns::default(),
-        }
+/// In the order in which fields came to be.
+impl Persist for EntityState {
+    fn write(&self, out: &mut Vec<u8>) {
+        let newest_micros = self.newest.micros().unwrap_or_default();
+        self.next_offset.write(out);
+        self.first.write(out);
+        self.newest.write(out);
+        self.events.write(out);
+        self.rates.write(out);
+        self.profile.write(out);
+        self.hours.write(newest_micros, out);
+        self.volume.write(out);
+        self.windows.write(newest_micros, out);
+        self.novelty.write(out);
+        self.periods.write(out);
+        self.login.write(out);
+        self.dns.write(out);
+    }
+    fn read(&mut self, input: &mut &[u8]) -> Option<()> {
+        self.next_offset.read(input)?;
+        self.first.read(input)?;
+        self.newest.read(input)?;
+        self.events.read(input)?;
+        self.rates.read(input)?;
+        self.profile.read(input)?;
+        self.hours.read(input)?;
+        self.volume.read(input)?;
+        self.windows.read(input)?;
+        self.novelty.read(input)?;
+        self.periods.read(input)?;
+        self.login.read(input)?;
+        self.dns.read(input)
     }
 }
-
-// One million of these, their keys and the table must stay within a gibibyte (benches/memory.rs measures it).
-const _: () = assert!(size_of::<EntityState>() <= 960);
 
 /// What became of an event at its entity's state.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -150,15 +153,17 @@ impl EntityState {
         if event.at.offset.0 < self.next_offset {
             return Observed::Replayed;
         }
-        if self.events > 0 && limits.is_late(event, self.newest_micros) {
+        let mut newest = self.newest.micros();
+        if newest.is_some_and(|newest| limits.is_late(event, newest)) {
             self.next_offset = event.at.offset.0 + 1;
             return Observed::Late;
         }
-        if self.events > 0 && event.reached.0 - self.newest_micros > limits.expire_micros {
+        if newest.is_some_and(|newest| event.reached.0 - newest > limits.expire_micros) {
             *self = Self::default();
+            newest = None;
         }
         self.next_offset = event.at.offset.0 + 1;
-        let facts = Facts::of(event, place, (self.events > 0).then_some(self.newest_micros));
+        let facts = Facts::of(event, place, newest);
         let rarity = self.fold(event, &facts, travel_exempt, signals);
         Observed::Applied(rarity)
     }
@@ -166,9 +171,9 @@ impl EntityState {
     #[inline]
     fn fold(&mut self, event: &Event<'_>, facts: &Facts, travel_exempt: bool, signals: &mut impl Signals) -> Rarity {
         if self.events == 0 {
-            self.first_micros = facts.micros;
+            self.first = Moment::of(facts.micros);
         }
-        let age_hours = ((facts.micros - self.first_micros).max(0) as f64 / 3.6e9) as f32;
+        let age_hours = ((facts.micros - self.first.micros().unwrap_or(facts.micros)).max(0) as f64 / 3.6e9) as f32;
         signals.set(Signal::Events, || self.events as f32);
         signals.set(Signal::AgeHours, || age_hours);
         self.rates.observe(facts, signals);
@@ -176,14 +181,14 @@ impl EntityState {
         self.volume.observe(facts, signals);
         self.windows.observe(facts, signals);
         let (rarity, is_new) = self.novelty.observe(facts, self.events, self.hours.rarity(), signals);
-        self.periods.observe(facts, is_new || self.novelty.is_forgetful(), age_hours, signals);
+        self.periods.observe(facts, || is_new || self.novelty.is_forgetful(), age_hours, signals);
         self.login.observe(event, facts.authentication, travel_exempt, signals);
         if event.event_type.starts_with("dns") {
             self.dns.observe(event.resource, facts, signals);
         }
         signals.set_gap(facts.gap_seconds);
         self.events = self.events.saturating_add(1);
-        self.newest_micros = self.newest_micros.max(facts.micros);
+        self.newest = Moment::of(facts.micros.max(facts.before_micros));
         rarity
     }
 

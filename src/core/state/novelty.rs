@@ -8,6 +8,7 @@ use crate::core::features::row::{Signal, Signals};
 use crate::core::numeric::{ln, mix};
 
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[repr(C)]
 pub struct Novelty {
     /// Destinations and resources together: an entity has many of the one or of the other.
     things: Bloom<96>,
@@ -123,23 +124,22 @@ impl Share {
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Mix<const N: usize> {
     counts: [u8; N],
-    total: u16,
 }
 
 impl<const N: usize> Default for Mix<N> {
     fn default() -> Self {
-        Self { counts: [0; N], total: 0 }
+        Self { counts: [0; N] }
     }
 }
 
 impl<const N: usize> super::persist::Persist for Mix<N> {
     fn write(&self, out: &mut Vec<u8>) {
         self.counts.write(out);
-        self.total.write(out);
+        self.total().write(out);
     }
     fn read(&mut self, input: &mut &[u8]) -> Option<()> {
         self.counts.read(input)?;
-        self.total.read(input)
+        0_u16.read(input)
     }
 }
 
@@ -147,13 +147,15 @@ impl<const N: usize> Mix<N> {
     /// The share of the category so far; then counts it.
     fn count(&mut self, hash: u64) -> Share {
         let slot = (hash >> 40) as usize % N;
-        let share = Share { count: self.counts[slot], total: self.total };
+        let share = Share { count: self.counts[slot], total: self.total() };
         if self.counts[slot] == u8::MAX {
             self.counts.iter_mut().for_each(|count| *count /= 2);
-            self.total = self.counts.iter().map(|count| u16::from(*count)).sum();
         }
         self.counts[slot] += 1;
-        self.total += 1;
         share
+    }
+
+    fn total(&self) -> u16 {
+        self.counts.iter().map(|count| u16::from(*count)).sum()
     }
 }

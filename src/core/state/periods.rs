@@ -71,7 +71,7 @@ impl Persist for Periods {
 
 impl Periods {
     /// `unknown`: the destination is new, or the entity knows too many to say. `age_hours` is the entity's own.
-    pub fn observe(&mut self, facts: &Facts, unknown: bool, age_hours: f32, signals: &mut impl Signals) {
+    pub fn observe(&mut self, facts: &Facts, unknown: impl FnOnce() -> bool, age_hours: f32, signals: &mut impl Signals) {
         if facts.destination == 0 {
             return;
         }
@@ -79,7 +79,7 @@ impl Periods {
         let destination = (facts.destination >> 32) as u32 & !KNOWN | 1;
         let now = (facts.micros / 1_000_000) as u32;
         let Some(at) = self.place_of(destination) else {
-            let known = if unknown { 0 } else { KNOWN };
+            let known = if unknown() { 0 } else { KNOWN };
             self.claim(destination | known, now, facts.bytes_out);
             signals.set(Signal::DestinationSent, || log2_count(facts.bytes_out));
             return;

@@ -33,15 +33,20 @@ impl<T: Persist, const N: usize> Persist for [T; N] {
     }
 }
 
-/// Implements [`Persist`] field by field, in the order given; adding a field needs a new [`super::FORMAT`].
+/// Implements [`Persist`] field by field, in the order given; adding a field needs a new [`super::FORMAT`]. Fields are copied, because
+/// those of packed structures have no references.
 macro_rules! persist_fields {
     ($name:ident { $($field:ident),* $(,)? }) => {
         impl $crate::core::state::persist::Persist for $name {
             fn write(&self, out: &mut Vec<u8>) {
-                $($crate::core::state::persist::Persist::write(&self.$field, out);)*
+                $($crate::core::state::persist::Persist::write(&{ self.$field }, out);)*
             }
             fn read(&mut self, input: &mut &[u8]) -> Option<()> {
-                $($crate::core::state::persist::Persist::read(&mut self.$field, input)?;)*
+                $(
+                    let mut value = self.$field;
+                    $crate::core::state::persist::Persist::read(&mut value, input)?;
+                    self.$field = value;
+                )*
                 Some(())
             }
         }

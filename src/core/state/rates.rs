@@ -8,6 +8,7 @@ use crate::core::event::Outcome;
 use crate::core::features::row::{Signal, Signals};
 
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[repr(C, packed(2))]
 pub struct Rates {
     events_1h: f32,
     events_24h: f32,

@@ -1,5 +1,8 @@
 //! Bounded sketches: histogram with robust statistics, linear counting, Bloom filter. None of them ever grows.
+//!
+//! There are a million of each, so what follows from the rest is counted when it is asked for and not kept. The stored form has it.
 
+use super::packed::Float;
 use super::persist::{Persist, persist_fields};
 use crate::core::numeric::log2;
 
@@ -10,9 +13,8 @@ use crate::core::numeric::log2;
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[repr(C)]
 pub struct Histogram<const N: usize> {
-    median: f32,
-    spread: f32,
-    total: u16,
+    median: Float,
+    spread: Float,
     /// Values since the cache was made.
     stale: u8,
     bins: [u8; N],
@@ -20,7 +22,7 @@ pub struct Histogram<const N: usize> {
 
 impl<const N: usize> Default for Histogram<N> {
     fn default() -> Self {
-        Self { bins: [0; N], stale: 0, total: 0, median: 0.0, spread: 0.0 }
+        Self { bins: [0; N], stale: 0, median: Float::default(), spread: Float::default() }
     }
 }
 
@@ -28,14 +30,14 @@ impl<const N: usize> Persist for Histogram<N> {
     fn write(&self, out: &mut Vec<u8>) {
         self.bins.write(out);
         self.stale.write(out);
-        self.total.write(out);
+        self.total().write(out);
         self.median.write(out);
         self.spread.write(out);
     }
     fn read(&mut self, input: &mut &[u8]) -> Option<()> {
         self.bins.read(input)?;
         self.stale.read(input)?;
-        self.total.read(input)?;
+        0_u16.read(input)?;
         self.median.read(input)?;
         self.spread.read(input)
     }
@@ -51,29 +53,29 @@ impl<const N: usize> Histogram<N> {
     /// Adds `value`, in bins; what is past the last bin counts in it.
     pub fn add(&mut self, value: f32) {
         let bin = (value.max(0.0) as usize).min(N - 1);
+        // Read before a bin is written: what was written in part a moment ago would have to be waited for. Halving leaves many.
+        let is_young = self.total() + 1 < REFRESH_ALWAYS_BELOW;
         if self.bins[bin] == u8::MAX {
-            self.halve();
+            self.bins.iter_mut().for_each(|bin| *bin /= 2);
         }
         self.bins[bin] += 1;
-        self.total += 1;
         self.stale += 1;
-        if self.total < REFRESH_ALWAYS_BELOW || self.stale >= REFRESH_EVERY {
+        if is_young || self.stale >= REFRESH_EVERY {
             self.refresh();
         }
     }
     #[must_use]
     pub fn median(&self) -> f32 {
-        self.median
+        self.median.get()
     }
     /// 1.4826 x the median absolute deviation, at least [`SPREAD_MIN`]; 0 while empty.
     #[must_use]
     pub fn spread(&self) -> f32 {
-        self.spread
+        self.spread.get()
     }
 
-    fn halve(&mut self) {
-        self.bins.iter_mut().for_each(|bin| *bin /= 2);
-        self.total = self.bins.iter().map(|bin| u16::from(*bin)).sum();
+    fn total(&self) -> u16 {
+        self.bins.iter().map(|bin| u16::from(*bin)).sum()
     }
 
     fn refresh(&mut self) {
@@ -91,13 +93,13 @@ impl<const N: usize> Histogram<N> {
         let deviation = (median - low).max(high - median);
         // What happens every day at one hour (a backup) is a habit too, however far from the median.
         let upper = (quantile(0.975) - median) / 1.96;
-        self.spread = (1.4826 * deviation).max(upper).max(SPREAD_MIN);
-        self.median = median;
+        self.spread = Float::of((1.4826 * deviation).max(upper).max(SPREAD_MIN));
+        self.median = Float::of(median);
     }
 
     /// The value below which a `share` of a histogram that is not empty lies; `cumulative` are the sums of its bins.
     fn quantile(&self, share: f32, cumulative: &[u16; N]) -> f32 {
-        let rank = share * f32::from(self.total);
+        let rank = share * f32::from(cumulative[N - 1]);
         // The first sum at or above the rank; counting those below it has no branch to guess.
         let whole = rank.ceil() as u16;
         let index = usize::from(cumulative.iter().map(|sum| u16::from(*sum < whole)).sum::<u16>()).min(N - 1);
@@ -110,24 +112,34 @@ impl<const N: usize> Histogram<N> {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Distinct<const B: usize> {
     bits: [u8; B],
-    ones: u16,
 }
 
 impl<const B: usize> Default for Distinct<B> {
     fn default() -> Self {
-        Self { bits: [0; B], ones: 0 }
+        Self { bits: [0; B] }
     }
 }
 
+/// The bits, then how many are set.
 impl<const B: usize> Persist for Distinct<B> {
     fn write(&self, out: &mut Vec<u8>) {
         self.bits.write(out);
-        self.ones.write(out);
+        ones(&self.bits).write(out);
     }
     fn read(&mut self, input: &mut &[u8]) -> Option<()> {
         self.bits.read(input)?;
-        self.ones.read(input)
+        0_u16.read(input)
     }
+}
+
+/// How many bits are set.
+#[inline]
+fn ones<const B: usize>(bits: &[u8; B]) -> u16 {
+    let (eights, rest) = bits.as_chunks::<8>();
+    let (fours, rest) = rest.as_chunks::<4>();
+    let of_eights: u32 = eights.iter().map(|bytes| u64::from_ne_bytes(*bytes).count_ones()).sum();
+    let of_fours: u32 = fours.iter().map(|bytes| u32::from_ne_bytes(*bytes).count_ones()).sum();
+    (of_eights + of_fours + rest.iter().map(|byte| byte.count_ones()).sum::<u32>()) as u16
 }
 
 /// More than the bits of any sketch that is set.
@@ -147,19 +159,21 @@ impl<const B: usize> Distinct<B> {
         estimates
     };
 
-    /// Returns whether the value changed the sketch, that is, was surely not there before.
-    pub fn insert(&mut self, hash: u64) -> bool {
+    /// Returns how many bits are set then; counted before one is written, which would have to be waited for.
+    pub fn insert(&mut self, hash: u64) -> u16 {
         let bit = (hash % (8 * B as u64)) as usize;
         let (byte, mask) = (bit / 8, 1u8 << (bit % 8));
-        let new = self.bits[byte] & mask == 0;
+        let ones = ones(&self.bits) + u16::from(self.bits[byte] & mask == 0);
         self.bits[byte] |= mask;
-        self.ones += u16::from(new);
-        new
+        ones
     }
     /// The estimate: `-m ln(zeros / m)`; a full sketch says what one zero would say.
     #[must_use]
     pub fn estimate(&self) -> f32 {
-        Self::ESTIMATES[usize::from(self.ones).min(ONES - 1)]
+        Self::estimate_of(ones(&self.bits))
+    }
+    fn estimate_of(ones: u16) -> f32 {
+        Self::ESTIMATES[usize::from(ones).min(ONES - 1)]
     }
     pub fn clear(&mut self) {
         *self = Self::default();
@@ -171,23 +185,23 @@ impl<const B: usize> Distinct<B> {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Bloom<const B: usize> {
     bits: [u8; B],
-    ones: u16,
 }
 
 impl<const B: usize> Default for Bloom<B> {
     fn default() -> Self {
-        Self { bits: [0; B], ones: 0 }
+        Self { bits: [0; B] }
     }
 }
 
+/// The bits, then how many are set.
 impl<const B: usize> Persist for Bloom<B> {
     fn write(&self, out: &mut Vec<u8>) {
         self.bits.write(out);
-        self.ones.write(out);
+        ones(&self.bits).write(out);
     }
     fn read(&mut self, input: &mut &[u8]) -> Option<()> {
         self.bits.read(input)?;
-        self.ones.read(input)
+        0_u16.read(input)
     }
 }
 
@@ -195,74 +209,96 @@ impl<const B: usize> Bloom<B> {
     /// Adds a hash; true when it was not known and the filter is not too full to say so.
     pub fn insert_is_new(&mut self, hash: u64) -> bool {
         let m = 8 * B as u64;
-        let mut new = false;
-        for bit in [hash % m, (hash >> 32) % m] {
-            let (byte, mask) = ((bit / 8) as usize, 1u8 << (bit % 8));
-            let unset = self.bits[byte] & mask == 0;
-            self.bits[byte] |= mask;
-            self.ones += u16::from(unset);
-            new |= unset;
+        let places = [hash % m, (hash >> 32) % m].map(|bit| ((bit / 8) as usize, 1u8 << (bit % 8)));
+        if places.iter().all(|(byte, mask)| self.bits[*byte] & mask != 0) {
+            return false;
         }
-        new && !self.is_full()
+        // Counted before any is written, which would have to be waited for.
+        let mut ones = ones(&self.bits);
+        for (byte, mask) in places {
+            ones += u16::from(self.bits[byte] & mask == 0);
+            self.bits[byte] |= mask;
+        }
+        !Self::are_too_many(ones)
     }
     #[must_use]
     pub fn is_full(&self) -> bool {
-        usize::from(self.ones) * 10 > 8 * B * 6
+        Self::are_too_many(ones(&self.bits))
+    }
+    fn are_too_many(ones: u16) -> bool {
+        usize::from(ones) * 10 > 8 * B * 6
     }
 }
 
 /// A distinct count over a sliding window made of the open tumbling window and what is left of the one before.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[repr(C)]
 pub struct Windowed<const B: usize> {
     current: Distinct<B>,
-    previous: f32,
-    mean: f32,
+    /// How many bits were set at the end of the window before; 0 where that was not the one next to this. A full sketch of 256
+    /// bits says the same with one less.
+    previous: u8,
     closed: u8,
+    mean: Float,
 }
 
 /// The average of closed windows weighs the last 32 of them.
 const MEAN_WINDOWS: u8 = 32;
 
+/// The stored form has the estimate of the window before, not its bits.
 impl<const B: usize> Persist for Windowed<B> {
     fn write(&self, out: &mut Vec<u8>) {
         self.current.write(out);
-        self.previous.write(out);
+        self.previous().write(out);
         self.mean.write(out);
         self.closed.write(out);
     }
     fn read(&mut self, input: &mut &[u8]) -> Option<()> {
+        let mut previous = 0.0_f32;
         self.current.read(input)?;
-        self.previous.read(input)?;
+        previous.read(input)?;
+        let below = Distinct::<B>::ESTIMATES[..8 * B].partition_point(|estimate| *estimate < previous);
+        self.previous = below.min(8 * B - 1) as u8;
         self.mean.read(input)?;
         self.closed.read(input)
     }
 }
 
 impl<const B: usize> Windowed<B> {
+    const PREVIOUS_MAX: u16 = {
+        assert!(8 * B <= 256, "one less than all bits fits into a byte");
+        8 * B as u16 - 1
+    };
+
+    fn previous(&self) -> f32 {
+        Distinct::<B>::ESTIMATES[usize::from(self.previous)]
+    }
     /// Closes the open window; `adjacent` says that the next one follows it directly.
     ///
     /// A closed window counts for at most half more than the average and one, so that one flood does not make the next one ordinary.
     pub fn roll(&mut self, adjacent: bool) {
         let count = self.current.estimate();
-        self.previous = if adjacent { count } else { 0.0 };
+        self.previous = if adjacent { ones(&self.current.bits).min(Self::PREVIOUS_MAX) as u8 } else { 0 };
         if count > 0.0 {
-            let bounded = if self.closed == 0 { count.min(16.0) } else { count.min(1.5 * self.mean + 1.0) };
+            let bounded = if self.closed == 0 { count.min(16.0) } else { count.min(1.5 * self.mean() + 1.0) };
             self.closed = (self.closed + 1).min(MEAN_WINDOWS);
-            self.mean += (bounded - self.mean) / f32::from(self.closed);
+            self.mean = Float::of(self.mean() + (bounded - self.mean()) / f32::from(self.closed));
         }
         self.current.clear();
     }
-    pub fn insert(&mut self, hash: u64) {
-        self.current.insert(hash);
+    /// Takes a value, where there is one, and returns what [`Self::value`] asks for.
+    #[inline]
+    pub fn insert(&mut self, hash: Option<u64>) -> u16 {
+        if let Some(hash) = hash { self.current.insert(hash) } else { ones(&self.current.bits) }
     }
     /// Distinct values; `left` is the share of the window before that still lies in the sliding one, 0..1.
     #[must_use]
-    pub fn value(&self, left: f32) -> f32 {
-        self.current.estimate().max(self.previous * left)
+    pub fn value(&self, ones: u16, left: f32) -> f32 {
+        Distinct::<B>::estimate_of(ones).max(self.previous() * left)
     }
     #[must_use]
     pub fn mean(&self) -> f32 {
-        self.mean
+        self.mean.get()
     }
 }
 
@@ -274,6 +310,10 @@ pub struct WindowClock {
 persist_fields!(WindowClock { index });
 
 impl WindowClock {
+    /// The clock of an entity whose newest event was at `micros`.
+    pub fn at(micros: i64, length_micros: i64) -> Self {
+        Self { index: (micros / length_micros) as u32 }
+    }
     /// Moves to the window of `micros`. Returns `Some(adjacent)` when a window was closed by that. An event of an earlier window
     /// counts in the open one: lateness was decided before.
     pub fn advance(&mut self, micros: i64, length_micros: i64) -> Option<bool> {
@@ -311,7 +351,7 @@ mod tests {
         for _ in 0..100_000 {
             histogram.add(31.0);
         }
-        assert!(histogram.total <= 255 * 32 && histogram.median() > 30.0);
+        assert!(histogram.total() <= 255 * 32 && histogram.median() > 30.0);
     }
 
     #[test]
@@ -347,12 +387,12 @@ mod tests {
     fn one_flood_does_not_become_the_norm() {
         let mut window = Windowed::<32>::default();
         for _ in 0..10 {
-            (0..4).for_each(|i| window.insert(mix(i)));
+            (0..4).for_each(|i| _ = window.insert(Some(mix(i))));
             window.roll(true);
         }
-        (0..500).for_each(|i| window.insert(mix(i)));
+        (0..500).for_each(|i| _ = window.insert(Some(mix(i))));
         window.roll(true);
         assert!(window.mean() < 6.0, "{}", window.mean());
-        assert!(window.value(0.5) > 100.0);
+        assert!(window.value(0, 0.5) > 100.0);
     }
 }

@@ -56,7 +56,6 @@ pub struct LoginSummary {
 impl EntityState {
     #[must_use]
     pub fn summary(&self) -> StateSummary {
-        let time = |micros: i64| (micros != i64::MIN).then_some(EventTime(micros));
         let (events_1h, events_24h) = self.rates();
         let (failures_1h, failures_24h, failure_share) = self.rates.failures();
         let (active_hours, hour_events, hour_bytes) = self.hours.profile();
@@ -67,8 +66,8 @@ impl EntityState {
         StateSummary {
             next_offset: self.next_offset,
             events: self.events,
-            first_seen: time(self.first_micros),
-            last_seen: time(self.newest_micros),
+            first_seen: self.first.micros().map(EventTime),
+            last_seen: self.newest.micros().map(EventTime),
             rates: RatesSummary { events_1h, events_24h, failures_1h, failures_24h, failure_share },
             profile: ProfileSummary {
                 active_hours,

@@ -12,6 +12,7 @@ use std::hash::BuildHasher;
 
 use super::index::{Index, Tag};
 use super::{EntityState, Memory};
+use crate::core::detect::lstm::Cells;
 use crate::core::event::Event;
 use crate::core::types::{EntityKey, Offset};
 use crate::native::{prefetch, prefetch_lines, use_huge_pages};
@@ -32,19 +33,57 @@ pub struct Slot(u32);
 #[derive(Clone, Copy, Debug)]
 pub struct Announced(Tag);
 
-#[derive(Clone, Copy, Debug)]
-struct Meta {
-    key: EntityKey,
-    occupied: bool,
-    established: bool,
-    /// Seen since the hand passed.
-    seen: bool,
-    dirty: bool,
-    /// Detectors switched off for this entity.
-    exempt: u16,
+/// What lies in a slot, on whole cache lines, so that fetching one fetches nothing of its neighbours.
+#[derive(Clone, Copy, Default)]
+#[repr(C, align(64))]
+struct Entity {
+    state: EntityState,
+    /// What a network remembers, if [`Meta::model`] says that one does; else anything.
+    cells: Cells,
 }
 
-const EMPTY: Meta = Meta { key: EntityKey(0), occupied: false, established: false, seen: false, dirty: false, exempt: 0 };
+const LINES: usize = size_of::<Entity>() / 64;
+/// From here on a network's memory lies there.
+const MEMORY_LINE: usize = std::mem::offset_of!(Entity, cells) / 64;
+const _: () = assert!(LINES == 15);
+
+/// What is known of a slot without looking at it: 24 bytes.
+#[derive(Clone, Copy)]
+#[repr(C, packed(8))]
+struct Meta {
+    key: EntityKey,
+    /// The network whose memory lies in the slot; 0 for none.
+    model: u32,
+    /// Detectors switched off for this entity.
+    exempt: u16,
+    marks: Marks,
+}
+
+const _: () = assert!(size_of::<Meta>() == 24);
+
+const EMPTY: Meta = Meta { key: EntityKey(0), model: 0, exempt: 0, marks: Marks(0) };
+
+/// Which of the constants hold.
+#[derive(Clone, Copy)]
+struct Marks(u8);
+
+impl Marks {
+    const OCCUPIED: u8 = 1;
+    const ESTABLISHED: u8 = 2;
+    /// Seen since the hand passed.
+    const SEEN: u8 = 4;
+    const DIRTY: u8 = 8;
+
+    fn has(self, mark: u8) -> bool {
+        self.0 & mark != 0
+    }
+    /// Says whether it held before.
+    fn set(&mut self, mark: u8, holds: bool) -> bool {
+        let before = self.has(mark);
+        self.0 = if holds { self.0 | mark } else { self.0 & !mark };
+        before
+    }
+}
 
 /// A state that changed since it was stored, with the first offset that changed it.
 #[derive(Clone, Copy, Debug)]
@@ -57,9 +96,8 @@ pub struct Table {
     index: Index,
     hasher: FixedState,
     meta: Vec<Vec<Meta>>,
-    states: Vec<Vec<EntityState>>,
-    /// What a network remembers of each; none while no network is in use.
-    memories: Vec<Vec<Memory>>,
+    entities: Vec<Vec<Entity>>,
+    /// Whether any network's memory lies here, so that it is worth asking for.
     remembers: bool,
     free: Vec<u32>,
     used: u32,
@@ -80,8 +118,7 @@ impl Table {
             index: Index::new(),
             hasher: FixedState::with_seed(seed),
             meta: vec![],
-            states: vec![],
-            memories: vec![],
+            entities: vec![],
             remembers: false,
             free: vec![],
             used: 0,
@@ -121,7 +158,7 @@ impl Table {
 
     #[must_use]
     pub fn find(&self, key: EntityKey) -> Option<Slot> {
-        self.index.find(self.tag(key), |slot| self.meta_of(Slot(slot)).key == key).map(Slot)
+        self.index.find(self.tag(key), |slot| { self.meta_of(Slot(slot)).key } == key).map(Slot)
     }
 
     /// Asks for the part of the index where the entity is to be found. The first of three steps of which each leaves the cache
@@ -139,10 +176,11 @@ impl Table {
     #[must_use]
     pub fn expect(&self, announced: Announced, event: &Event<'_>) -> Option<Slot> {
         let slot = self.index.find(announced.0, |_| true).map(Slot)?;
-        prefetch(self.meta_of(slot));
-        self.state(slot).prefetch(event);
-        if let Some(memory) = self.memory(slot) {
-            prefetch_lines(memory, 0..2);
+        self.prefetch_meta(slot);
+        let entity = self.entity(slot);
+        entity.state.prefetch(event);
+        if self.remembers {
+            prefetch_lines(entity, MEMORY_LINE..LINES);
         }
         Some(slot)
     }
@@ -151,8 +189,16 @@ impl Table {
     #[inline]
     pub fn expect_key(&self, key: EntityKey) {
         if let Some(slot) = self.index.find(self.tag(key), |_| true) {
-            prefetch(self.meta_of(Slot(slot)));
+            self.prefetch_meta(Slot(slot));
         }
+    }
+
+    /// One in four lies on two cache lines.
+    #[inline]
+    fn prefetch_meta(&self, slot: Slot) {
+        let meta = self.meta_of(slot);
+        prefetch_lines(meta, 0..1);
+        prefetch(&meta.marks);
     }
 
     #[inline]
@@ -169,40 +215,41 @@ impl Table {
         let slot = self.free.pop().map_or_else(|| self.grow(), Slot);
         let established = state.events() >= ESTABLISHED_EVENTS;
         self.probation += usize::from(!established);
-        *self.meta_mut(slot) = Meta { key, occupied: true, established, seen: true, dirty: false, exempt };
-        *self.state_mut(slot) = state;
-        if let Some(memory) = self.memory_mut(slot) {
-            *memory = Memory::default();
-        }
+        let mut marks = Marks(Marks::OCCUPIED | Marks::SEEN);
+        marks.set(Marks::ESTABLISHED, established);
+        *self.meta_mut(slot) = Meta { key, model: 0, exempt, marks };
+        self.entity_mut(slot).state = state;
         self.index.insert(self.tag(key), slot.0);
         slot
     }
 
     #[must_use]
     pub fn state(&self, slot: Slot) -> &EntityState {
-        &self.states[slot.0 as usize / CHUNK][slot.0 as usize % CHUNK]
+        &self.entity(slot).state
     }
     #[must_use]
     pub fn state_mut(&mut self, slot: Slot) -> &mut EntityState {
-        &mut self.states[slot.0 as usize / CHUNK][slot.0 as usize % CHUNK]
+        &mut self.entity_mut(slot).state
     }
-    /// Keeps what a network remembers of each entity, from now on.
-    pub fn remember(&mut self) {
-        self.remembers = true;
-        for (number, states) in self.states.iter().enumerate() {
-            if number == self.memories.len() {
-                self.memories.push(Vec::with_capacity(CHUNK));
-            }
-            self.memories[number].resize(states.len(), Memory::default());
+    /// Where the event that the state in `slot` has just taken is its first, nothing is remembered from before.
+    #[inline]
+    pub fn begin_anew(&mut self, slot: Slot) {
+        if self.state(slot).events() <= 1 {
+            self.meta_mut(slot).model = 0;
         }
     }
-    /// What a network remembers of the entity in `slot`; none where nothing is kept.
+    /// What a network remembers of the entity in `slot`, any network.
+    #[inline]
     #[must_use]
-    pub fn memory_mut(&mut self, slot: Slot) -> Option<&mut Memory> {
-        self.memories.get_mut(slot.0 as usize / CHUNK)?.get_mut(slot.0 as usize % CHUNK)
+    pub fn memory(&self, slot: Slot) -> Memory {
+        Memory::of(self.meta_of(slot).model, self.entity(slot).cells)
     }
-    fn memory(&self, slot: Slot) -> Option<&Memory> {
-        self.memories.get(slot.0 as usize / CHUNK)?.get(slot.0 as usize % CHUNK)
+    #[inline]
+    pub fn remember(&mut self, slot: Slot, memory: &Memory) {
+        let (model, cells) = memory.parts();
+        self.entity_mut(slot).cells = *cells;
+        self.meta_mut(slot).model = model;
+        self.remembers = true;
     }
     /// Marks an entity whose exemptions are looked up at its next event.
     pub const MASK_UNKNOWN: u16 = u16::MAX;
@@ -219,7 +266,7 @@ impl Table {
     #[must_use]
     pub fn holds(&self, slot: Slot, key: EntityKey) -> bool {
         let meta = self.meta_of(slot);
-        meta.occupied && meta.key == key
+        meta.marks.has(Marks::OCCUPIED) && { meta.key } == key
     }
 
     /// Notes that the event at `offset` changed the state in `slot`.
@@ -227,10 +274,9 @@ impl Table {
         let established = self.state(slot).events() >= ESTABLISHED_EVENTS;
         let stored = self.stored;
         let meta = self.meta_mut(slot);
-        meta.seen = true;
-        let was_established = std::mem::replace(&mut meta.established, established);
-        let newly_dirty = stored && !meta.dirty;
-        meta.dirty |= stored;
+        meta.marks.set(Marks::SEEN, true);
+        let was_established = meta.marks.set(Marks::ESTABLISHED, established);
+        let newly_dirty = stored && !meta.marks.set(Marks::DIRTY, true);
         match (was_established, established) {
             (false, true) => self.probation -= 1,
             // Its state expired, and it starts anew.
@@ -253,9 +299,9 @@ impl Table {
         let count = max.min(self.dirty.len());
         for _ in 0..count {
             let Some(Dirty { slot, .. }) = self.dirty.pop_front() else { break };
-            self.meta_mut(slot).dirty = false;
-            let memory = self.memory(slot).filter(|memory| !memory.is_empty());
-            each(self.meta_of(slot).key, self.state(slot), memory);
+            self.meta_mut(slot).marks.set(Marks::DIRTY, false);
+            let memory = Some(self.memory(slot)).filter(|memory| !memory.is_empty());
+            each(self.meta_of(slot).key, self.state(slot), memory.as_ref());
         }
         count
     }
@@ -274,11 +320,11 @@ impl Table {
             self.hand = if self.hand + 1 >= self.used { 0 } else { self.hand + 1 };
             let probation_only = self.probation * PROBATION_PART > self.len();
             let meta = self.meta_mut(slot);
-            if !meta.occupied || meta.dirty || (probation_only && meta.established) {
+            let established = meta.marks.has(Marks::ESTABLISHED);
+            if !meta.marks.has(Marks::OCCUPIED) || meta.marks.has(Marks::DIRTY) || (probation_only && established) {
                 continue;
             }
-            if meta.established && meta.seen {
-                meta.seen = false;
+            if established && meta.marks.set(Marks::SEEN, false) {
                 continue;
             }
             self.remove(slot);
@@ -288,9 +334,9 @@ impl Table {
     }
 
     fn remove(&mut self, slot: Slot) {
-        let Meta { key, established, .. } = *self.meta_of(slot);
+        let Meta { key, marks, .. } = *self.meta_of(slot);
         self.index.remove(self.tag(key), slot.0);
-        self.probation -= usize::from(!established);
+        self.probation -= usize::from(!marks.has(Marks::ESTABLISHED));
         *self.meta_mut(slot) = EMPTY;
         self.free.push(slot.0);
         self.evicted += 1;
@@ -298,25 +344,25 @@ impl Table {
 
     fn grow(&mut self) -> Slot {
         let slot = self.used;
-        if slot as usize / CHUNK == self.states.len() {
+        if slot as usize / CHUNK == self.entities.len() {
             let chunk = Vec::with_capacity(CHUNK);
             use_huge_pages(&chunk);
-            self.states.push(chunk);
+            self.entities.push(chunk);
             self.meta.push(Vec::with_capacity(CHUNK));
-            if self.remembers {
-                self.memories.push(Vec::with_capacity(CHUNK));
-            }
         }
         // Filled as it is used, so that a small table takes little.
-        self.states[slot as usize / CHUNK].push(EntityState::default());
-        if self.remembers {
-            self.memories[slot as usize / CHUNK].push(Memory::default());
-        }
+        self.entities[slot as usize / CHUNK].push(Entity::default());
         self.meta[slot as usize / CHUNK].push(EMPTY);
         self.used += 1;
         Slot(slot)
     }
 
+    fn entity(&self, slot: Slot) -> &Entity {
+        &self.entities[slot.0 as usize / CHUNK][slot.0 as usize % CHUNK]
+    }
+    fn entity_mut(&mut self, slot: Slot) -> &mut Entity {
+        &mut self.entities[slot.0 as usize / CHUNK][slot.0 as usize % CHUNK]
+    }
     fn meta_of(&self, slot: Slot) -> &Meta {
         &self.meta[slot.0 as usize / CHUNK][slot.0 as usize % CHUNK]
     }

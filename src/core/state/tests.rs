@@ -1,12 +1,14 @@
 //! What a state remembers, how it is stored, and what it refuses.
 #![allow(clippy::float_cmp)] // the same bits are what is promised
 
+use super::sketch::Windowed;
+use super::table::{Slot, Table};
 use super::*;
 use crate::core::event::Outcome;
 use crate::core::features::prevalence::place_of;
 use crate::core::features::row::{SIGNAL_WIDTH, SignalRow};
 use crate::core::samples::event;
-use crate::core::types::MICROS_PER_HOUR;
+use crate::core::types::{EntityKey, MICROS_PER_HOUR};
 
 const LIMITS: Lateness = Lateness { allowed_micros: 600_000_000, expire_micros: 30 * 24 * MICROS_PER_HOUR };
 
@@ -215,7 +217,10 @@ fn the_stored_form_is_pinned() {
         event.geo.coordinates = (i % 3 == 1).then_some(((i % 90) as f32, 10.0));
         state.observe(&event, place_of(&event), &LIMITS, false, &mut [0.0; SIGNAL_WIDTH]);
         if i % 100 == 0 {
+            let from = all.len();
             state.encode(None, &mut scratch, &mut all);
+            let read = EntityState::decode(&all[from..], &mut scratch).unwrap().0;
+            assert_eq!(read, state, "event {i}");
         }
     }
     assert_eq!((all.len(), crate::core::numeric::hash_bytes(&all)), (19_628, 14_752_332_977_877_022_267));
@@ -252,4 +257,47 @@ fn what_a_network_remembers_lies_behind_the_state_and_values_without_it_are_read
     assert_eq!(EntityState::decode(&without, &mut scratch), Ok((state, None)));
     with[0] = FORMAT_MIN;
     assert!(EntityState::decode(&with, &mut scratch).is_err(), "more than a state");
+}
+
+#[test]
+fn a_window_that_was_closed_is_read_back_whatever_it_counted() {
+    fn check<const B: usize>() {
+        for distinct in 0..=8 * B as u64 {
+            let (mut window, mut read, mut stored) = (Windowed::<B>::default(), Windowed::<B>::default(), vec![]);
+            let ones = (0..distinct).fold(0, |_, value| window.insert(Some(value)));
+            let counted = window.value(ones, 0.0);
+            window.roll(true);
+            window.write(&mut stored);
+            assert!(read.read(&mut stored.as_slice()).is_some());
+            assert_eq!((read, read.value(0, 1.0)), (window, counted), "{distinct} of {B} bytes");
+        }
+    }
+    check::<8>();
+    check::<20>();
+    check::<32>();
+}
+
+#[test]
+fn what_a_network_remembers_goes_when_its_entity_or_its_state_does() {
+    let (mut table, memory) = (Table::new(1, false, 7), Memory::from_bytes(&[7; MEMORY_BYTES]));
+    let take = |table: &mut Table, slot: Slot, event: &Event<'_>| {
+        table.state_mut(slot).observe(event, PLACE, &LIMITS, false, &mut [0.0; SIGNAL_WIDTH]);
+        table.begin_anew(slot);
+    };
+    let slot = table.insert(EntityKey(1), EntityState::default(), 0);
+    assert!(table.memory(slot).is_empty());
+    take(&mut table, slot, &event(0, 1, 0));
+    table.remember(slot, &memory);
+    take(&mut table, slot, &event(1, 1, 60));
+    assert_eq!(table.memory(slot), memory);
+    let mut alone = EntityState::default();
+    for event in [event(0, 1, 0), event(1, 1, 60)] {
+        alone.observe(&event, PLACE, &LIMITS, false, &mut [0.0; SIGNAL_WIDTH]);
+    }
+    assert_eq!(*table.state(slot), alone, "a state does not see it");
+    take(&mut table, slot, &event(2, 1, 60 + 31 * 86_400));
+    assert_eq!((table.state(slot).events(), table.memory(slot)), (1, Memory::default()), "it expired");
+    table.remember(slot, &memory);
+    assert_eq!(table.insert(EntityKey(2), EntityState::default(), 0), slot, "it displaced the other");
+    assert_eq!(table.memory(slot), Memory::default());
 }

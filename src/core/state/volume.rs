@@ -7,6 +7,7 @@ use crate::core::features::row::{Signal, Signals};
 use crate::core::numeric::log2;
 
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[repr(C, packed)]
 pub struct Volume {
     /// log2(bytes + 1) of single events, in octaves.
     sizes: Histogram<32>,

@@ -16,7 +16,7 @@ mod weights;
 mod tests;
 
 pub use detector::LstmDetector;
-pub use state::{STATE_BYTES, State};
+pub use state::{Cells, STATE_BYTES, State};
 pub use symbols::{SymbolNetwork, TraceState};
 pub use weights::{Layers, RowWeights, Shape};
 

@@ -18,26 +18,46 @@ const ROUNDER: f32 = 12_582_912.0;
 pub struct State {
     /// The network it belongs to; 0 for none yet.
     model: u32,
+    cells: Cells,
+}
+
+/// A memory without the number of its network: 96 bytes, which end with a cache line where a state is kept.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Cells {
     cell: [i16; HIDDEN],
     hidden: [i8; HIDDEN],
 }
 
 impl State {
+    /// The memory of the network `model`; 0 for one that nothing is remembered in, whatever the cells.
+    #[inline]
+    #[must_use]
+    pub fn of(model: u32, cells: Cells) -> Self {
+        Self { model, cells: if model == 0 { Cells::default() } else { cells } }
+    }
+    /// The inverse of [`Self::of`].
+    #[inline]
+    #[must_use]
+    pub fn parts(&self) -> (u32, &Cells) {
+        (self.model, &self.cells)
+    }
+
     /// Outputs and cells; zeros where the state is another network's.
     #[inline(always)]
     pub(super) fn unpack(&self, model: u32) -> ([f32; HIDDEN], [f32; HIDDEN]) {
         let known = if self.model == model { 1.0 } else { 0.0 };
         let (of_hidden, of_cell) = (known / HIDDEN_STEPS, known / CELL_STEPS);
-        (self.hidden.map(|h| f32::from(h) * of_hidden), self.cell.map(|c| f32::from(c) * of_cell))
+        (self.cells.hidden.map(|h| f32::from(h) * of_hidden), self.cells.cell.map(|c| f32::from(c) * of_cell))
     }
 
     #[inline(always)]
     pub(super) fn pack(&mut self, model: u32, hidden: &[f32; HIDDEN], cell: &[f32; HIDDEN]) {
         self.model = model;
-        for (kept, value) in self.hidden.iter_mut().zip(hidden) {
+        for (kept, value) in self.cells.hidden.iter_mut().zip(hidden) {
             *kept = rounded(value * HIDDEN_STEPS) as i8;
         }
-        for (kept, value) in self.cell.iter_mut().zip(cell) {
+        for (kept, value) in self.cells.cell.iter_mut().zip(cell) {
             let value = if *value < CELL_LIMIT { *value } else { CELL_LIMIT };
             let value = if value > -CELL_LIMIT { value } else { -CELL_LIMIT };
             *kept = rounded(value * CELL_STEPS) as i16;
@@ -51,10 +71,10 @@ impl State {
         let (model, rest) = bytes.split_at_mut(4);
         let (cells, outputs) = rest.split_at_mut(2 * HIDDEN);
         model.copy_from_slice(&self.model.to_le_bytes());
-        for (two, cell) in cells.as_chunks_mut::<2>().0.iter_mut().zip(self.cell) {
+        for (two, cell) in cells.as_chunks_mut::<2>().0.iter_mut().zip(self.cells.cell) {
             *two = cell.to_le_bytes();
         }
-        for (byte, output) in outputs.iter_mut().zip(self.hidden) {
+        for (byte, output) in outputs.iter_mut().zip(self.cells.hidden) {
             *byte = output.to_le_bytes()[0];
         }
         bytes
@@ -67,10 +87,10 @@ impl State {
         let (model, rest) = bytes.split_at(4);
         let (cells, outputs) = rest.split_at(2 * HIDDEN);
         state.model = u32::from_le_bytes([model[0], model[1], model[2], model[3]]);
-        for (cell, two) in state.cell.iter_mut().zip(cells.as_chunks::<2>().0) {
+        for (cell, two) in state.cells.cell.iter_mut().zip(cells.as_chunks::<2>().0) {
             *cell = i16::from_le_bytes(*two);
         }
-        for (output, byte) in state.hidden.iter_mut().zip(outputs) {
+        for (output, byte) in state.cells.hidden.iter_mut().zip(outputs) {
             *output = i8::from_le_bytes([*byte]);
         }
         state

@@ -15,6 +15,7 @@ use crate::core::features::row::MODEL_WIDTH;
 use crate::core::intel::IntelBuilder;
 use crate::core::samples::event;
 use crate::core::settings::CoreSettings;
+use crate::core::state::EntityState;
 use crate::core::types::EntityKey;
 use crate::models::random::Random;
 
@@ -121,4 +122,20 @@ fn a_replay_makes_the_same_states() {
 #[test]
 fn a_replay_makes_the_same_memories() {
     check(Some(network()));
+}
+
+#[test]
+fn a_late_event_leaves_the_memory_and_an_expired_state_takes_it_along() {
+    let memory_after = |events: &[Event<'static>]| {
+        let mut engine = engine(Some(network()));
+        for event in events {
+            engine.apply(P, std::slice::from_ref(event), &[]);
+        }
+        let values = stored(&mut engine).0;
+        EntityState::decode(values.values().next().unwrap(), &mut vec![]).unwrap().1.unwrap()
+    };
+    let (first, late, much_later) = (event(0, 1, 0), event(1, 1, -90_000), event(2, 1, 400 * 86_400));
+    let memory = memory_after(std::slice::from_ref(&first));
+    assert_eq!(memory_after(&[first, late]), memory);
+    assert_eq!(memory_after(&[first, much_later]), memory_after(std::slice::from_ref(&much_later)));
 }
