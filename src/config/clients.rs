@@ -12,7 +12,14 @@ use crate::edge::secret::Secret;
 /// The state store, if there is one.
 #[must_use]
 pub fn redis(service: &ServiceSettings) -> Option<RedisSettings> {
-    service.redis.as_ref().map(|url| RedisSettings { url: Secret::new(url.expose()), ..RedisSettings::default() })
+    let tls = &service.redis_tls;
+    service.redis.as_ref().map(|url| RedisSettings {
+        url: Secret::new(url.expose()),
+        ca: tls.ca.clone(),
+        certificate: tls.certificate.clone(),
+        key: tls.key.clone(),
+        ..RedisSettings::default()
+    })
 }
 
 /// Every topic that a pipeline touches, and what it should be.

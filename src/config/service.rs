@@ -22,6 +22,7 @@ pub struct ServiceSettings {
     pub brokers: Brokers,
     /// `redis://[user:password@]host:port[/database]`, or `rediss://` for TLS.
     pub redis: Option<RedisUrl>,
+    pub redis_tls: RedisTls,
     /// Kafka's consumer group is this and the pipeline's name.
     pub group_id: String,
     pub kafka: KafkaSettings,
@@ -55,6 +56,7 @@ impl Default for ServiceSettings {
         Self {
             brokers: Brokers(vec![]),
             redis: None,
+            redis_tls: RedisTls::default(),
             group_id: "threatguard".into(),
             kafka: KafkaSettings::default(),
             listen: "127.0.0.1:3002".into(),
@@ -118,6 +120,17 @@ pub struct TlsSettings {
     pub certificate: Option<PathBuf>,
     pub key: Option<PathBuf>,
     pub key_password: Option<Secret>,
+}
+
+/// TLS towards Redis, where its address begins with `rediss://`. The server's name is always verified.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct RedisTls {
+    /// PEM file of the authorities to trust; public ones where left out.
+    pub ca: Option<PathBuf>,
+    /// PEM files of the client's certificate and its key.
+    pub certificate: Option<PathBuf>,
+    pub key: Option<PathBuf>,
 }
 
 /// SASL towards Kafka.
@@ -336,7 +349,19 @@ pub(super) fn problems(set: &ServiceSettings) -> Vec<Problem> {
     require(complete, "kafka.sasl", "mechanism, username and password go together");
     let tls = &set.kafka.tls;
     require(tls.certificate.is_some() == tls.key.is_some(), "kafka.tls", "certificate and key go together");
-    for (keys, file) in [("kafka.tls.ca", &tls.ca), ("kafka.tls.certificate", &tls.certificate), ("kafka.tls.key", &tls.key)] {
+    let redis_tls = &set.redis_tls;
+    require(redis_tls.certificate.is_some() == redis_tls.key.is_some(), "redis_tls", "certificate and key go together");
+    let is_used = set.redis.is_none() || redis.starts_with("rediss://");
+    require(is_used || *redis_tls == RedisTls::default(), "redis_tls", "needs a `redis` that begins with rediss://");
+    let files = [
+        ("kafka.tls.ca", &tls.ca),
+        ("kafka.tls.certificate", &tls.certificate),
+        ("kafka.tls.key", &tls.key),
+        ("redis_tls.ca", &redis_tls.ca),
+        ("redis_tls.certificate", &redis_tls.certificate),
+        ("redis_tls.key", &redis_tls.key),
+    ];
+    for (keys, file) in files {
         require(file.as_ref().is_none_or(|file| file.is_file()), keys, "there is no such file");
     }
     for reserved in set.kafka.overrides.keys().filter(|key| RESERVED.contains(&key.as_str())) {

@@ -8,6 +8,8 @@
 
 mod brokers;
 mod clocks;
+#[path = "../support/cluster.rs"]
+#[allow(dead_code)] // every test program uses a part of it
 mod cluster;
 mod crash_points;
 mod deployment;

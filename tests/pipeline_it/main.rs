@@ -6,6 +6,9 @@
 mod backtest;
 mod bad_input;
 mod bad_services;
+#[path = "../support/cluster.rs"]
+#[allow(dead_code)] // every test program uses a part of it
+mod cluster;
 mod equality;
 mod first_verdict;
 mod hot_swap;
@@ -21,6 +24,7 @@ mod purity;
 mod real_data;
 mod recalibration;
 mod schemas;
+mod secured;
 mod sequences;
 mod service;
 #[path = "../support/mod.rs"]

@@ -6,8 +6,9 @@ use std::time::Duration;
 use rdkafka::admin::{AdminClient, AdminOptions, ConfigResource, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::error::RDKafkaErrorCode;
 
+use super::contact::Contact;
 use super::settings::KafkaSettings;
-use super::{QuietContext, kind_of, refuse, unreachable};
+use super::{QuietContext, kind_of, refuse};
 use crate::error::{Error, Kind, Result};
 use crate::limits::OUTPUT_BYTES_MAX;
 
@@ -97,7 +98,11 @@ impl Finding {
     }
 }
 
-type Admin = AdminClient<QuietContext>;
+struct Admin {
+    client: AdminClient<QuietContext>,
+    /// Answers where the other is only silent when it cannot connect.
+    contact: Contact,
+}
 
 /// Makes what is missing, then checks everything. `Config`: the rights for it are lacking. `Transient`: no broker answered in time.
 pub fn ensure_topics(kafka: &KafkaSettings, specs: &[TopicSpec]) -> Result<Vec<Finding>> {
@@ -152,15 +157,13 @@ fn timeout(kafka: &KafkaSettings) -> Duration {
 }
 
 fn admin(kafka: &KafkaSettings) -> Result<Admin> {
-    kafka
-        .client()?
-        .create_with_context(QuietContext)
-        .map_err(|error| refuse(Kind::Config, "the Kafka client's settings are refused".to_owned(), &error))
+    let made = kafka.client()?.create_with_context(QuietContext);
+    let client = made.map_err(|error| refuse(Kind::Config, "the Kafka client's settings are refused".to_owned(), &error))?;
+    Ok(Admin { client, contact: Contact::open(kafka)? })
 }
 
 fn partitions(admin: &Admin, kafka: &KafkaSettings, topic: &str) -> Result<Option<u32>> {
-    let metadata =
-        admin.inner().fetch_metadata(Some(topic), timeout(kafka)).map_err(|error| unreachable(kafka, kafka.connect_timeout_ms, &error))?;
+    let metadata = admin.contact.metadata(kafka, topic)?;
     let Some(found) = metadata.topics().iter().find(|found| found.name() == topic) else { return Ok(None) };
     match found.error().map(RDKafkaErrorCode::from) {
         None => Ok(Some(found.partitions().len() as u32)),
@@ -181,7 +184,7 @@ fn create(admin: &Admin, kafka: &KafkaSettings, spec: &TopicSpec) -> Result<()> 
     }
     let options = AdminOptions::new().request_timeout(Some(timeout(kafka))).operation_timeout(Some(timeout(kafka)));
     let what = || format!("topic {} is missing and could not be created", spec.name);
-    let results = block_on(admin.create_topics([&topic], &options))?.map_err(|error| refuse(Kind::Transient, what(), &error))?;
+    let results = block_on(admin.client.create_topics([&topic], &options))?.map_err(|error| refuse(Kind::Transient, what(), &error))?;
     match results.into_iter().next() {
         // Another process of ours may have been quicker.
         Some(Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists))) => Ok(()),
@@ -217,7 +220,7 @@ fn check_with(admin: &Admin, kafka: &KafkaSettings, specs: &[TopicSpec]) -> Resu
         return Ok(findings);
     }
     let options = AdminOptions::new().request_timeout(Some(timeout(kafka)));
-    let described = block_on(admin.describe_configs(&resources, &options))?
+    let described = block_on(admin.client.describe_configs(&resources, &options))?
         .map_err(|error| refuse(Kind::Transient, "the settings of topics could not be read".to_owned(), &error))?;
     for (spec, resource) in present.iter().zip(described) {
         match resource {

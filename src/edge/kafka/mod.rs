@@ -6,6 +6,7 @@
 mod admin;
 mod channel;
 mod consumer;
+mod contact;
 mod fetch;
 mod group;
 mod membership;
@@ -105,7 +106,7 @@ fn unreachable(settings: &KafkaSettings, within_ms: u64, error: &KafkaError) -> 
     let protocol = settings.security.protocol.as_str();
     let what = format!(
         "no Kafka broker at {brokers} answered within {within_ms} ms; check that it runs, that the address and port are its \
-         listener's, that nothing blocks the way, and that it speaks {protocol}"
+         listener's, that nothing blocks the way, and that it speaks {protocol}, as kafka.tls and kafka.sasl have it"
     );
     let kind = error
         .rdkafka_error_code()

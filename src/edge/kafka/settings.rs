@@ -360,6 +360,10 @@ impl Security {
                 .map_err(|error| Error::config(format!("kafka security: cannot read `{name}` {}", path.display())).because(error))?;
             config.set(property, path.to_string_lossy());
         }
+        if self.protocol.has_tls() && self.ca.is_none() {
+            // The library's own TLS looks for authorities where it was built to be installed, which is nowhere.
+            config.set("ssl.ca.location", "probe");
+        }
         if self.certificate.is_some() != self.key.is_some() {
             return Err(Error::config("kafka security: `certificate` and `key` belong together"));
         }

@@ -4,12 +4,10 @@
 use std::net::{TcpStream, ToSocketAddrs};
 use std::time::{Duration, Instant};
 
-use ::redis::{
-    Cmd, ConnectionAddr, ErrorKind, IntoConnectionInfo, RedisError, RedisResult, Script, ServerErrorKind, TlsCertificates, Value,
-};
+use ::redis::{Cmd, ConnectionAddr, ErrorKind, IntoConnectionInfo, RedisError, RedisResult, Script, ServerErrorKind, Value};
 
 use super::script::Reply;
-use super::{RedisSettings, script};
+use super::{RedisSettings, script, tls};
 use crate::edge::clock;
 use crate::edge::secret::redact_url;
 use crate::error::{Error, Kind, Result};
@@ -28,6 +26,8 @@ pub(super) struct Connection {
     retry: Option<(Instant, Duration)>,
     /// The last failure was one of a server that is there and has no time or room for us.
     is_busy: bool,
+    /// It was connected before, so the address cannot be all wrong.
+    is_known: bool,
 }
 
 /// What a first look at the server has found.
@@ -48,13 +48,10 @@ impl Connection {
             ))
         };
         let info = url.into_connection_info().map_err(wrong)?;
-        let client = match &settings.ca {
+        let client = match tls::certificates(settings)? {
             None => ::redis::Client::open(info).map_err(wrong)?,
-            Some(path) => {
-                let pem = std::fs::read(path)
-                    .map_err(|error| Error::config(format!("cannot read the Redis CA file {}", path.display())).because(error))?;
-                ::redis::Client::build_with_tls(info, TlsCertificates { client_tls: None, root_cert: Some(pem) }).map_err(wrong)?
-            }
+            Some(files) => ::redis::Client::build_with_tls(info, files)
+                .map_err(|error| Error::config(format!("the files under redis_tls do not fit Redis at {address}")).because(error))?,
         };
         Ok(Self {
             client,
@@ -64,6 +61,7 @@ impl Connection {
             io_timeout: Duration::from_millis(settings.io_timeout_ms),
             retry: None,
             is_busy: false,
+            is_known: false,
         })
     }
 
@@ -174,13 +172,25 @@ impl Connection {
         match self.connect() {
             Ok(connection) => {
                 self.retry = None;
+                self.is_known = true;
                 Ok(connection)
             }
             Err(error) => {
                 self.retry = Some((clock::now() + pause, (pause * 2).min(PAUSE_MAX)));
-                Err(self.failed(&error))
+                let failed = self.failed(&error);
+                Err(self.plain_instead(&error).unwrap_or(failed))
             }
         }
+    }
+
+    /// A server without TLS says nothing to who begins with it, as one that has no time.
+    fn plain_instead(&self, error: &RedisError) -> Option<Error> {
+        let ConnectionAddr::TcpTls { host, port, .. } = self.client.get_connection_info().addr() else { return None };
+        let is_plain = error.is_timeout() && !self.is_known && tls::is_plain(host, *port);
+        is_plain.then(|| {
+            let address = &self.address;
+            Error::config(format!("Redis at {address} does not speak TLS there; name the port that does, or write redis:// for none"))
+        })
     }
 
     fn connect(&self) -> RedisResult<::redis::Connection> {
@@ -193,12 +203,26 @@ impl Connection {
     /// Our error for theirs: what it means for the caller, and what to change.
     fn explain(&self, error: &RedisError) -> Error {
         let address = &self.address;
+        if let Some(explained) = tls::explain(error, address) {
+            // What was connected before may be so again: certificates are changed while we run.
+            return Error::new(if self.is_known { Kind::Transient } else { Kind::Config }, explained);
+        }
         let said = || format!("{} {}", error.code().unwrap_or(""), error.detail().unwrap_or_else(|| error.category())).trim().to_owned();
         match error.kind() {
             ErrorKind::AuthenticationFailed => Error::config(format!("Redis at {address} refuses the user or password")),
             ErrorKind::InvalidClientConfig => Error::config(format!("the address of Redis at {address} is wrong")).because(error.clone()),
             ErrorKind::Io if error.is_timeout() => Error::transient(format!("Redis at {address} did not answer in time")),
+            ErrorKind::Io if is_broken_off(error) => {
+                let is_tls = matches!(self.client.get_connection_info().addr(), ConnectionAddr::TcpTls { .. });
+                let other = if is_tls { "want `certificate` and `key` under redis_tls" } else { "want TLS: write rediss://" };
+                let advice = format!("it may be starting anew, or {other}");
+                Error::transient(format!("Redis at {address} broke the connection off; {advice}")).because(error.clone())
+            }
             ErrorKind::Io => self.absent().because(error.clone()),
+            ErrorKind::Parse => {
+                let advice = "check the port, and write rediss:// where it listens with TLS";
+                Error::transient(format!("what answers at {address} does not speak as Redis does; {advice}"))
+            }
             ErrorKind::Server(ServerErrorKind::ReadOnly) => {
                 Error::transient(format!("Redis at {address} is a read-only replica; state needs the master"))
             }
@@ -236,6 +260,11 @@ fn is_busy(error: &RedisError) -> bool {
             || matches!(error.code(), Some("OOM" | "BUSY" | "MISCONF" | "NOREPLICAS"))
     };
     error.is_timeout() || is_not_ready()
+}
+
+fn is_broken_off(error: &RedisError) -> bool {
+    use std::io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
+    tls::io_error(error).is_some_and(|inner| matches!(inner.kind(), BrokenPipe | ConnectionAborted | ConnectionReset | UnexpectedEof))
 }
 
 /// After a failover the same address may lead to another server.

@@ -7,6 +7,7 @@
 mod connection;
 mod script;
 mod survey;
+mod tls;
 
 use std::path::PathBuf;
 
@@ -29,6 +30,9 @@ pub struct RedisSettings {
     pub url: Secret,
     /// A PEM file of the authority that signed the server's certificate, when it is not a public one.
     pub ca: Option<PathBuf>,
+    /// PEM files of this client's certificate and key, for mutual TLS.
+    pub certificate: Option<PathBuf>,
+    pub key: Option<PathBuf>,
     /// The greeting and the password included.
     pub connect_timeout_ms: u64,
     /// Of one read or write; a script over a full chunk takes about two.
@@ -37,7 +41,8 @@ pub struct RedisSettings {
 
 impl Default for RedisSettings {
     fn default() -> Self {
-        Self { url: Secret::new("redis://127.0.0.1:6379/0"), ca: None, connect_timeout_ms: 5_000, io_timeout_ms: 5_000 }
+        let url = Secret::new("redis://127.0.0.1:6379/0");
+        Self { url, ca: None, certificate: None, key: None, connect_timeout_ms: 5_000, io_timeout_ms: 5_000 }
     }
 }
 

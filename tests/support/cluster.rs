@@ -33,10 +33,30 @@ impl Cluster {
         if let Some(port) = &port {
             arguments.extend(["--proxied", port]);
         }
+        Some(Self::begin(folder, &arguments))
+    }
+
+    /// One broker that also listens with TLS and passwords, and a Redis that listens with nothing else. Where and how, see
+    /// [`Self::secured`].
+    pub fn start_secured(test: &str) -> Option<Self> {
+        support::kafka(test)?;
+        Some(Self::begin(tempfile::tempdir().unwrap(), &["--secured"]))
+    }
+
+    fn begin(folder: TempDir, arguments: &[&str]) -> Self {
         let mut cluster = Self { folder, brokers: String::new() };
-        cluster.services("start", &arguments);
+        cluster.services("start", arguments);
         cluster.brokers = cluster.read("kafka.address");
-        Some(cluster)
+        cluster
+    }
+
+    /// What `tests/services` says of this under THREATGUARD_TEST_SECURED_ and this name; of Redis, its address.
+    pub fn secured(&self, name: &str) -> String {
+        if name == "REDIS" {
+            return self.read("redis.address").trim_start_matches("rediss://").trim_end_matches("/0").to_owned();
+        }
+        let (text, lead) = (self.read("secured"), format!("THREATGUARD_TEST_SECURED_{name}="));
+        text.lines().find_map(|line| line.strip_prefix(&lead)).unwrap().trim_matches('\'').to_owned()
     }
 
     /// Where the proxied listener really is.
@@ -61,6 +81,9 @@ impl Cluster {
     fn services(&self, verb: &str, more: &[&str]) {
         let mut command = Command::new(Path::new(PACKAGE).join("tests/services"));
         command.arg(verb).arg(self.folder.path()).args(more);
+        if more.contains(&"--secured") {
+            command.env_remove("THREATGUARD_TEST_REDIS");
+        }
         let done = command.env_remove("THREATGUARD_TEST_KAFKA").output().unwrap();
         assert!(done.status.success(), "tests/services {verb} {more:?}: {}", String::from_utf8_lossy(&done.stderr));
     }
