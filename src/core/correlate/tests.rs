@@ -8,7 +8,15 @@ use crate::core::types::{Partition, Position};
 
 const HOUR: i64 = 3_600_000_000;
 
-fn signal(offset: u64, minutes: i64, entity: &str, threat_type: &str, target: &str, severity: Severity, risk: f64) -> ThreatSignal {
+pub(super) fn signal(
+    offset: u64,
+    minutes: i64,
+    entity: &str,
+    threat_type: &str,
+    target: &str,
+    severity: Severity,
+    risk: f64,
+) -> ThreatSignal {
     let position = Position { partition: Partition(0), offset: Offset(offset) };
     let tactic = match threat_type {
         "brute_force" => "credential-access",
@@ -281,7 +289,7 @@ fn settings_and_states_that_cannot_work_are_refused() {
 }
 
 /// Any signals of a few entities, not more out of order than the lateness allowed.
-fn some_signals() -> impl Strategy<Value = Vec<ThreatSignal>> {
+pub(super) fn some_signals() -> impl Strategy<Value = Vec<ThreatSignal>> {
     let one = (0i64..240, 0i64..10, 0usize..4, 0usize..4, 0usize..3, 0usize..4, 0.0f64..10.0, 0u64..12);
     prop::collection::vec(one, 1..60).prop_map(|steps| {
         let mut now = 0;

@@ -1,0 +1,111 @@
+//! Scenario: partitions of an input are worked off at any paces, so their threats lie in the log in any order; each one's own order stays.
+//! Guarantees: the same alerts, to the byte but for their ids, and in the end the same threats resolved at the same times.
+
+use proptest::prelude::*;
+use serde_json::Value;
+
+use super::tests::{signal, some_signals};
+use super::*;
+use crate::core::output::Severity;
+use crate::core::types::{Partition, Position};
+
+/// What is left of a log when all of it has been read.
+#[derive(Debug, PartialEq)]
+struct Told {
+    /// Each revision, without the id, which is a place in the log.
+    alerts: Vec<String>,
+    /// What the latest record says of each threat.
+    resolved: BTreeMap<String, String>,
+}
+
+impl Told {
+    fn of(outputs: Vec<Correlated>) -> Self {
+        let (mut alerts, mut resolved) = (vec![], BTreeMap::new());
+        for output in outputs {
+            let mut record: Value = serde_json::from_slice(&output.into_envelope().to_json()).unwrap();
+            if record["type"] == "alert.created" {
+                record["data"]["id"].take();
+                alerts.push(record.to_string());
+            } else {
+                let alert = &mut record["data"]["metadata"]["alert"];
+                *alert = alert.is_string().into();
+                resolved.insert(record["data"]["id"].to_string(), record.to_string());
+            }
+        }
+        alerts.sort();
+        Self { alerts, resolved }
+    }
+
+    fn and(mut self, other: Self) -> Self {
+        self.alerts.extend(other.alerts);
+        self.alerts.sort();
+        self.resolved.extend(other.resolved);
+        self
+    }
+}
+
+/// Reads a log whose time goes on with its threats; goes through bytes after each one of every `restart`.
+fn read<'s>(log: impl IntoIterator<Item = &'s ThreatSignal>, restart: usize) -> Told {
+    let settings = CorrelationSettings::default();
+    let (mut correlator, mut out, mut latest) = (Correlator::new("c", "t", settings), vec![], EventTime(i64::MIN));
+    for (offset, signal) in log.into_iter().enumerate() {
+        let position = Position { partition: Partition(0), offset: Offset(offset as u64) };
+        correlator.apply(&ThreatSignal { position, ..signal.clone() }, &mut out);
+        latest = latest.max(signal.time);
+        correlator.tick(latest, &mut out);
+        if offset % restart == 0 {
+            correlator = Correlator::from_bytes("c", "t", settings, &correlator.to_bytes()).unwrap();
+        }
+    }
+    correlator.tick(EventTime(1 << 60), &mut out);
+    assert_eq!(correlator.open_entities(), 0);
+    Told::of(out)
+}
+
+/// Threats of a partition of the input: its entities are its own.
+fn of_partition(partition: u32, signals: Vec<ThreatSignal>) -> Vec<ThreatSignal> {
+    let own = |mut signal: ThreatSignal| {
+        signal.evidence.partition = partition;
+        ThreatSignal { entity: format!("{}{partition}", signal.entity), id: format!("{partition}{}", signal.id), ..signal }
+    };
+    signals.into_iter().map(own).collect()
+}
+
+/// The threats of all partitions in the order of `turns`: whose next one comes next.
+fn interleaved<'s>(partitions: &'s [Vec<ThreatSignal>], turns: &[usize]) -> Vec<&'s ThreatSignal> {
+    let mut rest: Vec<_> = partitions.iter().map(|signals| signals.iter()).collect();
+    let mut log: Vec<&ThreatSignal> = turns.iter().filter_map(|turn| rest[turn % partitions.len()].next()).collect();
+    log.extend(rest.into_iter().flatten());
+    log
+}
+
+#[test]
+fn an_entity_is_judged_by_its_own_threats_whatever_others_have_come_to() {
+    let scan = |offset, hours: i64, target| signal(offset, hours * 60, "ip:a", "port_scan", target, Severity::Low, 4.2);
+    // Both hosts scan twice within an hour, which together makes an alert, and go on for two days.
+    let partition = |number| of_partition(number, vec![scan(0, 0, "t"), scan(1, 1, "u"), scan(2, 48, "t"), scan(3, 49, "u")]);
+    let partitions = [partition(0), partition(1)];
+    let apart = read(&partitions[0], 1).and(read(&partitions[1], 1));
+    assert_eq!((apart.alerts.len(), apart.resolved.len()), (4, 8));
+    for (what, turns) in [
+        ("in order", [0, 1, 0, 1, 0, 1, 0, 1]),
+        ("one after the other", [0, 0, 0, 0, 1, 1, 1, 1]),
+        ("one two days ahead from the second threat on", [0, 1, 0, 0, 1, 1, 0, 1]),
+        ("by turns a day ahead", [0, 1, 0, 0, 0, 1, 1, 1]),
+    ] {
+        assert_eq!(read(interleaved(&partitions, &turns), 1), apart, "{what}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn the_paces_of_partitions_change_no_alert(
+        signals in prop::collection::vec(some_signals(), 2..5),
+        turns in prop::collection::vec(0usize..4, 0..200),
+        restart in 1usize..9,
+    ) {
+        let partitions: Vec<_> = signals.into_iter().zip(0..).map(|(signals, partition)| of_partition(partition, signals)).collect();
+        let apart = partitions.iter().map(|own| read(own, 1)).reduce(Told::and).unwrap();
+        prop_assert_eq!(read(interleaved(&partitions, &turns), restart), apart);
+    }
+}
