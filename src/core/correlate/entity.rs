@@ -208,8 +208,9 @@ impl Entity {
         });
         let risk = &mut self.types[place];
         risk.count += 1;
-        // A signal from before the latest one brings what is left of it by now.
-        let left = decay(self.time - signal.time.0, settings);
+        // A signal from before the latest one brings what is left of it by now. What lasted until then is not over, but moves no time:
+        // nobody may wear off the risk of what others see by a duration.
+        let left = decay((self.time - signal.ended.0).max(0), settings);
         let room = (1.0 - risk.points / settings.type_risk_max.max(added * left)).max(0.0);
         risk.points += added * left * room;
         if added > 0.0 {

@@ -4,7 +4,7 @@
 use proptest::prelude::*;
 use serde_json::Value;
 
-use super::tests::{signal, some_signals};
+use super::tests::{check, run, shown, signal, some_signals};
 use super::*;
 use crate::core::output::Severity;
 use crate::core::types::{Partition, Position};
@@ -95,6 +95,69 @@ fn an_entity_is_judged_by_its_own_threats_whatever_others_have_come_to() {
     ] {
         assert_eq!(read(interleaved(&partitions, &turns), 1), apart, "{what}");
     }
+}
+
+#[test]
+fn what_was_told_too_early_is_open_again() {
+    let steps = "0 ip:b brute_force t high 8 of 1\n0 ip:a port_scan t low 1\ntick 0\n5000 ip:a port_scan t low 1\ntick 5000\n\
+                 60 ip:b brute_force u critical 10 of 1\ntick 5000\ntick 9000";
+    let found = run(CorrelationSettings::default(), steps);
+    let of_b: Vec<&Correlated> = found.iter().filter(|output| output.entity() == "ip:b").collect();
+    let expected = [
+        "ip:b r1 high risk 8.0 n1 s0 brute_force",
+        "ip:b resolved 1 at 18:00:00 risk_decayed",
+        "ip:b r2 critical risk 10.0 n2 s0 brute_force",
+        "ip:b resolved 1 at 20:55:53 risk_decayed",
+        "ip:b resolved 6 at 20:55:53 risk_decayed",
+    ];
+    assert_eq!(of_b.iter().map(|output| shown(output)).collect::<Vec<_>>(), expected);
+    let ids: BTreeSet<&str> =
+        of_b.iter().filter_map(|output| if let Correlated::Alert(alert) = output { Some(&*alert.id) } else { None }).collect();
+    assert_eq!(ids.len(), 1, "one alert");
+}
+
+#[test]
+fn what_was_told_is_kept_as_long_as_its_partition_may_add_to_it_and_room_lasts() {
+    let settings = CorrelationSettings { max_entities: 2, ..CorrelationSettings::default() };
+    let scan = |offset, minutes, entity: &str, partition| {
+        let mut signal = signal(offset, minutes, entity, "port_scan", "t", Severity::Low, 4.0);
+        signal.evidence.partition = partition;
+        signal
+    };
+    let (mut correlator, mut out) = (Correlator::new("test", "t", settings), vec![]);
+    let mut step = |correlator: &mut Correlator, signal: ThreatSignal, tick: i64| {
+        correlator.apply(&signal, &mut out);
+        correlator.tick(EventTime(tick * 60_000_000), &mut out);
+        let kept: Vec<String> = correlator.entities.iter().map(|(key, entity)| format!("{key} {}", entity.told)).collect();
+        (kept.join(", "), correlator.open_entities(), correlator.counts().evicted)
+    };
+    let mut next = |signal, tick| step(&mut correlator, signal, tick);
+    assert_eq!(next(scan(0, 0, "ip:a", 1), 0), ("ip:a false".into(), 1, 0));
+    assert_eq!(next(scan(1, 9_000, "ip:b", 2), 9_000), ("ip:a true, ip:b false".into(), 1, 0), "others are days ahead");
+    assert_eq!(next(scan(2, 700, "ip:b", 1), 9_000), ("ip:a true, ip:b false".into(), 1, 0));
+    assert_eq!(next(scan(3, 9_000, "ip:c", 2), 9_000), ("ip:b false, ip:c false".into(), 2, 0), "room for an open one");
+    assert_eq!(next(scan(4, 9_000, "ip:d", 2), 9_000).2, 1, "then the quietest");
+    assert_eq!(next(scan(5, 99_000, "ip:d", 2), 99_000).0, "ip:c true, ip:d false");
+    assert_eq!(next(scan(6, 99_001, "ip:d", 2), 99_001).0, "ip:d false", "its own partition is days past it");
+}
+
+#[test]
+fn what_lasted_counts_from_its_end_where_others_prove_it() {
+    check(
+        "until the latest one: in full",
+        "360 ip:a port_scan t low 3\n0 ip:a beaconing t low 4 for 360",
+        &["ip:a r1 low risk 8.8 n2 s0 port_scan+beaconing"],
+    );
+    check(
+        "an end moves no time",
+        "0 ip:a port_scan t low 3 for 6000\n60 ip:a beaconing t low 3",
+        &["ip:a r1 low risk 7.1 n2 s0 port_scan+beaconing"],
+    );
+    check(
+        "one that lasted longer than its risk lives makes an alert, which is over when it is heard",
+        "5000 ip:b port_scan t low 1\ntick 5000\n0 ip:a beaconing t high 8 for 4990\ntick 5000",
+        &["ip:a r1 high risk 8.0 n1 s0 beaconing", "ip:a resolved 3 at 18:00:00 risk_decayed"],
+    );
 }
 
 proptest! {
