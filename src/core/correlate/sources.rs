@@ -42,8 +42,8 @@ impl Source {
 pub(super) struct Sources(BTreeMap<String, Source>);
 
 impl Sources {
-    /// The name of a threat's source; none where there are too many, which then share one. Pipelines that read the same topic, each at its own pace, have
-    /// entities of different kinds.
+    /// The name of a threat's source; none where there are too many, which then share one clock. Pipelines that read the same topic,
+    /// each at its own pace, have entities of different kinds.
     pub(super) fn name(&self, signal: &ThreatSignal) -> String {
         let kind = signal.entity.split(':').next().unwrap_or_default();
         let name = format!("{kind} {}/{}", signal.evidence.topic, signal.evidence.partition);
