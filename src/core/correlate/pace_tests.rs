@@ -142,6 +142,18 @@ fn what_was_told_is_kept_as_long_as_its_partition_may_add_to_it_and_room_lasts()
 }
 
 #[test]
+fn a_state_that_was_kept_before_anything_told_was_is_read() {
+    let settings = CorrelationSettings::default();
+    let mut correlator = Correlator::new("c", "t", settings);
+    correlator.apply(&signal(0, 0, "ip:a", "port_scan", "t", Severity::Low, 4.0), &mut vec![]);
+    let mut old: Value = serde_json::from_slice(&correlator.to_bytes()).unwrap();
+    let entity = old["entities"]["ip:a"].as_object_mut().unwrap();
+    assert_eq!(entity.remove("told"), Some(false.into()));
+    let read = Correlator::from_bytes("c", "t", settings, &serde_json::to_vec(&old).unwrap()).unwrap();
+    assert_eq!(read.to_bytes(), correlator.to_bytes());
+}
+
+#[test]
 fn what_lasted_counts_from_its_end_where_others_prove_it() {
     check(
         "until the latest one: in full",
