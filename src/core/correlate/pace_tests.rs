@@ -146,10 +146,10 @@ fn a_state_that_was_kept_before_anything_told_was_is_read() {
     let settings = CorrelationSettings::default();
     let mut correlator = Correlator::new("c", "t", settings);
     correlator.apply(&signal(0, 0, "ip:a", "port_scan", "t", Severity::Low, 4.0), &mut vec![]);
-    let mut old: Value = serde_json::from_slice(&correlator.to_bytes()).unwrap();
-    let entity = old["entities"]["ip:a"].as_object_mut().unwrap();
-    assert_eq!(entity.remove("told"), Some(false.into()));
-    let read = Correlator::from_bytes("c", "t", settings, &serde_json::to_vec(&old).unwrap()).unwrap();
+    let kept = String::from_utf8(correlator.to_bytes()).unwrap();
+    let old = kept.replace(",\"told\":false", "");
+    assert!(old.len() < kept.len() && !old.contains("told"));
+    let read = Correlator::from_bytes("c", "t", settings, old.as_bytes()).unwrap();
     assert_eq!(read.to_bytes(), correlator.to_bytes());
 }
 
