@@ -56,6 +56,10 @@ pub const CORRELATED_SHOWN_MAX: usize = 12;
 /// Partitions of inputs that correlation keeps apart.
 pub const CORRELATED_SOURCES_MAX: usize = 4_096;
 
+/// Threats that were told as resolved are kept until their own partition of the input has brought one from so much later: an event may
+/// be dated a day ahead, and another one come a day late.
+pub const CORRELATED_KEPT_MICROS: i64 = 2 * EVENT_AHEAD_OF_RECORD_MICROS_MAX;
+
 /// One published record. Larger outputs are truncated with a flag, so that a batch can never fail for ever.
 pub const OUTPUT_BYTES_MAX: usize = 900 * 1024;
 

@@ -267,12 +267,18 @@ pub struct Event<'b> {
     pub entity: Entity<'b>,
 }
 
+/// When something was over that began then and lasted so many seconds.
+#[must_use]
+pub fn ended(time: EventTime, seconds: f32) -> EventTime {
+    let seconds = f64::from(seconds).min(EVENT_LASTS_SECONDS_MAX);
+    EventTime(time.0.saturating_add((seconds * MICROS_PER_SECOND as f64) as i64))
+}
+
 impl<'b> Event<'b> {
     /// When it was over: its time and what it says that it lasted, of which no more than [`EVENT_LASTS_SECONDS_MAX`] is believed.
     #[must_use]
     pub fn ended(&self) -> EventTime {
-        let seconds = f64::from(self.flow.duration).min(EVENT_LASTS_SECONDS_MAX);
-        EventTime(self.time.0.saturating_add((seconds * MICROS_PER_SECOND as f64) as i64))
+        ended(self.time, self.flow.duration)
     }
 
     /// An event of which nothing but its record is known.

@@ -34,6 +34,24 @@ pub(super) struct Stub {
     pub(super) evidence: EvidenceRecord,
 }
 
+impl Stub {
+    pub(super) fn of(signal: &ThreatSignal) -> Self {
+        Self {
+            id: signal.id.clone(),
+            threat_type: signal.threat_type.clone(),
+            severity: signal.severity,
+            time: signal.time.0,
+            score: quantised(signal.score).clamp(0.0, 100.0),
+            risk: usable_risk(signal),
+            confidence: quantised(signal.confidence).clamp(0.0, 1.0),
+            source: signal.source.clone(),
+            target: signal.target.clone(),
+            mitre: signal.mitre.iter().take(CORRELATED_SHOWN_MAX).cloned().collect(),
+            evidence: signal.evidence.clone(),
+        }
+    }
+}
+
 /// Risk by threats of one type.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct TypeRisk {
@@ -51,7 +69,7 @@ struct Recent {
     risk: f64,
 }
 
-/// An entity with open threats. It is dropped when they are resolved.
+/// An entity with open threats, or with threats that were told as resolved while its source may yet bring one that belongs to them.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Entity {
     /// Latest event time of its signals; `points` hold for it.
@@ -79,13 +97,14 @@ pub(super) struct Entity {
     /// Published revisions of its alert, 0 before there is one, and the severity of the last.
     pub(super) revision: u32,
     pub(super) published: Severity,
+    /// Its threats were told as resolved, and nothing new came since.
+    #[serde(default)]
+    pub(super) told: bool,
 }
 
 /// What a signal was to its entity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Taken {
-    /// The same threat again.
-    Duplicate,
     /// Another threat that shows nothing new.
     Suppressed,
     Counted,
@@ -111,6 +130,7 @@ impl Entity {
             suppressed: 0,
             revision: 0,
             published: Severity::Low,
+            told: false,
         }
     }
 
@@ -123,16 +143,19 @@ impl Entity {
         Position { partition: Partition(self.first.0), offset: Offset(self.first.1) }
     }
 
+    /// Whether it has taken that threat already.
+    pub(super) fn knows(&self, signal: &ThreatSignal) -> bool {
+        self.ids.contains(&id_digest(&signal.id))
+    }
+
+    /// Takes a threat that it does not know. What was told as resolved is open again.
     pub(super) fn take(&mut self, signal: &ThreatSignal, settings: &CorrelationSettings) -> Taken {
-        let id = id_digest(&signal.id);
-        if self.ids.contains(&id) {
-            return Taken::Duplicate;
-        }
         if self.ids.len() == CORRELATED_IDS_MAX {
             self.ids.pop_front();
         }
-        self.ids.push_back(id);
+        self.ids.push_back(id_digest(&signal.id));
         self.advance(signal.time, settings);
+        self.told = false;
         self.count += 1;
         self.first_seen = self.first_seen.min(signal.time.0);
         self.worst = self.worst.max(signal.severity);
@@ -185,8 +208,9 @@ impl Entity {
         });
         let risk = &mut self.types[place];
         risk.count += 1;
-        // A signal from before the latest one brings what is left of it by now.
-        let left = decay(self.time - signal.time.0, settings);
+        // A signal from before the latest one brings what is left of it by now. What lasted until then is not over, but moves no time:
+        // nobody may wear off the risk of what others see by a duration.
+        let left = decay((self.time - signal.ended.0).max(0), settings);
         let room = (1.0 - risk.points / settings.type_risk_max.max(added * left)).max(0.0);
         risk.points += added * left * room;
         if added > 0.0 {
@@ -197,19 +221,7 @@ impl Entity {
 
     /// Keeps the signal for `threat.resolved`; when full, in place of the least risky one.
     fn keep(&mut self, signal: &ThreatSignal) {
-        let stub = Stub {
-            id: signal.id.clone(),
-            threat_type: signal.threat_type.clone(),
-            severity: signal.severity,
-            time: signal.time.0,
-            score: quantised(signal.score).clamp(0.0, 100.0),
-            risk: usable_risk(signal),
-            confidence: quantised(signal.confidence).clamp(0.0, 1.0),
-            source: signal.source.clone(),
-            target: signal.target.clone(),
-            mitre: signal.mitre.iter().take(CORRELATED_SHOWN_MAX).cloned().collect(),
-            evidence: signal.evidence.clone(),
-        };
+        let stub = Stub::of(signal);
         if self.threats.len() == CORRELATED_THREATS_MAX {
             let least = (0..self.threats.len()).rev().min_by(|a, b| self.threats[*a].risk.total_cmp(&self.threats[*b].risk));
             let least = least.expect("the list is full, not empty");

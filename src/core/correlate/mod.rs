@@ -2,7 +2,7 @@
 //!
 //! A consumer of its own, with its own positions and state: one [`Correlator`] for each partition of the threats log, which is
 //! keyed by entity. It is pure and reads no clock: what it puts out follows from the log alone. A tick only decides *when* a
-//! decayed entity's threats are reported as resolved, never what is reported: the resolve time is computed from the decay.
+//! decayed entity's threats are reported as resolved: the resolve time is computed from the decay.
 //!
 //! Rules:
 //! - The same threat id counts once. The same type against the same target counts once within the suppression window; only
@@ -10,12 +10,18 @@
 //! - Risk is the sum over threat types; within a type every further threat adds less. More ATT&CK tactics weigh more.
 //! - One alert for an entity while its risk lasts: `alert.created` with revision 1 when the risk reaches `alert_risk`; again,
 //!   with the same id and the next revision, only when its severity rises (so at most four times).
-//! - Time is each source's own: what one partition of an input has come to resolves nothing of another that is behind.
-//! - A threat that is published again, and so old that its risk had decayed by the last tick, is resolved at once and makes no alert.
 //! - All threats of the entity are resolved together when its risk has decayed to `resolve_risk`, or when the entity has to
 //!   make room for another one.
+//! - What an alert is, follows from its entity's own threats in their own order: a threat that comes before the risk of those before has
+//!   decayed belongs to them, whatever time others have come to. Clocks only decide when a resolution is told.
+//! - Where it was told before such a threat came, the threats are open again, under the alert's id, and all are told as resolved once
+//!   more, with the later time: the latest record of a threat says how it is.
+//! - A threat that is published again and was forgotten, and so old that its risk had decayed by the last tick, is resolved at once
+//!   and makes no alert.
 
 mod entity;
+#[cfg(test)]
+mod pace_tests;
 mod records;
 mod settings;
 mod signal;
@@ -31,7 +37,7 @@ use serde::{Deserialize, Serialize};
 pub use self::settings::CorrelationSettings;
 pub use self::signal::ThreatSignal;
 
-use self::entity::{Entity, Taken};
+use self::entity::{Entity, Stub, Taken};
 use self::sources::Sources;
 use crate::core::output::{AlertRecord, Envelope, ThreatRecord};
 use crate::core::types::{EventTime, Offset};
@@ -97,7 +103,7 @@ pub struct Correlator {
     /// What decays until then has been resolved.
     resolved_until: EventTime,
     entities: BTreeMap<Arc<str>, Entity>,
-    /// Entities by when they resolve, and by their latest signal.
+    /// Entities by when they resolve, and those with open threats by their latest signal.
     sources: Sources,
     by_time: BTreeSet<(EventTime, Arc<str>)>,
     counts: CorrelationCounts,
@@ -143,43 +149,59 @@ impl Correlator {
         self.counts.signals += 1;
         let source = self.sources.name(signal);
         let is_new = self.sources.hear(&source, signal, self.newest());
-        let (key, mut entity) = self.open(signal, out);
-        let is_open = entity.count > 0;
-        if is_new || !is_open {
-            entity.source = source;
+        while let Some((_, key)) = self.sources.first_over(&source) {
+            self.take_out(&key);
         }
-        let until = if is_new || is_open { self.sources.until(&entity.source, self.resolved_until) } else { self.resolved_until };
-        let taken = entity.take(signal, &self.settings);
-        match taken {
-            Taken::Duplicate => self.counts.duplicates += 1,
-            Taken::Suppressed => self.counts.suppressed += 1,
-            Taken::Counted => {}
-        }
-        let deadline = entity.resolves_at(&self.settings);
-        if deadline <= until {
-            self.resolve(&key, &entity, deadline, Resolution::Decayed, out);
+        if self.is_known(signal, out) || (!is_new && self.is_past(signal, out)) {
             return;
         }
-        if taken != Taken::Duplicate {
-            self.alert(&key, &mut entity, out);
+        let (key, mut entity) = self.open(signal, out);
+        if is_new || entity.count == 0 {
+            entity.source = source;
         }
-        self.sources.insert(&entity.source, (deadline, key.clone()));
-        self.by_time.insert((EventTime(entity.time), key.clone()));
-        self.entities.insert(key, entity);
+        if entity.take(signal, &self.settings) == Taken::Suppressed {
+            self.counts.suppressed += 1;
+        }
+        self.alert(&key, &mut entity, out);
+        self.put(key, entity);
+    }
+
+    /// Whether its entity has taken that threat before. What was told as resolved is told so again, behind the threat's new record.
+    fn is_known(&mut self, signal: &ThreatSignal, out: &mut Vec<Correlated>) -> bool {
+        let Some(entity) = self.entities.get(signal.entity.as_str()).filter(|entity| entity.knows(signal)) else { return false };
+        self.counts.duplicates += 1;
+        if entity.told {
+            self.counts.resolved += 1;
+            out.push(self.resolved(&Stub::of(signal), &signal.entity, entity, entity.resolves_at(&self.settings), Resolution::Decayed));
+        }
+        true
+    }
+
+    /// Whether that threat alone had decayed by the last tick: then it is told as resolved.
+    fn is_past(&mut self, signal: &ThreatSignal, out: &mut Vec<Correlated>) -> bool {
+        let mut alone = Entity::new(signal);
+        alone.take(signal, &self.settings);
+        let deadline = alone.resolves_at(&self.settings);
+        let is_past = deadline <= self.resolved_until;
+        if is_past {
+            self.resolve(&signal.entity, &alone, deadline, Resolution::Decayed, out);
+        }
+        is_past
     }
 
     /// Takes the signal's entity out of the tables, or begins a new group of threats for it.
     fn open(&mut self, signal: &ThreatSignal, out: &mut Vec<Correlated>) -> (Arc<str>, Entity) {
-        let Some((key, entity)) = self.entities.remove_entry(signal.entity.as_str()) else {
+        let Some((key, entity)) = self.take_out(&signal.entity) else {
             self.make_room(signal.time, out);
             return (Arc::from(signal.entity.as_str()), Entity::new(signal));
         };
-        self.unindex(&key, &entity);
         let deadline = entity.resolves_at(&self.settings);
         if deadline > signal.time {
             return (key, entity);
         }
-        self.resolve(&key, &entity, deadline, Resolution::Decayed, out);
+        if !entity.told {
+            self.resolve(&key, &entity, deadline, Resolution::Decayed, out);
+        }
         (key, Entity::after(entity, signal))
     }
 
@@ -211,30 +233,42 @@ impl Correlator {
 
     fn resolve_first_until(&mut self, until: EventTime, out: &mut Vec<Correlated>) -> bool {
         let Some((deadline, key)) = self.sources.first_decayed(until) else { return false };
-        let entity = self.entities.remove(&key).expect("indexed entities exist");
-        self.unindex(&key, &entity);
+        let (key, mut entity) = self.take_out(&key).expect("indexed entities exist");
         self.resolve(&key, &entity, deadline, Resolution::Decayed, out);
+        entity.told = true;
+        self.put(key, entity);
         true
     }
 
-    /// Before a new entity: one that has decayed goes first, else the one quiet for longest, of equals the first by name.
+    /// Before a new entity: one that was told as resolved goes first, else the one quiet for longest, of equals the first by name.
     fn make_room(&mut self, now: EventTime, out: &mut Vec<Correlated>) {
         while self.entities.len() >= self.settings.max_entities.max(1) {
-            if self.resolve_first_until(now, out) {
-                continue;
+            if let Some((_, key)) = self.sources.first_told() {
+                self.take_out(&key);
+            } else if !self.resolve_first_until(now, out) {
+                let (_, key) = self.by_time.first().cloned().expect("every entity is indexed");
+                let (key, entity) = self.take_out(&key).expect("indexed entities exist");
+                self.counts.evicted += 1;
+                self.resolve(&key, &entity, now, Resolution::Evicted, out);
             }
-            let (_, key) = self.by_time.first().cloned().expect("every entity is indexed");
-            let entity = self.entities.remove(&key).expect("indexed entities exist");
-            self.unindex(&key, &entity);
-            self.counts.evicted += 1;
-            self.resolve(&key, &entity, now, Resolution::Evicted, out);
         }
     }
 
-    fn unindex(&mut self, key: &Arc<str>, entity: &Entity) {
-        let by_deadline = self.sources.remove(&entity.source, &(entity.resolves_at(&self.settings), key.clone()));
-        let by_time = self.by_time.remove(&(EventTime(entity.time), key.clone()));
+    fn put(&mut self, key: Arc<str>, entity: Entity) {
+        self.sources.insert(&entity.source, entity.told, (entity.resolves_at(&self.settings), key.clone()));
+        if !entity.told {
+            self.by_time.insert((EventTime(entity.time), key.clone()));
+        }
+        self.entities.insert(key, entity);
+    }
+
+    fn take_out(&mut self, key: &str) -> Option<(Arc<str>, Entity)> {
+        let (key, entity) = self.entities.remove_entry(key)?;
+        let due = (entity.resolves_at(&self.settings), key.clone());
+        let by_deadline = self.sources.remove(&entity.source, entity.told, &due);
+        let by_time = entity.told || self.by_time.remove(&(EventTime(entity.time), key.clone()));
         assert!(by_deadline && by_time, "every entity is indexed by what it holds");
+        Some((key, entity))
     }
 
     fn alert(&mut self, key: &str, entity: &mut Entity, out: &mut Vec<Correlated>) {
@@ -257,21 +291,26 @@ impl Correlator {
     }
 
     fn resolve(&mut self, key: &str, entity: &Entity, at: EventTime, why: Resolution, out: &mut Vec<Correlated>) {
-        let alert = (entity.revision > 0).then(|| self.alert_id(entity));
         self.counts.resolved += entity.threats.len() as u64;
-        out.extend(entity.threats.iter().map(|stub| Correlated::Resolved(records::resolved(stub, key, entity, at, why, alert.as_deref()))));
+        out.extend(entity.threats.iter().map(|stub| self.resolved(stub, key, entity, at, why)));
+    }
+
+    fn resolved(&self, stub: &Stub, key: &str, entity: &Entity, at: EventTime, why: Resolution) -> Correlated {
+        let alert = (entity.revision > 0).then(|| self.alert_id(entity));
+        Correlated::Resolved(records::resolved(stub, key, entity, at, why, alert.as_deref()))
     }
 
     /// The entity's risk at `now`, 0..10; 0 for one without open threats.
     #[must_use]
     pub fn risk_of(&self, entity: &str, now: EventTime) -> f64 {
-        self.entities.get(entity).map_or(0.0, |entity| entity.risk(now, &self.settings))
+        self.entities.get(entity).filter(|entity| !entity.told).map_or(0.0, |entity| entity.risk(now, &self.settings))
     }
 
     /// The `count` riskiest entities at `now`, riskiest first, equals by name.
     #[must_use]
     pub fn top_risks(&self, now: EventTime, count: usize) -> Vec<(String, f64)> {
-        let mut risks: Vec<(&Arc<str>, f64)> = self.entities.iter().map(|(key, entity)| (key, entity.risk(now, &self.settings))).collect();
+        let open = self.entities.iter().filter(|(_, entity)| !entity.told);
+        let mut risks: Vec<(&Arc<str>, f64)> = open.map(|(key, entity)| (key, entity.risk(now, &self.settings))).collect();
         risks.sort_by(|a, b| b.1.total_cmp(&a.1).then_with(|| a.0.cmp(b.0)));
         risks.into_iter().take(count).map(|(key, risk)| (key.to_string(), risk)).collect()
     }
@@ -284,7 +323,7 @@ impl Correlator {
     /// Entities with open threats.
     #[must_use]
     pub fn open_entities(&self) -> usize {
-        self.entities.len()
+        self.by_time.len()
     }
     #[must_use]
     pub fn counts(&self) -> CorrelationCounts {
@@ -318,10 +357,7 @@ impl Correlator {
         correlator.resolved_until = EventTime(state.resolved_until);
         correlator.sources = state.sources;
         for (key, entity) in state.entities {
-            let key: Arc<str> = Arc::from(key);
-            correlator.sources.insert(&entity.source, (entity.resolves_at(&correlator.settings), key.clone()));
-            correlator.by_time.insert((EventTime(entity.time), key.clone()));
-            correlator.entities.insert(key, entity);
+            correlator.put(Arc::from(key), entity);
         }
         Ok(correlator)
     }

@@ -1,6 +1,8 @@
 //! What correlation reads of a threat. A record of the threats log that is no new threat is none.
 
-use crate::core::event::FieldId;
+use serde_json::Value;
+
+use crate::core::event::{self, FieldId};
 use crate::core::output::number::quantised;
 use crate::core::output::{Envelope, EvidenceRecord, MitreRecord, Severity, ThreatRecord};
 use crate::core::types::{EventTime, Position};
@@ -11,6 +13,8 @@ pub struct ThreatSignal {
     pub position: Position,
     pub id: String,
     pub time: EventTime,
+    /// When its event was over.
+    pub ended: EventTime,
     pub entity: String,
     pub threat_type: String,
     pub severity: Severity,
@@ -32,12 +36,16 @@ impl ThreatSignal {
     /// What anybody reads of the record in the log: its figures as they are written there.
     #[must_use]
     pub fn new(position: Position, record: ThreatRecord) -> Self {
-        let account = record.metadata.get("event").and_then(|event| event[FieldId::NAMES[FieldId::UserId as usize]].as_str());
+        let field = |id: FieldId| record.metadata.get("event").map(|event| &event[FieldId::NAMES[id as usize]]);
+        let account = field(FieldId::UserId).and_then(Value::as_str);
+        // As it was before it was written: the same from memory and from the log.
+        let lasted = field(FieldId::Duration).and_then(Value::as_f64).unwrap_or_default() as f32;
         Self {
             position,
             account: account.unwrap_or_default().to_owned(),
             id: record.id,
             time: record.timestamp,
+            ended: event::ended(record.timestamp, lasted.max(0.0)),
             entity: record.entity,
             threat_type: record.threat_type,
             severity: record.severity,

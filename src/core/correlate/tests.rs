@@ -8,7 +8,15 @@ use crate::core::types::{Partition, Position};
 
 const HOUR: i64 = 3_600_000_000;
 
-fn signal(offset: u64, minutes: i64, entity: &str, threat_type: &str, target: &str, severity: Severity, risk: f64) -> ThreatSignal {
+pub(super) fn signal(
+    offset: u64,
+    minutes: i64,
+    entity: &str,
+    threat_type: &str,
+    target: &str,
+    severity: Severity,
+    risk: f64,
+) -> ThreatSignal {
     let position = Position { partition: Partition(0), offset: Offset(offset) };
     let tactic = match threat_type {
         "brute_force" => "credential-access",
@@ -20,6 +28,7 @@ fn signal(offset: u64, minutes: i64, entity: &str, threat_type: &str, target: &s
         position,
         id: format!("{offset:032x}"),
         time: EventTime(minutes * HOUR / 60),
+        ended: EventTime(minutes * HOUR / 60),
         entity: entity.into(),
         threat_type: threat_type.into(),
         severity,
@@ -35,7 +44,7 @@ fn signal(offset: u64, minutes: i64, entity: &str, threat_type: &str, target: &s
     }
 }
 
-fn shown(output: &Correlated) -> String {
+pub(super) fn shown(output: &Correlated) -> String {
     match output {
         Correlated::Alert(a) => {
             format!(
@@ -60,8 +69,8 @@ fn shown(output: &Correlated) -> String {
 }
 
 /// A step a line: `minutes entity type target severity risk`, or `tick minutes`. `id N` at the end repeats threat N, `of N` is one of
-/// partition N.
-fn run(settings: CorrelationSettings, steps: &str) -> Vec<Correlated> {
+/// partition N, `for N` lasted N minutes.
+pub(super) fn run(settings: CorrelationSettings, steps: &str) -> Vec<Correlated> {
     let mut correlator = Correlator::new("test", "security.threats", settings);
     let mut out = Vec::new();
     for (offset, step) in steps.lines().map(str::trim).filter(|step| !step.is_empty()).enumerate() {
@@ -80,6 +89,9 @@ fn run(settings: CorrelationSettings, steps: &str) -> Vec<Correlated> {
         if let Some(["of", partition]) = words.get(6..8) {
             signal.evidence.partition = partition.parse().unwrap();
         }
+        if let Some(["for", minutes]) = words.get(6..8) {
+            signal.ended.0 += minutes.parse::<i64>().unwrap() * HOUR / 60;
+        }
         correlator.apply(&signal, &mut out);
         // A state that went through bytes is the same state.
         let bytes = correlator.to_bytes();
@@ -89,7 +101,7 @@ fn run(settings: CorrelationSettings, steps: &str) -> Vec<Correlated> {
     out
 }
 
-fn check(what: &str, steps: &str, expected: &[&str]) {
+pub(super) fn check(what: &str, steps: &str, expected: &[&str]) {
     let found = run(CorrelationSettings::default(), steps);
     assert_eq!(found.iter().map(shown).collect::<Vec<_>>(), expected, "{what}");
 }
@@ -251,10 +263,12 @@ fn records_are_read_and_fit_their_schemas() {
             assert_eq!(ThreatSignal::parse(position, &Envelope::ThreatResolved(threat.clone()).to_json()), Ok(None));
             let signal = ThreatSignal::parse(position, &Envelope::ThreatDetected(threat.clone()).to_json()).unwrap().unwrap();
             assert_eq!((&signal.id, &signal.entity, signal.time), (&threat.id, &threat.entity, threat.timestamp));
-            let odd = ThreatRecord { risk_score: 10.0 / 3.0, threat_score: 200.0 / 3.0, confidence: 2.0 / 3.0, ..threat };
+            let metadata = [("event".to_owned(), serde_json::json!({ "duration": 0.1_f32 }))].into();
+            let odd = ThreatRecord { risk_score: 10.0 / 3.0, threat_score: 200.0 / 3.0, confidence: 2.0 / 3.0, metadata, ..threat };
             let written = Envelope::ThreatDetected(odd.clone()).to_json();
             let read = ThreatSignal::parse(position, &written).unwrap();
             assert_eq!(read, Some(ThreatSignal::new(position, odd)), "the same from memory and from the log");
+            assert!(read.is_some_and(|signal| (signal.ended.0 - signal.time.0) == 100_000), "lasted a tenth of a second");
         }
     }
     assert!(ThreatSignal::parse(Position::default(), b"{}").is_err());
@@ -281,7 +295,7 @@ fn settings_and_states_that_cannot_work_are_refused() {
 }
 
 /// Any signals of a few entities, not more out of order than the lateness allowed.
-fn some_signals() -> impl Strategy<Value = Vec<ThreatSignal>> {
+pub(super) fn some_signals() -> impl Strategy<Value = Vec<ThreatSignal>> {
     let one = (0i64..240, 0i64..10, 0usize..4, 0usize..4, 0usize..3, 0usize..4, 0.0f64..10.0, 0u64..12);
     prop::collection::vec(one, 1..60).prop_map(|steps| {
         let mut now = 0;
