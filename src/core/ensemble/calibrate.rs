@@ -261,7 +261,7 @@ struct FittedTail {
     start: f32,
     at_start: f64,
     pareto: Pareto,
-    /// Nats taken off beyond the last anchor, so that the tail goes on from what the reservoir shows there.
+    /// Nats taken off so that the tail nowhere claims clearly less probability than the reservoir shows.
     lowered: f64,
     /// The surprise of a score above all of the reservoir, by counting.
     unseen: f64,
@@ -281,17 +281,20 @@ impl FittedTail {
         let pareto = Pareto::fit(&excesses)?;
         // The tail starts with the probability of exceeding `start`, its ties left out: they are the table's.
         let at_start = surprise_of_count(excesses.len(), sorted.len());
-        let last = excesses[excesses.len() - ANCHORS_MIN];
-        let at_least = excesses.len() - excesses.partition_point(|excess| *excess < last);
-        let lowered = (at_start + pareto.surprise(last) - most_shown(at_least, sorted.len())).max(0.0);
+        let lowered = (0..=excesses.len() - ANCHORS_MIN)
+            .map(|i| {
+                let at_least = excesses.len() - i;
+                // Two standard errors of the logarithm of a count are noise.
+                let counted = surprise_of_count(at_least, sorted.len()) + 2.0 / libm::sqrt(at_least as f64);
+                at_start + pareto.surprise(excesses[i]) - counted
+            })
+            .fold(0.0, f64::max);
         Some(Self { start, at_start, pareto, lowered, unseen: surprise_of_count(0, sorted.len()), count: excesses.len() })
     }
 
-    /// Of a score that so many of `n` are at least as large as. Where enough are, each of them bounds the tail by itself: lowering all of it
-    /// by the worst one would make ties of what lies at its beginning.
-    fn surprise(&self, score: f32, at_least: usize, n: usize) -> f64 {
-        let fitted = self.at_start + self.pareto.surprise(f64::from(score) - f64::from(self.start));
-        let fitted = if at_least < ANCHORS_MIN { fitted - self.lowered } else { fitted.min(most_shown(at_least, n)) };
+    fn surprise(&self, score: f32) -> f64 {
+        let excess = f64::from(score) - f64::from(self.start);
+        let fitted = self.at_start + self.pareto.surprise(excess) - self.lowered;
         // A tail with an end may put it at the largest score; there the reservoir has the last word.
         let most = if self.pareto.shape < 0.0 { self.unseen } else { f64::from(SURPRISE_NATS_MAX) };
         fitted.clamp(0.0, most)
@@ -332,11 +335,6 @@ fn surprise_of_count(at_least: usize, n: usize) -> f64 {
     -libm::log((at_least as f64 + 1.0) / (n as f64 + 1.0))
 }
 
-/// What a count bears out: two standard errors of its logarithm are noise.
-fn most_shown(at_least: usize, n: usize) -> f64 {
-    surprise_of_count(at_least, n) + 2.0 / libm::sqrt(at_least as f64)
-}
-
 /// Scores and their surprises: counted below the tail, fitted in it.
 ///
 /// A knot is the first of its ties, so a score that occurs often has exactly the surprise that counting all of them gives, and
@@ -354,7 +352,7 @@ fn knots(sorted: &[f32], tail: Option<&FittedTail>) -> (Vec<f32>, Vec<f32>) {
         }
         due = at_least as f64 * KNOT_FACTOR;
         let surprise = match tail {
-            Some(tail) if *score > tail.start => tail.surprise(*score, at_least, sorted.len()),
+            Some(tail) if *score > tail.start => tail.surprise(*score),
             _ => surprise_of_count(at_least, sorted.len()),
         };
         highest = highest.max((surprise as f32).clamp(0.0, SURPRISE_NATS_MAX));
